@@ -1,0 +1,64 @@
+// Package bottle holds the documents that bottle's programs exchange: what a
+// bottle is, and what happened in it. It does no I/O.
+package bottle
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// Status is where a bottle is in its life (docs/STATE.md).
+type Status string
+
+const (
+	Starting Status = "starting" // being brought up
+	Running  Status = "running"
+	Degraded Status = "degraded" // the agent lives, a sidecar does not
+	Stopped  Status = "stopped"  // containers or volumes are kept, nothing runs
+	Lost     Status = "lost"     // the state directory is there, the containers are gone
+	Gone     Status = "gone"     // taken down; seen by watchers only
+)
+
+// Bottle is metadata.json and one line of bottle-ls. Unknown text fields are
+// "?" in a listing; readers must expect more fields than they know.
+type Bottle struct {
+	Slug      string    `json:"slug"`
+	Agent     string    `json:"agent"`
+	Bottle    string    `json:"bottle"` // the policy's name
+	Program   string    `json:"program"`
+	Status    Status    `json:"status"`
+	StartedAt time.Time `json:"started_at"`       // RFC 3339, UTC, whole seconds
+	Services  []string  `json:"services"`         // those that are up, sorted
+	Workspace string    `json:"workspace"`        // copy or none
+	Folder    string    `json:"folder,omitempty"` // the operator's folder that was copied
+	Project   string    `json:"project"`          // of the Compose file
+	StateDir  string    `json:"state_dir"`
+	Home      string    `json:"home,omitempty"`   // the id of the $BOTTLE_HOME
+	Engine    string    `json:"engine,omitempty"` // the engine's own id
+	Sidecars  []string  `json:"sidecars,omitempty"`
+	Reason    string    `json:"reason,omitempty"` // why it is not running
+}
+
+var name = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+
+// MaxName is the length of the longest agent or bottle name, in bytes: a slug
+// must stay a DNS label.
+const MaxName = 48
+
+// CheckName says what is wrong with an agent's or a bottle's name. What passes
+// is safe in labels, project names, tmux formats and shells.
+func CheckName(s string) error {
+	if len(s) > MaxName || !name.MatchString(s) {
+		return fmt.Errorf("name %q is not of the form [a-z0-9][a-z0-9-]* with at most %d characters", s, MaxName)
+	}
+	return nil
+}
+
+// CheckSlug says what is wrong with a slug.
+func CheckSlug(s string) error {
+	if len(s) > MaxName+5 || !name.MatchString(s) {
+		return fmt.Errorf("%q is not a slug: [a-z0-9][a-z0-9-]*, at most %d characters", s, MaxName+5)
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package bottle
+
+import "time"
+
+// Event is one line of a sidecar's events.jsonl: something that happened, in
+// the order of Time. Fields that do not apply are left out. What an agent wrote
+// (hosts, paths) stands in it as it came: show it through cli.Inert.
+type Event struct {
+	Time    time.Time `json:"time"`   // RFC 3339, UTC, milliseconds
+	Source  string    `json:"source"` // the sidecar: egress, …
+	Kind    string    `json:"kind"`   // request, connect, dns, tls, start, stop
+	Verdict string    `json:"verdict,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	Method  string    `json:"method,omitempty"`
+	Scheme  string    `json:"scheme,omitempty"`
+	Host    string    `json:"host,omitempty"`
+	Port    int       `json:"port,omitempty"`
+	Path    string    `json:"path,omitempty"` // without the query
+	Status  int       `json:"status,omitempty"`
+	Sent    int64     `json:"sent,omitempty"`     // bytes of body from the agent
+	Recv    int64     `json:"received,omitempty"` // bytes of body to the agent
+	Millis  float64   `json:"ms,omitempty"`
+	Detail  string    `json:"detail,omitempty"`
+}

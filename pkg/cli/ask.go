@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/manifoldco/promptui"
+)
+
+// Confirm asks question on stderr and returns whether the answer was yes. An
+// empty answer is no. Call it only where CanAsk.
+func (s Streams) Confirm(question string) (bool, error) {
+	fmt.Fprintf(s.Err, "%s [y/N] ", question)
+	line, err := bufio.NewReader(s.In).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, fmt.Errorf("cannot read the answer: %w", err)
+	}
+	if errors.Is(err, io.EOF) {
+		fmt.Fprintln(s.Err)
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return true, nil
+	}
+	return false, nil
+}
+
+// Pick lets a person choose one of items on the terminal; it returns the index.
+// promptui draws on stdout and rings the bell at every arrow key unless told
+// otherwise. Call it only where CanAsk.
+func (s Streams) Pick(label string, items []string) (int, error) {
+	p := promptui.Select{Label: label, Items: items, Size: 12, Stdin: readCloser{s.In}, Stdout: noBell{s.Err},
+		StartInSearchMode: false, Searcher: func(input string, i int) bool {
+			return strings.Contains(strings.ToLower(items[i]), strings.ToLower(input))
+		}}
+	i, _, err := p.Run()
+	switch {
+	case errors.Is(err, promptui.ErrInterrupt):
+		return 0, Status(Interrupted)
+	case errors.Is(err, promptui.ErrEOF), errors.Is(err, promptui.ErrAbort):
+		return 0, Error{Code: Declined, Msg: "nothing was chosen"}
+	case err != nil:
+		return 0, fmt.Errorf("cannot show the menu: %w", err)
+	}
+	return i, nil
+}
+
+type readCloser struct{ io.Reader }
+
+func (readCloser) Close() error { return nil }
+
+// noBell drops BEL from what it passes on.
+type noBell struct{ w io.Writer }
+
+func (n noBell) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(n.w, strings.ReplaceAll(string(p), "\a", "")); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (noBell) Close() error { return nil }

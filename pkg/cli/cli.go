@@ -1,0 +1,165 @@
+// Package cli is what all bottle programs share at their command line: the
+// order of flags, output formats, one-line errors with a remedy, exit codes.
+// It knows nothing of bottles, the engine or the state directory.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+)
+
+// Streams are a program's three standard streams.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// App describes one program: its flags, and the one call that main makes.
+type App struct {
+	Name      string
+	Usage     string // one line, no full stop
+	ArgsUsage string // such as "[SLUG…]"
+	About     string // a paragraph for --help, optional
+	Examples  string // lines for the EXAMPLES section of --help
+	Exit      string // lines for the EXIT STATUS section, beyond the common table
+	Flags     []urfave.Flag
+	Action    func(*Call) error
+}
+
+// Call is one invocation, its flags parsed and its arguments in order.
+type Call struct {
+	*urfave.Context
+	Streams
+	Args []string // positional arguments before "--"
+	Tail []string // what stands behind "--"; nil where there is no "--"
+}
+
+// Run parses args (args[0] is the program's name), runs the action and returns
+// the exit code. Flags may stand before or after arguments, up to "--". An
+// error is printed on the error stream as one line and, where there is one, a
+// hint.
+func (a App) Run(args []string, in io.Reader, out, errOut io.Writer) int {
+	s := Streams{In: in, Out: out, Err: errOut}
+	flags, positional, tail, err := permute(a.Flags, args[1:])
+	if err == nil {
+		err = a.urfave(s, positional, tail).Run(append([]string{a.Name}, flags...))
+	}
+	return a.report(errOut, err)
+}
+
+// Main runs the app on the process's own streams.
+func (a App) Main() int {
+	return a.Run(os.Args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+func (a App) urfave(s Streams, positional, tail []string) *urfave.App {
+	app := urfave.NewApp()
+	app.Name, app.HelpName, app.Usage, app.ArgsUsage = a.Name, a.Name, a.Usage, a.ArgsUsage
+	app.Flags = a.Flags
+	app.Reader, app.Writer, app.ErrWriter = s.In, s.Out, s.Err
+	app.HideHelpCommand = true
+	app.HideVersion = true
+	app.UseShortOptionHandling = false
+	app.DisableSliceFlagSeparator = true
+	app.ExitErrHandler = func(*urfave.Context, error) {} // report decides what is printed
+	app.OnUsageError = func(_ *urfave.Context, err error, _ bool) error { return a.usage(err) }
+	app.CustomAppHelpTemplate = a.help()
+	app.Action = func(c *urfave.Context) error {
+		return a.Action(&Call{Context: c, Streams: s, Args: positional, Tail: tail})
+	}
+	return app
+}
+
+func (a App) usage(err error) error {
+	return Error{Code: Usage, Msg: strings.TrimPrefix(err.Error(), "flag provided but not defined: "),
+		Hint: "run " + a.Name + " --help"}
+}
+
+// report prints err as the user sees it and returns the exit code for it.
+func (a App) report(w io.Writer, err error) int {
+	if err == nil {
+		return Done
+	}
+	var quiet Status
+	if errors.As(err, &quiet) {
+		return int(quiet)
+	}
+	fmt.Fprintf(w, "%s: %s\n", a.Name, Inert(firstLine(err)))
+	var e Error
+	if errors.As(err, &e) {
+		if e.Hint != "" {
+			fmt.Fprintf(w, "hint: %s\n", Inert(e.Hint))
+		}
+		return e.Code
+	}
+	return Failed
+}
+
+// firstLine folds an error into one line: engines answer with several.
+func firstLine(err error) string {
+	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), " ")
+}
+
+// permute splits argv into flags, positionals and what stands behind "--", so
+// that `bottle-approve ID --reject` rejects: urfave/cli alone stops reading
+// flags at the first positional.
+func permute(known []urfave.Flag, argv []string) (flags, positional, tail []string, err error) {
+	takesValue := valueFlags(known)
+	for i := 0; i < len(argv); i++ {
+		arg := argv[i]
+		switch {
+		case arg == "--":
+			return flags, positional, append([]string{}, argv[i+1:]...), nil
+		case arg == "-" || !strings.HasPrefix(arg, "-"):
+			positional = append(positional, arg)
+		default:
+			flags = append(flags, arg)
+			name, _, inline := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+			if inline || !takesValue[name] {
+				continue
+			}
+			if i+1 == len(argv) {
+				return nil, nil, nil, Error{Code: Usage, Msg: fmt.Sprintf("%s needs a value", arg), Hint: "write " + arg + " VALUE"}
+			}
+			i++
+			flags = append(flags, argv[i])
+		}
+	}
+	return flags, positional, nil, nil
+}
+
+func valueFlags(known []urfave.Flag) map[string]bool {
+	takes := map[string]bool{}
+	for _, f := range known {
+		if _, boolean := f.(*urfave.BoolFlag); boolean {
+			continue
+		}
+		for _, n := range f.Names() {
+			takes[n] = true
+		}
+	}
+	return takes
+}
+
+// Libexec returns the directory of the programs that run in containers and of
+// the scripts: ../libexec/bottle beside the running program's bin directory, or
+// $BOTTLE_LIBEXEC.
+func Libexec() (string, error) {
+	if dir := os.Getenv("BOTTLE_LIBEXEC"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot find this program's own path: %w", err)
+	}
+	if exe, err = filepath.EvalSymlinks(exe); err != nil {
+		return "", fmt.Errorf("cannot resolve this program's own path: %w", err)
+	}
+	return filepath.Join(filepath.Dir(filepath.Dir(exe)), "libexec", "bottle"), nil
+}

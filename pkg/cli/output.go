@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/mattn/go-runewidth"
+	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+// OutputFlag is the -o of whatever lists.
+func OutputFlag() urfave.Flag {
+	return &urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "json", Usage: "`FORMAT` of the answer: json, table or tsv"}
+}
+
+// YesFlag answers every question with yes.
+func YesFlag() urfave.Flag {
+	return &urfave.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "answer yes to every question"}
+}
+
+// Printer prints records one by one in the chosen format.
+type Printer struct {
+	out     io.Writer
+	format  string
+	columns []string
+	rows    [][]string
+}
+
+// NewPrinter returns a printer for -o format; columns head a table.
+func NewPrinter(out io.Writer, format string, columns ...string) (*Printer, error) {
+	switch format {
+	case "json", "table", "tsv":
+		return &Printer{out: out, format: format, columns: columns}, nil
+	}
+	return nil, Error{Code: Usage, Msg: fmt.Sprintf("no output format %q", format), Hint: "use -o json, -o table or -o tsv"}
+}
+
+// Print prints one record: v as a JSON line, or its cells. A table's rows are
+// kept until Flush, since its columns are as wide as their widest cell.
+func (p *Printer) Print(v any, cells ...string) error {
+	if p.format == "json" {
+		return WriteJSON(p.out, v)
+	}
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = Inert(c)
+	}
+	if p.format == "tsv" {
+		_, err := fmt.Fprintln(p.out, strings.Join(row, "\t"))
+		return err
+	}
+	p.rows = append(p.rows, row)
+	return nil
+}
+
+// Flush writes what Print kept back.
+func (p *Printer) Flush() error {
+	if p.format != "table" {
+		return nil
+	}
+	rows := append([][]string{p.columns}, p.rows...)
+	p.rows = nil
+	return writeTable(p.out, rows)
+}
+
+func writeTable(w io.Writer, rows [][]string) error {
+	widths := map[int]int{}
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], runewidth.StringWidth(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		for i, cell := range row {
+			b.WriteString(cell)
+			if i < len(row)-1 {
+				b.WriteString(strings.Repeat(" ", widths[i]-runewidth.StringWidth(cell)+2))
+			}
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// IsTerminal says whether a stream is a terminal.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// CanAsk says whether a person can be asked: stdin and stderr are terminals.
+func (s Streams) CanAsk() bool { return IsTerminal(s.In) && IsTerminal(s.Err) }

@@ -1,0 +1,115 @@
+// Package engine says what bottle needs of a container engine, and nothing
+// more. Engines are in packages below it and pass pkg/engine/enginetest.
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"time"
+
+	"bottle/pkg/plan"
+)
+
+// Errors that callers act on; an engine wraps them.
+var (
+	ErrUnreachable = errors.New("the engine cannot be reached")
+	ErrNotFound    = errors.New("no such object")
+	ErrConflict    = errors.New("it exists already, or is in use")
+	ErrSubnetTaken = errors.New("the subnet overlaps with another network")
+)
+
+// Engine runs containers. All methods are safe for concurrent use. Objects are
+// named as in the plan; removing what is not there is no error.
+type Engine interface {
+	Host(ctx context.Context) (Host, error)
+
+	// List returns the containers that carry the label bottle.home=home, in
+	// one call.
+	List(ctx context.Context, home string) ([]Container, error)
+	// Events streams what happens to those containers until ctx ends. The
+	// channel is closed when the stream ends for whatever reason.
+	Events(ctx context.Context, home string) (<-chan Event, error)
+
+	// Networks returns all networks of the engine, other people's too.
+	Networks(ctx context.Context) ([]Network, error)
+	CreateNetwork(ctx context.Context, n plan.Network) error // ErrSubnetTaken, ErrConflict
+	RemoveNetwork(ctx context.Context, name string) error    // ErrConflict while in use
+
+	Volumes(ctx context.Context, home string) ([]Volume, error)
+	CreateVolume(ctx context.Context, v plan.Volume) error
+	RemoveVolume(ctx context.Context, name string) error
+
+	HasImage(ctx context.Context, ref string) (bool, error)
+	// Build builds an image from a tar stream whose Dockerfile is at its root;
+	// the builder's words go to log.
+	Build(ctx context.Context, tag string, context io.Reader, log io.Writer) error
+
+	// Create makes a container and joins it to all its networks.
+	Create(ctx context.Context, c plan.Container) error
+	Start(ctx context.Context, name string) error
+	Stop(ctx context.Context, name string) error
+	Remove(ctx context.Context, name string) error
+	Logs(ctx context.Context, name string, w io.Writer) error
+	// Exec runs a command in a container, without a terminal, and returns its
+	// exit code. When ctx ends, the command's standard input ends.
+	Exec(ctx context.Context, name string, x Exec) (int, error)
+}
+
+// Host is what an engine tells of itself.
+type Host struct {
+	ID       string
+	Version  string // such as 20.10.24
+	API      string // the API version in use, such as 1.41
+	CPUs     int
+	Memory   int64 // bytes
+	Runtimes []string
+}
+
+// Container is a container that exists.
+type Container struct {
+	Name    string
+	Slug    string
+	Service string
+	State   string // created, running, paused, restarting, removing, exited, dead
+	Status  string // for people: "Exited (137) 2 minutes ago"
+	IPs     []netip.Addr
+	Created time.Time
+}
+
+// Running says whether the container runs.
+func (c Container) Running() bool { return c.State == "running" }
+
+// Network is a network that exists.
+type Network struct {
+	Name    string
+	ID      string
+	Labels  map[string]string
+	Subnets []netip.Prefix
+}
+
+// Volume is a volume that exists.
+type Volume struct {
+	Name string
+	Slug string
+}
+
+// Event is a change of a container.
+type Event struct {
+	Time    time.Time
+	Slug    string
+	Service string
+	Action  string // create, start, die, destroy, …
+}
+
+// Exec is a command to run in a container.
+type Exec struct {
+	Cmd    []string
+	User   string // empty: the container's
+	Dir    string // empty: the container's
+	Env    []string
+	Stdin  io.Reader // nil: none
+	Stdout io.Writer // nil: dropped
+	Stderr io.Writer // nil: dropped
+}

@@ -1,0 +1,117 @@
+// Package plan turns a manifest and what is known of the host into a Plan: the
+// containers, networks and volumes of one bottle. It does no I/O, and a Plan
+// holds no secret.
+package plan
+
+import "net/netip"
+
+// AgentUID is the user an agent runs as: fixed, above every range that
+// distributions and container tools hand out, nobody on the host, and never a
+// sidecar's.
+const AgentUID = 70707
+
+// Services, the names a Plan's containers have on their network.
+const (
+	AgentService  = "agent"
+	EgressService = "egress"
+)
+
+// Labels on all that belongs to a bottle.
+const (
+	LabelHome    = "bottle.home"
+	LabelSlug    = "bottle.slug"
+	LabelService = "com.docker.compose.service"
+	LabelProject = "com.docker.compose.project"
+)
+
+// Plan is one bottle, ready to be made.
+type Plan struct {
+	Slug       string      `json:"slug"`
+	Project    string      `json:"project"`
+	Home       string      `json:"home"` // the id of the $BOTTLE_HOME
+	Networks   []Network   `json:"networks"`
+	Volumes    []Volume    `json:"volumes"`
+	Containers []Container `json:"containers"`
+}
+
+// Network is a bridge. Those that are External belong to all bottles of a home.
+type Network struct {
+	Name     string            `json:"name"`
+	Key      string            `json:"key"` // its name inside the Compose file
+	Subnet   netip.Prefix      `json:"subnet"`
+	Internal bool              `json:"internal"`
+	External bool              `json:"external"`
+	Options  map[string]string `json:"options"`
+	Labels   map[string]string `json:"labels"`
+}
+
+// Volume is a named volume.
+type Volume struct {
+	Name   string            `json:"name"`
+	Key    string            `json:"key"`
+	Labels map[string]string `json:"labels"`
+}
+
+// Container is one container. There is no field for a secret: secrets travel
+// over an exec's standard input.
+type Container struct {
+	Name        string            `json:"name"`
+	Service     string            `json:"service"`
+	Image       string            `json:"image"`
+	Entrypoint  []string          `json:"entrypoint"`
+	User        string            `json:"user"`
+	Env         map[string]string `json:"env"`
+	WorkingDir  string            `json:"working_dir,omitempty"`
+	Labels      map[string]string `json:"labels"`
+	Mounts      []Mount           `json:"mounts"`
+	Tmpfs       map[string]string `json:"tmpfs"`
+	Endpoints   []Endpoint        `json:"endpoints"`
+	DNS         []string          `json:"dns,omitempty"`
+	DNSOptions  []string          `json:"dns_options,omitempty"`
+	Hosts       map[string]string `json:"hosts,omitempty"` // /etc/hosts: name → address
+	CapDrop     []string          `json:"cap_drop"`
+	SecurityOpt []string          `json:"security_opt"` // without the seccomp profile, which all get
+	Sysctls     map[string]string `json:"sysctls"`
+	// FastFail bounds the wait for a neighbour that does not exist to 0.1 s.
+	// Engines differ in how that is said.
+	FastFail    bool             `json:"fast_fail"`
+	Ulimits     map[string]Limit `json:"ulimits"`
+	Pids        int64            `json:"pids"`
+	Memory      int64            `json:"memory"`    // bytes; swap included
+	MilliCPUs   int64            `json:"milli_cpu"` // thousandths of a CPU
+	ReadOnly    bool             `json:"read_only"`
+	Init        bool             `json:"init"`
+	Runtime     string           `json:"runtime,omitempty"`
+	StopSeconds int              `json:"stop_seconds"`
+}
+
+// Limit is a ulimit.
+type Limit struct {
+	Soft int64 `json:"soft"`
+	Hard int64 `json:"hard"`
+}
+
+// Mount is a host directory (Type bind) or a volume of the plan.
+type Mount struct {
+	Type     string `json:"type"` // bind or volume
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"read_only"`
+}
+
+// Endpoint joins a container to a network of the plan, by the network's name.
+type Endpoint struct {
+	Network string     `json:"network"`
+	IP      netip.Addr `json:"ip,omitzero"` // zero: the engine chooses
+	Aliases []string   `json:"aliases,omitempty"`
+}
+
+// Find returns the container of a service, or nil.
+func (p *Plan) Find(service string) *Container {
+	for i := range p.Containers {
+		if p.Containers[i].Service == service {
+			return &p.Containers[i]
+		}
+	}
+	return nil
+}

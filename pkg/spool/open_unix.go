@@ -1,0 +1,6 @@
+package spool
+
+import "syscall"
+
+// nonblock keeps the opening of a FIFO from waiting for its other end.
+const nonblock = syscall.O_NONBLOCK

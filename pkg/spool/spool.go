@@ -1,0 +1,114 @@
+// Package spool treats a directory as a queue that survives crashes: files
+// appear whole or not at all, logs only grow, and what others wrote is read
+// without being led astray. It knows nothing of what the files mean.
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// TempPrefix begins the name of every temporary file; sweepers go by it.
+const TempPrefix = ".tmp-"
+
+// WriteFile writes data to path so that a reader, and a machine that loses
+// power, sees the old file or the new one, never half a file.
+func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
+	dir, base := filepath.Split(path)
+	f, err := os.CreateTemp(dir, TempPrefix+base+"-")
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			err = fmt.Errorf("cannot write %s: %w", path, err)
+		}
+	}()
+	if err = f.Chmod(perm); err != nil {
+		return err
+	}
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	// Rename last: a reader must never see half a record.
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	if dir == "" {
+		dir = "."
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// ErrUnsafe is what ReadFile returns for anything but a regular file of a
+// bearable size.
+var ErrUnsafe = errors.New("not a regular file of a bearable size")
+
+// ReadFile reads dir/name, which somebody else wrote: no symlink leads out of
+// dir, no FIFO blocks, no file larger than max bytes is read.
+func ReadFile(dir, name string, max int64) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > max {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, name), ErrUnsafe)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err == nil && int64(len(data)) > max {
+		err = fmt.Errorf("%s: %w", filepath.Join(dir, name), ErrUnsafe)
+	}
+	return data, err
+}
+
+// Append opens a log that only grows. One Write is one record: the kernel
+// appends it whole, whoever else writes.
+func Append(path string, perm fs.FileMode) (*os.File, error) {
+	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, perm)
+}
+
+// Sweep removes the temporary files that killed writers left in dir.
+func Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), TempPrefix) {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	return nil
+}
