@@ -1,0 +1,141 @@
+// Package docker is the engine of bottle's choice, through its own API. It
+// speaks to a local socket only: bind mounts and user ids do not hold on an
+// engine elsewhere.
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/docker/client"
+
+	"bottle/pkg/engine"
+	"bottle/pkg/plan"
+)
+
+// Engine is a Docker engine, 20.10 or newer.
+type Engine struct{ api *client.Client }
+
+var _ engine.Engine = (*Engine)(nil)
+
+// oldestAPI is Docker 20.10's.
+const oldestAPI = "1.41"
+
+// New returns the engine that DOCKER_HOST names, by default the local socket.
+// Nothing is asked of it yet. A remote one is refused.
+func New() (*Engine, error) {
+	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, fmt.Errorf("cannot use DOCKER_HOST: %w", err)
+	}
+	if host := api.DaemonHost(); !strings.HasPrefix(host, "unix://") {
+		return nil, fmt.Errorf("the engine at %s is not on a local socket: bottle mounts local folders, so it needs a unix:// DOCKER_HOST", host)
+	}
+	return &Engine{api: api}, nil
+}
+
+// Host asks the engine what it is, and refuses one on which bottle's walls
+// would not stand as planned.
+func (e *Engine) Host(ctx context.Context) (engine.Host, error) {
+	info, err := e.api.Info(ctx)
+	if err != nil {
+		return engine.Host{}, wrap("ask the engine", err)
+	}
+	h := engine.Host{ID: info.ID, Version: info.ServerVersion, API: e.api.ClientVersion(),
+		CPUs: info.NCPU, Memory: info.MemTotal}
+	for name := range info.Runtimes {
+		h.Runtimes = append(h.Runtimes, name)
+	}
+	slices.Sort(h.Runtimes)
+	return h, refuse(h, info.OSType, info.SecurityOptions)
+}
+
+func refuse(h engine.Host, osType string, security []string) error {
+	if versions.LessThan(h.API, oldestAPI) {
+		return fmt.Errorf("engine %s is too old (API %s): bottle needs Docker 20.10 or newer", h.Version, h.API)
+	}
+	if osType != "" && osType != "linux" {
+		return fmt.Errorf("the engine runs %s containers: bottle needs Linux ones", osType)
+	}
+	for _, opt := range security {
+		switch name, _, _ := strings.Cut(strings.TrimPrefix(opt, "name="), ","); name {
+		case "userns":
+			return errors.New("the engine maps user ids (userns-remap), so files would belong to others: bottle needs an engine without it")
+		case "rootless":
+			return errors.New("the engine is rootless, so user ids are mapped and its networks are not bottle's to close: bottle needs a rootful engine")
+		}
+	}
+	if !slices.ContainsFunc(security, func(s string) bool { return strings.HasPrefix(s, "name=seccomp") }) {
+		return errors.New("the engine has no seccomp, so bottle's walls would have a hole: use a kernel and engine with seccomp")
+	}
+	return nil
+}
+
+// List implements engine.Engine.
+func (e *Engine) List(ctx context.Context, home string) ([]engine.Container, error) {
+	found, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: ofHome(home)})
+	if err != nil {
+		return nil, wrap("list containers", err)
+	}
+	list := make([]engine.Container, 0, len(found))
+	for _, c := range found {
+		list = append(list, listed(c))
+	}
+	return list, nil
+}
+
+func listed(c container.Summary) engine.Container {
+	out := engine.Container{Slug: c.Labels[plan.LabelSlug], Service: c.Labels[plan.LabelService],
+		State: string(c.State), Status: c.Status, Created: unix(c.Created)}
+	if len(c.Names) > 0 {
+		out.Name = strings.TrimPrefix(c.Names[0], "/")
+	}
+	if c.NetworkSettings != nil {
+		for _, n := range c.NetworkSettings.Networks {
+			if ip, err := netip.ParseAddr(n.IPAddress); err == nil {
+				out.IPs = append(out.IPs, ip)
+			}
+		}
+	}
+	return out
+}
+
+func ofHome(home string) filters.Args {
+	return filters.NewArgs(filters.Arg("label", plan.LabelHome+"="+home))
+}
+
+// wrap gives an engine's error the sentinel that callers act on.
+func wrap(what string, err error) error {
+	var sentinel error
+	switch {
+	case err == nil:
+		return nil
+	case client.IsErrConnectionFailed(err) || strings.Contains(err.Error(), "permission denied while trying to connect"):
+		sentinel = engine.ErrUnreachable
+	case errdefs.IsNotFound(err):
+		sentinel = engine.ErrNotFound
+	case strings.Contains(err.Error(), "Pool overlaps"):
+		sentinel = engine.ErrSubnetTaken
+	case errdefs.IsConflict(err), strings.Contains(err.Error(), "has active endpoints"), strings.Contains(err.Error(), "already exists"):
+		sentinel = engine.ErrConflict
+	default:
+		return fmt.Errorf("cannot %s: %w", what, err)
+	}
+	return fmt.Errorf("cannot %s: %w: %w", what, sentinel, err)
+}
+
+// ignore drops the error of removing what is not there.
+func ignoreMissing(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

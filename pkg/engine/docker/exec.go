@@ -1,0 +1,60 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"bottle/pkg/engine"
+)
+
+// Exec implements engine.Engine. There is no terminal: a terminal exec outlives
+// a killed client, this one's standard input ends with it.
+func (e *Engine) Exec(ctx context.Context, name string, x engine.Exec) (int, error) {
+	made, err := e.api.ContainerExecCreate(ctx, name, container.ExecOptions{
+		Cmd: x.Cmd, User: x.User, WorkingDir: x.Dir, Env: x.Env,
+		AttachStdin: x.Stdin != nil, AttachStdout: true, AttachStderr: true,
+	})
+	if err != nil {
+		return 0, wrap("run a command in "+name, err)
+	}
+	conn, err := e.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
+	if err != nil {
+		return 0, wrap("run a command in "+name, err)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, conn.Close)
+	defer stop()
+	if x.Stdin != nil {
+		go func() {
+			// A reader that fails must not look like one that ended.
+			if _, err := io.Copy(conn.Conn, x.Stdin); err != nil {
+				conn.Close()
+				return
+			}
+			conn.CloseWrite()
+		}()
+	}
+	_, err = stdcopy.StdCopy(orDiscard(x.Stdout), orDiscard(x.Stderr), conn.Reader)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot read what a command in %s says: %w", name, err)
+	}
+	end, err := e.api.ContainerExecInspect(ctx, made.ID)
+	if err != nil {
+		return 0, wrap("ask how a command in "+name+" ended", err)
+	}
+	return end.ExitCode, nil
+}
+
+func orDiscard(w io.Writer) io.Writer {
+	if w == nil {
+		return io.Discard
+	}
+	return w
+}
