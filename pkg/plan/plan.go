@@ -29,6 +29,7 @@ type Plan struct {
 	Slug       string      `json:"slug"`
 	Project    string      `json:"project"`
 	Home       string      `json:"home"` // the id of the $BOTTLE_HOME
+	StateDir   string      `json:"state_dir"`
 	Networks   []Network   `json:"networks"`
 	Volumes    []Volume    `json:"volumes"`
 	Containers []Container `json:"containers"`
@@ -72,17 +73,14 @@ type Container struct {
 	CapDrop     []string          `json:"cap_drop"`
 	SecurityOpt []string          `json:"security_opt"` // without the seccomp profile, which all get
 	Sysctls     map[string]string `json:"sysctls"`
-	// FastFail bounds the wait for a neighbour that does not exist to 0.1 s.
-	// Engines differ in how that is said.
-	FastFail    bool             `json:"fast_fail"`
-	Ulimits     map[string]Limit `json:"ulimits"`
-	Pids        int64            `json:"pids"`
-	Memory      int64            `json:"memory"`    // bytes; swap included
-	MilliCPUs   int64            `json:"milli_cpu"` // thousandths of a CPU
-	ReadOnly    bool             `json:"read_only"`
-	Init        bool             `json:"init"`
-	Runtime     string           `json:"runtime,omitempty"`
-	StopSeconds int              `json:"stop_seconds"`
+	Ulimits     map[string]Limit  `json:"ulimits"`
+	Pids        int64             `json:"pids"`
+	Memory      int64             `json:"memory"`    // bytes; swap included
+	MilliCPUs   int64             `json:"milli_cpu"` // thousandths of a CPU
+	ReadOnly    bool              `json:"read_only"`
+	Init        bool              `json:"init"`
+	Runtime     string            `json:"runtime,omitempty"`
+	StopSeconds int               `json:"stop_seconds"`
 }
 
 // Limit is a ulimit.
@@ -104,6 +102,8 @@ type Endpoint struct {
 	Network string     `json:"network"`
 	IP      netip.Addr `json:"ip,omitzero"` // zero: the engine chooses
 	Aliases []string   `json:"aliases,omitempty"`
+	// Options of the engine's bridge driver for this endpoint.
+	Options map[string]string `json:"options,omitempty"`
 }
 
 // Find returns the container of a service, or nil.

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/docker/go-units"
 
@@ -26,14 +24,9 @@ func (e *Engine) Create(ctx context.Context, c plan.Container) error {
 	if len(c.Endpoints) > 0 {
 		host.NetworkMode = container.NetworkMode(c.Endpoints[0].Network)
 		first = &network.NetworkingConfig{EndpointsConfig: map[string]*network.EndpointSettings{
-			c.Endpoints[0].Network: e.endpoint(c, 0)}}
+			c.Endpoints[0].Network: endpoint(c.Endpoints[0])}}
 	} else {
 		host.NetworkMode = "none"
-	}
-	if c.FastFail && !e.sysctlsPerEndpoint() {
-		for i := range c.Endpoints {
-			maps.Copy(host.Sysctls, fastFail(fmt.Sprintf("eth%d", i)))
-		}
 	}
 	stop := c.StopSeconds
 	_, err := e.api.ContainerCreate(ctx, &container.Config{
@@ -43,41 +36,20 @@ func (e *Engine) Create(ctx context.Context, c plan.Container) error {
 	if err != nil {
 		return wrap("create container "+c.Name, err)
 	}
-	for i := 1; i < len(c.Endpoints); i++ {
-		if err := e.api.NetworkConnect(ctx, c.Endpoints[i].Network, c.Name, e.endpoint(c, i)); err != nil {
-			return wrap("connect "+c.Name+" to "+c.Endpoints[i].Network, err)
+	for _, ep := range c.Endpoints[min(1, len(c.Endpoints)):] {
+		if err := e.api.NetworkConnect(ctx, ep.Network, c.Name, endpoint(ep)); err != nil {
+			return wrap("connect "+c.Name+" to "+ep.Network, err)
 		}
 	}
 	return nil
 }
 
-func (e *Engine) sysctlsPerEndpoint() bool {
-	return !versions.LessThan(e.api.ClientVersion(), "1.48")
-}
-
-func (e *Engine) endpoint(c plan.Container, i int) *network.EndpointSettings {
-	ep := c.Endpoints[i]
-	s := &network.EndpointSettings{Aliases: ep.Aliases}
+func endpoint(ep plan.Endpoint) *network.EndpointSettings {
+	s := &network.EndpointSettings{Aliases: ep.Aliases, DriverOpts: ep.Options}
 	if ep.IP.IsValid() {
 		s.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: ep.IP.String()}
 	}
-	if c.FastFail && e.sysctlsPerEndpoint() {
-		var list []string
-		for k, v := range fastFail("IFNAME") {
-			list = append(list, k+"="+v)
-		}
-		slices.Sort(list)
-		s.DriverOpts = map[string]string{"com.docker.network.endpoint.sysctls": strings.Join(list, ",")}
-	}
 	return s
-}
-
-// fastFail makes a dial to an address that nobody has fail in 0.1 s, not 3.
-func fastFail(iface string) map[string]string {
-	return map[string]string{
-		"net.ipv4.neigh." + iface + ".mcast_solicit":   "1",
-		"net.ipv4.neigh." + iface + ".retrans_time_ms": "100",
-	}
 }
 
 func hostConfig(c plan.Container) *container.HostConfig {
@@ -85,15 +57,12 @@ func hostConfig(c plan.Container) *container.HostConfig {
 	pids := c.Pids
 	h := &container.HostConfig{
 		CapDrop: c.CapDrop, SecurityOpt: append([]string{"seccomp=" + string(plan.Seccomp())}, c.SecurityOpt...),
-		ReadonlyRootfs: c.ReadOnly, Init: &init, IpcMode: "private", Tmpfs: c.Tmpfs, Sysctls: maps.Clone(c.Sysctls),
+		ReadonlyRootfs: c.ReadOnly, Init: &init, IpcMode: "private", Tmpfs: c.Tmpfs, Sysctls: c.Sysctls,
 		DNS: c.DNS, DNSOptions: c.DNSOptions, Runtime: c.Runtime,
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
-		LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "2"}},
+		LogConfig:     container.LogConfig{Type: "json-file", Config: plan.LogOptions()},
 		Resources: container.Resources{Memory: c.Memory, MemorySwap: c.Memory, NanoCPUs: c.MilliCPUs * 1e6,
 			PidsLimit: &pids},
-	}
-	if h.Sysctls == nil {
-		h.Sysctls = map[string]string{}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Ulimits)) {
 		l := c.Ulimits[name]

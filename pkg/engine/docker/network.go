@@ -7,7 +7,6 @@ import (
 
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/api/types/volume"
 
 	"bottle/pkg/engine"
@@ -35,23 +34,12 @@ func (e *Engine) Networks(ctx context.Context) ([]engine.Network, error) {
 	return list, nil
 }
 
-// isolatedSince is the first API version (Docker 28.0) in which gateway mode
-// "isolated" is more than ignored.
-const isolatedSince = "1.48"
-
 // CreateNetwork implements engine.Engine. The subnet is explicit, so of several
 // creates with the same one a single one wins.
 func (e *Engine) CreateNetwork(ctx context.Context, n plan.Network) error {
-	options := map[string]string{}
-	for k, v := range n.Options {
-		options[k] = v
-	}
-	if n.Internal && !versions.LessThan(e.api.ClientVersion(), isolatedSince) {
-		options["com.docker.network.bridge.gateway_mode_ipv4"] = "isolated"
-	}
 	no := false
 	_, err := e.api.NetworkCreate(ctx, n.Name, network.CreateOptions{
-		Driver: "bridge", Internal: n.Internal, EnableIPv6: &no, Options: options, Labels: n.Labels,
+		Driver: "bridge", Internal: n.Internal, EnableIPv6: &no, Options: n.Options, Labels: n.Labels,
 		IPAM: &network.IPAM{Config: []network.IPAMConfig{{Subnet: n.Subnet.String(), Gateway: n.Subnet.Addr().Next().String()}}},
 	})
 	return wrap("create network "+n.Name, err)

@@ -1,0 +1,282 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bottle/pkg/agent"
+	"bottle/pkg/manifest"
+)
+
+// Host is what a Plan must know of the machine it is for.
+type Host struct {
+	Home      string // the id of the $BOTTLE_HOME
+	StateDir  string // absolute, of this bottle
+	Inside    string // absolute path of the directory that holds bottle-inside
+	OwnerUID  int    // of $BOTTLE_HOME; the sidecars run as it
+	OwnerGID  int
+	CPUs      int
+	Memory    int64 // bytes
+	Runtimes  []string
+	Docker28  bool         // the engine knows isolated gateways and sysctls per endpoint
+	Subnet    netip.Prefix // of the bottle's own network
+	Uplink    netip.Prefix // of the network that sidecars get out by
+	Sidecar   string       // image of the sidecars
+	AgentTag  string       // image of the agent
+	Workspace string       // copy or none
+	Terminal  string       // TERM of the operator, for the agent's first screen
+}
+
+// Paths inside the containers.
+const (
+	InsideDir  = "/opt/bottle"
+	InsideBin  = InsideDir + "/bottle-inside"
+	AgentIn    = "/etc/bottle"
+	AgentHome  = "/home/agent"
+	WorkDir    = "/work"
+	CertsDir   = "/etc/ssl/certs"
+	CABundle   = CertsDir + "/ca-certificates.crt"
+	SidecarIn  = "/in"
+	SidecarOut = "/out"
+)
+
+// ProxyPort is where egress listens for programs that know a proxy.
+const ProxyPort = 3128
+
+const (
+	megabyte      = 1 << 20
+	agentMemory   = 4 << 30
+	sidecarMemory = 256 * megabyte
+	agentPids     = 512
+	sidecarPids   = 128
+)
+
+// Make plans a bottle. It fails where the host cannot give what the manifest
+// demands.
+func Make(slug string, m manifest.Manifest, a agent.Agent, h Host) (*Plan, error) {
+	runtime, err := pickRuntime(m.Runtime, h.Runtimes)
+	if err != nil {
+		return nil, err
+	}
+	b := builder{slug: slug, project: Project(slug), h: h, runtime: runtime}
+	p := &Plan{Slug: slug, Project: b.project, Home: h.Home, StateDir: h.StateDir}
+	p.Networks = []Network{b.inner(), b.uplink()}
+	p.Volumes = []Volume{b.volume("home"), b.volume("work")}
+	for _, sidecar := range sidecars {
+		p.Containers = append(p.Containers, sidecar(b))
+	}
+	p.Containers = append(p.Containers, b.agent(m, a))
+	return p, nil
+}
+
+// sidecars is the table of a bottle's sidecars: one row each, in the order in
+// which they are told of.
+var sidecars = []func(builder) Container{builder.egress}
+
+// Project is the Compose project's name of a bottle.
+func Project(slug string) string { return "bottle-" + slug }
+
+// ContainerName is the name of a bottle's container.
+func ContainerName(slug, service string) string { return Project(slug) + "-" + service + "-1" }
+
+// UplinkName is the name of the network that the sidecars of a home get out by.
+func UplinkName(home string) string { return "bottle-uplink-" + home }
+
+// RunscMissing is the error of a manifest that demands what the engine lacks.
+type RunscMissing struct{ Runtime string }
+
+func (e RunscMissing) Error() string {
+	return fmt.Sprintf("the manifest demands runtime %s, and the engine does not have it", e.Runtime)
+}
+
+func pickRuntime(wanted string, have []string) (string, error) {
+	switch {
+	case wanted == "" || wanted == "auto":
+		if slices.Contains(have, "runsc") {
+			return "runsc", nil
+		}
+		return "", nil
+	case !slices.Contains(have, wanted):
+		return "", RunscMissing{wanted}
+	}
+	return wanted, nil
+}
+
+// builder holds what the parts of one Plan have in common.
+type builder struct {
+	slug, project, runtime string
+	h                      Host
+}
+
+// Address returns the n-th address of a subnet; the gateway is the first.
+func Address(subnet netip.Prefix, n int) netip.Addr {
+	a := subnet.Addr()
+	for range n {
+		a = a.Next()
+	}
+	return a
+}
+
+func (b builder) innerName() string    { return b.project + "_inner" }
+func (b builder) egressIP() netip.Addr { return Address(b.h.Subnet, 2) }
+func (b builder) agentIP() netip.Addr  { return Address(b.h.Subnet, 3) }
+
+func (b builder) labels(more ...string) map[string]string {
+	l := map[string]string{LabelHome: b.h.Home, LabelSlug: b.slug, LabelProject: b.project}
+	for i := 0; i < len(more); i += 2 {
+		l[more[i]] = more[i+1]
+	}
+	return l
+}
+
+func (b builder) inner() Network {
+	// Without an address of the host on the bridge, nothing of the host is there to be reached.
+	options := map[string]string{"com.docker.network.bridge.inhibit_ipv4": "true"}
+	if b.h.Docker28 {
+		options["com.docker.network.bridge.gateway_mode_ipv4"] = "isolated"
+	}
+	return Network{Name: b.innerName(), Key: "inner", Subnet: b.h.Subnet, Internal: true, Options: options,
+		Labels: b.labels("com.docker.compose.network", "inner")}
+}
+
+// uplink is every bottle's: its members get out, and cannot reach one another.
+func (b builder) uplink() Network {
+	return Network{Name: UplinkName(b.h.Home), Key: "uplink", Subnet: b.h.Uplink, External: true,
+		Options: map[string]string{"com.docker.network.bridge.enable_icc": "false"},
+		Labels:  map[string]string{LabelHome: b.h.Home}}
+}
+
+func (b builder) volume(key string) Volume {
+	return Volume{Name: b.project + "_" + key, Key: key, Labels: b.labels("com.docker.compose.volume", key)}
+}
+
+// walls are the flags that all containers get.
+func (b builder) walls(service string) Container {
+	return Container{
+		Name: ContainerName(b.slug, service), Service: service,
+		Labels:  b.labels(LabelService, service, "com.docker.compose.container-number", "1", "com.docker.compose.oneoff", "False"),
+		CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges:true"},
+		Sysctls: map[string]string{
+			"net.ipv6.conf.all.disable_ipv6":     "1",
+			"net.ipv6.conf.default.disable_ipv6": "1",
+			"net.ipv4.ping_group_range":          "1 0",
+		},
+		Ulimits:  map[string]Limit{"core": {0, 0}, "nofile": {4096, 8192}},
+		ReadOnly: true, Init: true, StopSeconds: 5,
+	}
+}
+
+func (b builder) egress() Container {
+	c := b.walls(EgressService)
+	c.Image = b.h.Sidecar
+	c.User = fmt.Sprintf("%d:%d", b.h.OwnerUID, b.h.OwnerGID)
+	c.Entrypoint = []string{"/bottle-egress", "--in", SidecarIn, "--out", SidecarOut,
+		"--listen", b.egressIP().String(), "--inner", b.h.Subnet.String(),
+		"--name", EgressService + "=" + b.egressIP().String()}
+	c.Mounts = []Mount{b.bind(EgressService+"/in", SidecarIn, true), b.bind(EgressService+"/out", SidecarOut, false)}
+	c.Tmpfs = map[string]string{"/tmp": "rw,nosuid,nodev,noexec,size=8m,mode=1777"}
+	c.Endpoints = []Endpoint{
+		{Network: b.innerName(), IP: b.egressIP(), Aliases: []string{EgressService}},
+		{Network: UplinkName(b.h.Home)},
+	}
+	c.Sysctls["net.ipv4.ip_forward"] = "0"
+	c.Sysctls["net.ipv4.ip_unprivileged_port_start"] = "0"
+	c.Ulimits["nofile"] = Limit{8192, 8192}
+	c.Pids, c.Memory, c.MilliCPUs = sidecarPids, fit(sidecarMemory, b.h.Memory), cpus(2000, b.h.CPUs)
+	return c
+}
+
+func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
+	c := b.walls(AgentService)
+	c.Image = b.h.AgentTag
+	c.User = fmt.Sprintf("%d:%d", AgentUID, AgentUID)
+	c.Entrypoint = []string{InsideBin, "hold"}
+	c.WorkingDir = WorkDir
+	c.Env = b.env(m, a)
+	c.Mounts = []Mount{
+		{Type: "bind", Source: b.h.Inside, Target: InsideDir, ReadOnly: true},
+		b.bind("agent/in", AgentIn, true),
+		b.bind("agent/certs", CertsDir, true),
+		{Type: "volume", Source: b.project + "_home", Target: AgentHome},
+		{Type: "volume", Source: b.project + "_work", Target: WorkDir},
+	}
+	c.Tmpfs = map[string]string{
+		"/tmp": "rw,nosuid,nodev,exec,size=1g,mode=1777",
+		"/run": "rw,nosuid,nodev,noexec,size=8m",
+	}
+	c.Endpoints = []Endpoint{{Network: b.innerName(), IP: b.agentIP(), Aliases: []string{AgentService}}}
+	c.DNS = []string{b.egressIP().String()}
+	c.DNSOptions = []string{"timeout:1", "attempts:1"}
+	// In /etc/hosts the sidecars are found while the engine, and its DNS, are away.
+	c.Hosts = map[string]string{EgressService: b.egressIP().String()}
+	b.fastFail(&c)
+	c.Runtime = b.runtime
+	c.Pids, c.Memory, c.MilliCPUs = agentPids, fit(agentMemory, b.h.Memory), cpus(2000, b.h.CPUs)
+	return c
+}
+
+// fastFail bounds the wait for a neighbour that does not exist to 0.1 s, so
+// that a direct connection fails at once. Engines differ in how it is said.
+func (b builder) fastFail(c *Container) {
+	const solicit, retrans = "net.ipv4.neigh.%s.mcast_solicit", "net.ipv4.neigh.%s.retrans_time_ms"
+	if !b.h.Docker28 {
+		c.Sysctls[fmt.Sprintf(solicit, "eth0")] = "1"
+		c.Sysctls[fmt.Sprintf(retrans, "eth0")] = "100"
+		return
+	}
+	c.Endpoints[0].Options = map[string]string{"com.docker.network.endpoint.sysctls": fmt.Sprintf(solicit+"=1,"+retrans+"=100", "IFNAME", "IFNAME")}
+}
+
+func (b builder) bind(below, target string, readOnly bool) Mount {
+	return Mount{Type: "bind", Source: filepath.Join(b.h.StateDir, below), Target: target, ReadOnly: readOnly}
+}
+
+// env is what the agent's container may know in clear: no secret.
+func (b builder) env(m manifest.Manifest, a agent.Agent) map[string]string {
+	env := map[string]string{"HOME": AgentHome, "LANG": "C.UTF-8", "USER": "agent", "LOGNAME": "agent", "BOTTLE": b.slug}
+	maps.Copy(env, a.Env())
+	for _, v := range m.Env {
+		if v.FromEnv == "" {
+			env[v.Name] = v.Literal
+		}
+	}
+	maps.Copy(env, b.proxyEnv()) // last: no manifest loosens the walls' own
+	return env
+}
+
+// trustVariables name the file of trusted CAs, each for the programs that know it.
+var trustVariables = []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE", "PIP_CERT",
+	"NODE_EXTRA_CA_CERTS", "NPM_CONFIG_CAFILE", "CARGO_HTTP_CAINFO", "AWS_CA_BUNDLE", "DENO_CERT"}
+
+func (b builder) proxyEnv() map[string]string {
+	proxy := fmt.Sprintf("http://%s:%d", EgressService, ProxyPort)
+	direct := strings.Join([]string{"localhost", "127.0.0.1", EgressService}, ",")
+	env := map[string]string{"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "ALL_PROXY": proxy, "NO_PROXY": direct}
+	for k, v := range maps.Clone(env) {
+		env[strings.ToLower(k)] = v
+	}
+	for _, name := range trustVariables {
+		env[name] = CABundle
+	}
+	return env
+}
+
+// fit takes no more than three quarters of what the host has.
+func fit(wanted, have int64) int64 {
+	if most := have / 4 * 3; have > 0 && wanted > most {
+		return most
+	}
+	return wanted
+}
+
+// cpus fits a limit to the host: an engine refuses more than there are.
+func cpus(wanted int64, have int) int64 {
+	if most := int64(have) * 1000; have > 0 && wanted > most {
+		return most
+	}
+	return wanted
+}

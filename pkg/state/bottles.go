@@ -1,0 +1,134 @@
+package state
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/spool"
+)
+
+// Names of the files in a bottle's state directory.
+const (
+	MetadataFile = "metadata.json"
+	ComposeFile  = "docker-compose.yml"
+	BringupLog   = "bringup.log"
+	TeardownLog  = "teardown.log"
+	ComposeLog   = "compose.log"
+	WorkBundle   = "work.bundle"
+	PreserveFile = ".preserve"
+)
+
+// ErrNotFound is the error for a slug that has no state directory; ErrExists
+// that of a slug that is taken.
+var (
+	ErrNotFound = errors.New("no such bottle")
+	ErrExists   = errors.New("the name is taken")
+)
+
+const maxMetadata = 1 << 20
+
+// StateDir returns the state directory of a slug, whether it exists or not.
+func (h *Home) StateDir(slug string) string { return filepath.Join(h.Dir, "state", slug) }
+
+// HistoryDir returns where a bottle's remains go.
+func (h *Home) HistoryDir(slug string) string { return filepath.Join(h.Dir, "history", slug) }
+
+// NewSlug returns agent and four random base32 characters.
+func NewSlug(agent string) string { return agent + "-" + strings.ToLower(rand.Text()[:4]) }
+
+// Create claims a slug: of several claimers one wins, the others get ErrExists.
+// A slug whose history is still there is taken as well.
+func (h *Home) Create(slug string) error {
+	if err := bottle.CheckSlug(slug); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(h.HistoryDir(slug)); err == nil {
+		return fmt.Errorf("%s: %w: its history is in %s", slug, ErrExists, h.HistoryDir(slug))
+	}
+	err := os.Mkdir(h.StateDir(slug), 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: %w", slug, ErrExists)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make the state directory: %w", err)
+	}
+	return nil
+}
+
+// Slugs returns the slugs that have a state directory, sorted.
+func (h *Home) Slugs() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(h.Dir, "state"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot list bottles: %w", err)
+	}
+	var slugs []string
+	for _, e := range entries {
+		if e.IsDir() && bottle.CheckSlug(e.Name()) == nil {
+			slugs = append(slugs, e.Name())
+		}
+	}
+	return slugs, nil
+}
+
+// Bottle reads a bottle's metadata. The error is ErrNotFound where there is no
+// state directory, and another where the metadata cannot be read.
+func (h *Home) Bottle(slug string) (bottle.Bottle, error) {
+	if bottle.CheckSlug(slug) != nil {
+		return bottle.Bottle{}, ErrNotFound
+	}
+	if _, err := os.Stat(h.StateDir(slug)); errors.Is(err, fs.ErrNotExist) {
+		return bottle.Bottle{}, ErrNotFound
+	}
+	var b bottle.Bottle
+	data, err := spool.ReadFile(h.StateDir(slug), MetadataFile, maxMetadata)
+	if err == nil {
+		err = json.Unmarshal(data, &b)
+	}
+	if err != nil {
+		return bottle.Bottle{}, fmt.Errorf("cannot read the metadata of %s: %w", slug, err)
+	}
+	b.Slug, b.StateDir = slug, h.StateDir(slug) // where it lies decides, not what it says
+	return b, nil
+}
+
+// Save writes a bottle's metadata, durably.
+func (h *Home) Save(b bottle.Bottle) error {
+	data, err := json.MarshalIndent(b, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot encode the metadata of %s: %w", b.Slug, err)
+	}
+	return spool.WriteFile(filepath.Join(h.StateDir(b.Slug), MetadataFile), append(data, '\n'), 0o600)
+}
+
+// Retire moves the named files of a bottle's state directory into its history
+// and removes the rest. Files that are not there are passed over.
+func (h *Home) Retire(slug string, keep ...string) error {
+	if err := os.MkdirAll(h.HistoryDir(slug), 0o700); err != nil {
+		return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
+	}
+	for _, name := range keep {
+		from, to := filepath.Join(h.StateDir(slug), name), filepath.Join(h.HistoryDir(slug), filepath.Base(name))
+		if filepath.Base(name) == "events.jsonl" {
+			to = filepath.Join(h.HistoryDir(slug), strings.ReplaceAll(filepath.Dir(filepath.Dir(name)), "/", "-")+"-events.jsonl")
+		}
+		if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
+		}
+	}
+	return h.Forget(slug)
+}
+
+// Forget removes a bottle's state directory. The lock goes last, with it.
+func (h *Home) Forget(slug string) error {
+	if err := os.RemoveAll(h.StateDir(slug)); err != nil {
+		return fmt.Errorf("cannot remove the state of %s: %w", slug, err)
+	}
+	return nil
+}
