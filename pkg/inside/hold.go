@@ -1,0 +1,67 @@
+package inside
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"bottle/pkg/frame"
+)
+
+// Hold is the container's main process. Told to end, it lets the agent end
+// first: that takes at most as long as the keeper's graces.
+func Hold(_ []string, _ io.Reader, _, _ io.Writer) int {
+	<-ending()
+	s := theSession()
+	if !s.lives() {
+		return 0
+	}
+	if out, err := output(s.tmux().PanePID()); err == nil {
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(out))); err == nil && pid > 1 {
+			syscall.Kill(pid, syscall.SIGTERM)
+			s.awaitEnd(graceKeeper)
+		}
+	}
+	output(s.tmux().Kill())
+	return 0
+}
+
+// Peek prints the session's screen with its colours, without the blank lines
+// at its end; of a session that has ended, the last one.
+func Peek(_ []string, _ io.Reader, out, errOut io.Writer) int {
+	s := theSession()
+	screen, err := output(s.tmux().Capture())
+	if err != nil {
+		screen, err = s.lastScreen()
+	}
+	if err != nil {
+		fmt.Fprintln(errOut, "bottle-inside: no session was started here")
+		return frame.ExitNoSession
+	}
+	fmt.Fprint(out, trim(screen))
+	return 0
+}
+
+// trim cuts blank lines off the end of a screen.
+func trim(screen []byte) string {
+	text := strings.TrimRight(string(screen), " \n")
+	if text == "" {
+		return ""
+	}
+	return text + "\n"
+}
+
+// Wait waits for the agent's end and returns its exit code.
+func Wait(_ []string, _ io.Reader, _, errOut io.Writer) int {
+	s := theSession()
+	if _, err := os.Stat(s.path(fileLock)); err != nil {
+		fmt.Fprintln(errOut, "bottle-inside: no session was started here")
+		return frame.ExitNoSession
+	}
+	s.awaitEnd(0)
+	code, _ := s.ended()
+	return code
+}

@@ -1,0 +1,186 @@
+package inside
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+
+	"bottle/pkg/frame"
+)
+
+// drainTick is how long an ended command's terminal must be silent to be done:
+// something it left behind may hold it open for ever.
+const drainTick = 100 * time.Millisecond
+
+// View shows the session, or a command, on a terminal of its own: what it draws
+// goes to out as it is, in brings framed input and sizes. When in ends, the
+// viewer is gone, and its terminal with it. The exit code is the command's; for
+// the session the agent's where it ended, frame.ExitAlive where it lives on,
+// and frame.ExitNoSession where none lived.
+func View(args []string, in io.Reader, out, errOut io.Writer) int {
+	f := flags("view", errOut)
+	term := f.String("term", "xterm-256color", "type of the terminal")
+	cols := f.Uint("cols", 0, "columns")
+	rows := f.Uint("rows", 0, "rows")
+	if f.Parse(args) != nil {
+		return exitUsage
+	}
+	s := theSession()
+	var cmd *exec.Cmd
+	switch {
+	case f.NArg() > 0:
+		cmd = s.exec(f.Args())
+	case s.lives():
+		argv := s.tmux().Attach()
+		cmd = exec.Command(argv[0], argv[1:]...)
+		cmd.Env = environment(os.Environ(), nil)
+	default:
+		fmt.Fprintln(errOut, "bottle-inside: no session lives here")
+		return frame.ExitNoSession
+	}
+	cmd.Env = withTerm(cmd.Env, knownTerm(*term, "xterm-256color"))
+	end := ending()
+	tty, err := pty.StartWithSize(cmd, winsize(*cols, *rows))
+	if err != nil {
+		return exitCode(err, errOut)
+	}
+	code := exitCode(show(cmd, tty, in, out, end), errOut)
+	if f.NArg() > 0 {
+		return code
+	}
+	return s.afterView(out)
+}
+
+// afterView tells what became of the session. An agent that failed leaves its
+// last screen to read: the alternate screen took it away.
+func (s session) afterView(out io.Writer) int {
+	if !s.lives() {
+		s.awaitEnd(graceKeeper) // the server may be gone before the agent is
+	}
+	code, ended := s.ended()
+	if !ended {
+		return frame.ExitAlive
+	}
+	if code != 0 {
+		screen, _ := s.lastScreen()
+		io.WriteString(out, strings.ReplaceAll(trim(screen), "\n", "\x1b[m\r\n"))
+	}
+	return code
+}
+
+func (s session) lastScreen() ([]byte, error) { return os.ReadFile(s.path(fileLast)) }
+
+func withTerm(env []string, term string) []string {
+	var with []string
+	for _, kv := range env {
+		if !strings.HasPrefix(kv, "TERM=") {
+			with = append(with, kv)
+		}
+	}
+	return append(with, "TERM="+term)
+}
+
+func winsize(cols, rows uint) *pty.Winsize {
+	if cols == 0 || rows == 0 {
+		cols, rows = 80, 24
+	}
+	return &pty.Winsize{Cols: uint16(min(cols, 1<<15)), Rows: uint16(min(rows, 1<<15))}
+}
+
+// show moves bytes between the terminal and the viewer until either ends, and
+// returns how the command ended.
+func show(cmd *exec.Cmd, tty *os.File, in io.Reader, out io.Writer, end <-chan os.Signal) error {
+	defer tty.Close()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		forward(in, tty)
+	}()
+	p := &pump{done: make(chan struct{})}
+	go p.copy(out, tty)
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case err := <-done:
+		p.drain()
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGHUP)
+		return err
+	case <-gone:
+	case <-end:
+	}
+	return hangUp(cmd.Process.Pid, done)
+}
+
+// forward passes keys and sizes on to the terminal and returns when their writer
+// is gone.
+func forward(in io.Reader, tty *os.File) {
+	q := newQueue()
+	defer q.Close()
+	go q.drain(tty)
+	for r := frame.NewReader(in); ; {
+		f, err := r.Next()
+		if err != nil || f.Kind == frame.EOF {
+			return
+		}
+		switch f.Kind {
+		case frame.Data:
+			q.Write(f.Payload)
+		case frame.Resize:
+			if cols, rows := f.Size(); cols > 0 && rows > 0 {
+				pty.Setsize(tty, winsize(uint(cols), uint(rows)))
+			}
+		}
+	}
+}
+
+// pump copies what a terminal draws.
+type pump struct {
+	done    chan struct{}
+	moved   atomic.Int64 // counts reads
+	writing atomic.Bool
+}
+
+func (p *pump) copy(out io.Writer, tty *os.File) {
+	defer close(p.done)
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := tty.Read(buf)
+		p.moved.Add(1)
+		if n > 0 {
+			p.writing.Store(true)
+			if _, err := out.Write(buf[:n]); err != nil {
+				return
+			}
+			p.writing.Store(false)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// drain waits until all is copied: the terminal is closed, or silent while
+// nothing is being written.
+func (p *pump) drain() {
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	for before := p.moved.Load(); ; {
+		select {
+		case <-p.done:
+			return
+		case <-tick.C:
+		}
+		now := p.moved.Load()
+		if now == before && !p.writing.Load() {
+			return
+		}
+		before = now
+	}
+}
