@@ -1,0 +1,148 @@
+package sidecar
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/spool"
+)
+
+// EventsFile is the log of events in a sidecar's out directory, JSON lines.
+// When it has grown to 10 MiB it becomes EventsFile.1, and the one before is
+// gone: an agent must not be able to fill the disk.
+const EventsFile = "events.jsonl"
+
+const (
+	maxLog  = 10 << 20
+	maxText = 1024 // bytes of one text field of an event
+)
+
+// Events writes a sidecar's events. It is safe for concurrent use. A record is
+// one small write to a local file, a few microseconds; a channel and a writer
+// of its own would cost about as much in wake-ups, and could lose what happened
+// last.
+type Events struct {
+	source string
+	path   string
+	limit  int64
+
+	mu   sync.Mutex
+	file *os.File
+	size int64
+	lost int // events that could not be written
+	buf  bytes.Buffer
+}
+
+// OpenEvents opens the log in dir for the sidecar called source.
+func OpenEvents(dir, source string) (*Events, error) {
+	e := &Events{source: source, path: filepath.Join(dir, EventsFile), limit: maxLog}
+	if err := e.open(); err != nil {
+		return nil, fmt.Errorf("cannot open the log of events: %w", err)
+	}
+	return e, nil
+}
+
+func (e *Events) open() error {
+	f, err := spool.Append(e.path, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return err
+	}
+	e.file, e.size = f, info.Size()
+	return nil
+}
+
+// Add records an event; a zero Time is now. A log that cannot be written never
+// stops the sidecar: the loss is counted, and told with the next event that can
+// be written.
+func (e *Events) Add(ev bottle.Event) {
+	if ev.Time.IsZero() {
+		ev.Time = time.Now()
+	}
+	ev.Time = ev.Time.UTC().Truncate(time.Millisecond)
+	ev.Source = e.source
+	ev.Host, ev.Path, ev.Detail, ev.Reason = cut(ev.Host), cut(ev.Path), cut(ev.Detail), cut(ev.Reason)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lost > 0 {
+		n := e.lost
+		lost := bottle.Event{Time: ev.Time, Source: e.source, Kind: "lost", Detail: fmt.Sprintf("%d events could not be written", n)}
+		if e.write(lost) != nil {
+			e.lost++
+			return
+		}
+		e.lost = 0
+	}
+	if e.write(ev) != nil {
+		e.lost++
+	}
+}
+
+func (e *Events) write(ev bottle.Event) error {
+	e.buf.Reset()
+	enc := json.NewEncoder(&e.buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(ev); err != nil {
+		return err
+	}
+	if err := e.rotate(e.buf.Len()); err != nil {
+		return err
+	}
+	n, err := e.file.Write(e.buf.Bytes())
+	e.size += int64(n)
+	if err != nil && n > 0 {
+		// Half a record stands there: end it, so that it spoils no other.
+		e.file.Write([]byte("\n"))
+	}
+	return err
+}
+
+// rotate makes room for n more bytes.
+func (e *Events) rotate(n int) error {
+	if e.file == nil { // the last attempt to open it failed
+		return e.open()
+	}
+	if e.size == 0 || e.size+int64(n) <= e.limit {
+		return nil
+	}
+	if err := os.Rename(e.path, e.path+".1"); err != nil {
+		return err
+	}
+	e.file.Close()
+	e.file = nil
+	return e.open()
+}
+
+// Close closes the log.
+func (e *Events) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.file == nil {
+		return nil
+	}
+	return e.file.Close()
+}
+
+// cut bounds a text field, whose length an agent chooses.
+func cut(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	s = s[:maxText]
+	for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return strings.ToValidUTF8(s, "\ufffd") + "…"
+}

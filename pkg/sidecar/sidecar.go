@@ -1,0 +1,109 @@
+// Package sidecar is what the mains of all sidecars share: signals, readiness,
+// the log of events, and dialling that a hostile name cannot lead astray. It
+// knows neither the host's state directory nor the engine, and nothing of what
+// a sidecar does.
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/spool"
+)
+
+// ReadyFile appears in a sidecar's out directory when it can serve, and is
+// gone while it cannot. It holds the time, RFC 3339.
+const ReadyFile = "ready"
+
+// drainTime bounds how long a sidecar that was told to stop finishes its work;
+// the engine kills it some seconds later.
+const drainTime = 3 * time.Second
+
+// Service is a sidecar at work.
+type Service interface {
+	// Reload reads the files in the in directory again. On an error the old
+	// ones stay in force.
+	Reload() error
+	// Failed delivers the error that ended the service by itself.
+	Failed() <-chan error
+	// Drain takes nothing new and finishes what is under way until ctx ends.
+	Drain(ctx context.Context)
+}
+
+// Program is a sidecar's main. Start returns once the service can serve.
+type Program struct {
+	Name  string // the source in events
+	Out   string // the directory this sidecar alone writes
+	Start func(*Events) (Service, error)
+}
+
+// Run runs the program until SIGTERM or SIGINT, which drain it, or until it
+// fails. SIGHUP reloads it.
+func (p Program) Run() error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	return p.run(signals)
+}
+
+func (p Program) run(signals <-chan os.Signal) error {
+	ready := filepath.Join(p.Out, ReadyFile)
+	if err := os.Remove(ready); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the old %s: %w", ReadyFile, err)
+	}
+	if err := spool.Sweep(p.Out); err != nil {
+		return fmt.Errorf("cannot sweep %s: %w", p.Out, err)
+	}
+	events, err := OpenEvents(p.Out, p.Name)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	service, err := p.Start(events)
+	if err != nil {
+		events.Add(bottle.Event{Kind: "start", Verdict: "error", Detail: err.Error()})
+		return err
+	}
+	events.Add(bottle.Event{Kind: "start"})
+	if err := spool.WriteFile(ready, []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o644); err != nil {
+		return err
+	}
+	err = p.wait(service, signals, events)
+	os.Remove(ready)
+	stop := bottle.Event{Kind: "stop"}
+	if err != nil {
+		stop.Verdict, stop.Detail = "error", err.Error()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	service.Drain(ctx)
+	events.Add(stop)
+	return err
+}
+
+// wait returns nil when a signal ends the service, or the error it failed with.
+func (p Program) wait(service Service, signals <-chan os.Signal, events *Events) error {
+	for {
+		select {
+		case err := <-service.Failed():
+			return err
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				return nil
+			}
+			e := bottle.Event{Kind: "reload"}
+			if err := service.Reload(); err != nil {
+				e.Verdict, e.Detail = "error", err.Error()
+			}
+			events.Add(e)
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package sidecar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bottle/pkg/bottle"
+)
+
+func readEvents(t *testing.T, path string) []bottle.Event {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []bottle.Event
+	for line := range strings.Lines(string(data)) {
+		var e bottle.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+func TestEventsAreOneLineEachWhateverTheyHold(t *testing.T) {
+	dir := t.TempDir()
+	e, err := OpenEvents(dir, "egress")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Add(bottle.Event{Kind: "request", Path: "/a\nb\xff" + strings.Repeat("é", 5000), Host: "<x>"})
+	e.Add(bottle.Event{Kind: "dns"})
+	e.Close()
+	got := readEvents(t, filepath.Join(dir, EventsFile))
+	if len(got) != 2 || got[0].Source != "egress" || got[0].Host != "<x>" || len(got[0].Path) > maxText+8 || got[0].Time.IsZero() {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestEventsRotateAndKeepOneOldFile(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := OpenEvents(dir, "egress")
+	defer e.Close()
+	e.limit = 1000
+	for range 100 {
+		e.Add(bottle.Event{Kind: "request", Path: "/some/path/of/a/common/length"})
+	}
+	files, _ := os.ReadDir(dir)
+	if len(files) != 2 {
+		t.Fatalf("there are %d files, want 2", len(files))
+	}
+	for _, f := range files {
+		if info, _ := f.Info(); info.Size() > 1000 {
+			t.Errorf("%s has %d bytes", f.Name(), info.Size())
+		}
+		readEvents(t, filepath.Join(dir, f.Name()))
+	}
+}
+
+func TestLostEventsAreCountedAndTold(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := OpenEvents(dir, "egress")
+	defer e.Close()
+	e.file.Close() // as if the disk had gone
+	e.Add(bottle.Event{Kind: "request"})
+	e.Add(bottle.Event{Kind: "request"})
+	e.open()
+	e.Add(bottle.Event{Kind: "dns"})
+	got := readEvents(t, filepath.Join(dir, EventsFile))
+	if len(got) != 2 || got[0].Kind != "lost" || !strings.HasPrefix(got[0].Detail, "2 events") || got[1].Kind != "dns" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestGuardRefusesWhatNoNameMayLeadTo(t *testing.T) {
+	g := Guard{Refuse: []netip.Prefix{netip.MustParsePrefix("10.83.0.0/28")}}
+	for _, a := range []string{
+		"127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "10.83.0.2", "::ffff:10.83.0.2",
+		"::1", "::", "::127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "fe80::1", "fe80::1%eth0", "ff02::1", "2002:7f00:1::",
+	} {
+		if err := g.Check(netip.MustParseAddr(a)); !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", a, err)
+		}
+	}
+	for _, a := range []string{"93.184.215.14", "10.83.0.16", "192.168.1.1", "2606:4700::1"} {
+		if err := g.Check(netip.MustParseAddr(a)); err != nil {
+			t.Errorf("%s: %v", a, err)
+		}
+	}
+	if g.Check(netip.Addr{}) == nil {
+		t.Error("no address at all passes")
+	}
+}
+
+func TestGuardForRefusesItsOwnAddressesAndNetwork(t *testing.T) {
+	g, err := GuardFor(netip.MustParseAddr("127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, _ := net.InterfaceAddrs()
+	for _, a := range own {
+		p := netip.MustParsePrefix(a.String())
+		if g.Check(p.Addr()) == nil {
+			t.Errorf("its own address %s passes", p.Addr())
+		}
+	}
+	if _, err := GuardFor(netip.MustParseAddr("192.0.2.77")); err == nil {
+		t.Error("a guard was made for an address that is not here")
+	}
+}
+
+func TestDialDialsWhatItChecked(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	lookups := 0
+	answer := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	d := Dialer{Timeout: 2 * time.Second, Check: func(netip.Addr) error { return nil },
+		Lookup: func(context.Context, string) ([]netip.Addr, error) { lookups++; return answer, nil }}
+	c, err := d.Dial(t.Context(), "a.example", port)
+	if err != nil || lookups != 1 {
+		t.Fatalf("%v, %d lookups", err, lookups)
+	}
+	c.Close()
+	d.Check = Guard{}.Check
+	answer = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1")}
+	if _, err := d.Dial(t.Context(), "a.example", port); !errors.Is(err, ErrRefused) {
+		t.Errorf("a name with one refused address: %v", err)
+	}
+	answer = nil
+	if _, err := d.Dial(t.Context(), "a.example", port); err == nil {
+		t.Error("a name without an address was dialled")
+	}
+}
+
+type fakeService struct {
+	reloads, drains chan struct{}
+	failed          chan error
+	reloadErr       error
+}
+
+func (f *fakeService) Reload() error         { f.reloads <- struct{}{}; return f.reloadErr }
+func (f *fakeService) Failed() <-chan error  { return f.failed }
+func (f *fakeService) Drain(context.Context) { close(f.drains) }
+
+func TestRunIsReadyWhileItServesAndDrainsAtTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	ready := filepath.Join(dir, ReadyFile)
+	os.WriteFile(ready, nil, 0o600) // of a run that was killed
+	f := &fakeService{reloads: make(chan struct{}), drains: make(chan struct{}), failed: make(chan error), reloadErr: errors.New("bad")}
+	signals, done := make(chan os.Signal), make(chan error)
+	p := Program{Name: "egress", Out: dir, Start: func(*Events) (Service, error) {
+		if _, err := os.Stat(ready); err == nil {
+			t.Error("ready before it can serve")
+		}
+		return f, nil
+	}}
+	go func() { done <- p.run(signals) }()
+	signals <- syscall.SIGHUP
+	<-f.reloads
+	if _, err := os.Stat(ready); err != nil {
+		t.Error(err)
+	}
+	signals <- syscall.SIGTERM
+	<-f.drains
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(ready); err == nil {
+		t.Error("still ready after the end")
+	}
+	var kinds []string
+	for _, e := range readEvents(t, filepath.Join(dir, EventsFile)) {
+		kinds = append(kinds, e.Kind+e.Verdict+e.Detail)
+	}
+	if got := strings.Join(kinds, " "); got != "start reloaderrorbad stop" {
+		t.Errorf("events: %s", got)
+	}
+}
+
+func TestRunEndsWithTheServicesError(t *testing.T) {
+	f := &fakeService{drains: make(chan struct{}), failed: make(chan error, 1)}
+	f.failed <- errors.New("the listener broke")
+	p := Program{Name: "egress", Out: t.TempDir(), Start: func(*Events) (Service, error) { return f, nil }}
+	if err := p.run(nil); err == nil || err.Error() != "the listener broke" {
+		t.Error(err)
+	}
+	if err := (Program{Out: t.TempDir(), Start: func(*Events) (Service, error) { return nil, errors.New("no") }}).run(nil); err == nil {
+		t.Error("a start that failed went unnoticed")
+	}
+}
+
+func BenchmarkEvent(b *testing.B) {
+	e, err := OpenEvents(b.TempDir(), "egress")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		e.Add(bottle.Event{Kind: "request", Verdict: "allow", Method: "POST", Scheme: "https", Host: "api.example.com", Port: 443, Path: "/v1/messages", Status: 200, Sent: 1000, Recv: 1000, Millis: 1.25})
+	}
+}
