@@ -77,7 +77,7 @@ func (a App) urfave(s Streams, positional, tail []string) *urfave.App {
 }
 
 func (a App) usage(err error) error {
-	return Error{Code: Usage, Msg: strings.TrimPrefix(err.Error(), "flag provided but not defined: "),
+	return Error{Code: Usage, Msg: strings.Replace(err.Error(), "flag provided but not defined: ", "there is no flag ", 1),
 		Hint: "run " + a.Name + " --help"}
 }
 

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	urfave "github.com/urfave/cli/v2"
+)
+
+func testApp(got *Call, err error) App {
+	return App{Name: "bottle-test", Usage: "test", ArgsUsage: "[ID…]", Examples: "bottle-test x", Exit: "9 never",
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "reject"},
+			&urfave.StringFlag{Name: "reason", Aliases: []string{"r"}},
+			&urfave.StringSliceFlag{Name: "path"},
+		},
+		Action: func(c *Call) error { *got = *c; return err },
+	}
+}
+
+func TestFlagsCountWhereverTheyStand(t *testing.T) {
+	for _, argv := range []string{
+		"--reject --reason no ID -", "ID --reject - --reason no", "ID - --reason=no --reject", "ID -r no - --reject",
+	} {
+		var got Call
+		var out, errOut bytes.Buffer
+		if code := testApp(&got, nil).Run(append([]string{"bottle-test"}, strings.Fields(argv)...), nil, &out, &errOut); code != 0 {
+			t.Fatalf("%s: exit %d: %s", argv, code, errOut.String())
+		}
+		if !got.Bool("reject") || got.String("reason") != "no" || strings.Join(got.Args, " ") != "ID -" || got.Tail != nil {
+			t.Errorf("%s: reject=%v reason=%q args=%q", argv, got.Bool("reject"), got.String("reason"), got.Args)
+		}
+	}
+}
+
+func TestWhatStandsBehindTwoDashesIsLeftAlone(t *testing.T) {
+	var got Call
+	testApp(&got, nil).Run([]string{"bottle-test", "ID", "--", "ls", "--reject", "-"}, nil, &bytes.Buffer{}, &bytes.Buffer{})
+	if got.Bool("reject") || strings.Join(got.Args, " ") != "ID" || strings.Join(got.Tail, " ") != "ls --reject -" {
+		t.Errorf("args=%q tail=%q", got.Args, got.Tail)
+	}
+}
+
+func TestACommaDoesNotSplitAValue(t *testing.T) {
+	var got Call
+	testApp(&got, nil).Run([]string{"bottle-test", "--path", "/a,b", "--path", "/c"}, nil, &bytes.Buffer{}, &bytes.Buffer{})
+	if paths := got.StringSlice("path"); len(paths) != 2 || paths[0] != "/a,b" {
+		t.Errorf("paths=%q", paths)
+	}
+}
+
+func TestErrorsAreOneLineAndAHint(t *testing.T) {
+	cases := []struct {
+		err  error
+		args []string
+		want string
+		code int
+	}{
+		{Error{Code: NotFound, Msg: `no bottle named "web"`, Hint: "run bottle-ls"}, nil,
+			"bottle-test: no bottle named \"web\"\nhint: run bottle-ls\n", 3},
+		{errors.New("cannot do it:\nline two\x1b[2J"), nil, "bottle-test: cannot do it: line two\\x1b[2J\n", 1},
+		{Status(42), nil, "", 42},
+		{nil, []string{"--nonsense"}, "bottle-test: there is no flag -nonsense\nhint: run bottle-test --help\n", 2},
+		{nil, []string{"--reason"}, "bottle-test: --reason needs a value\nhint: write --reason VALUE\n", 2},
+	}
+	for _, tc := range cases {
+		var got Call
+		var out, errOut bytes.Buffer
+		code := testApp(&got, tc.err).Run(append([]string{"bottle-test"}, tc.args...), nil, &out, &errOut)
+		if code != tc.code || out.Len() > 0 || errOut.String() != tc.want {
+			t.Errorf("%v %q: exit %d, stdout %q, stderr %q", tc.err, tc.args, code, out.String(), errOut.String())
+		}
+	}
+}
+
+func TestHelpHasExamplesAndExitStatus(t *testing.T) {
+	var got Call
+	var out bytes.Buffer
+	if code := testApp(&got, nil).Run([]string{"bottle-test", "--help"}, nil, &out, &bytes.Buffer{}); code != 0 {
+		t.Fatalf("exit %d", code)
+	}
+	for _, want := range []string{"bottle-test - test", "EXAMPLES\n   bottle-test x", "EXIT STATUS", "9 never", "--reason"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("help lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestJSONIsInertAndStillTheSame(t *testing.T) {
+	hostile := "a\x1b]52;c;x\x07\x7f\u009b\u202e\u200b\ufeff\U000e0041é\n"
+	var out bytes.Buffer
+	if err := WriteJSON(&out, map[string]string{"k": hostile}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range strings.TrimSuffix(out.String(), "\n") {
+		if misleads(r) {
+			t.Errorf("raw %U in %q", r, out.String())
+		}
+	}
+	var back map[string]string
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil || back["k"] != hostile {
+		t.Errorf("read back %q, %v", back["k"], err)
+	}
+}
+
+func FuzzInert(f *testing.F) {
+	f.Add("plain")
+	f.Add("\x1b[31m\u202e\xff\u0085")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, r := range Inert(s) {
+			if misleads(r) {
+				t.Fatalf("%q leaves %U", s, r)
+			}
+		}
+		if Inert(Inert(s)) != Inert(s) {
+			t.Fatalf("%q: not idempotent", s)
+		}
+	})
+}
+
+func TestTablesAlignWideCharacters(t *testing.T) {
+	var out bytes.Buffer
+	p, err := NewPrinter(&out, "table", "A", "B")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Print(nil, "日本", "x")
+	p.Print(nil, "a\tb", "y")
+	p.Flush()
+	if want := "A       B\n日本    x\na\\x09b  y\n"; out.String() != want {
+		t.Errorf("got:\n%s", out.String())
+	}
+}
