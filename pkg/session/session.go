@@ -1,0 +1,137 @@
+// Package session is the host's side of an agent's session: it starts one,
+// shows it on the operator's terminal, runs commands beside it and prints its
+// screen, all by way of bottle-inside in the container. What comes out of there
+// is hostile: nothing reaches a terminal but through the filter. It knows
+// containers by name and nothing of bottles or the state directory.
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"bottle/pkg/engine"
+	"bottle/pkg/frame"
+)
+
+// Inside is where bottle-inside is in the agent's container.
+const Inside = "/opt/bottle/bottle-inside"
+
+// Errors that callers act on.
+var (
+	ErrNoSession = errors.New("no session lives there")
+	ErrLives     = errors.New("a session lives there already")
+	ErrViewer    = errors.New("the viewer in the container ended, the session did not")
+)
+
+// Signalled is the error where a signal ended what was shown or run. The
+// convention is to exit with 128 and its number.
+type Signalled struct{ Signal syscall.Signal }
+
+func (s Signalled) Error() string { return "ended by signal: " + s.Signal.String() }
+
+// ExitCode is the exit code for it.
+func (s Signalled) ExitCode() int { return 128 + int(s.Signal) }
+
+// signalled is the error for a signal that os/signal told of.
+func signalled(sig os.Signal) Signalled {
+	s, _ := sig.(syscall.Signal)
+	return Signalled{s}
+}
+
+// Start starts the session that doc describes and returns when its agent runs.
+// The environment in it travels over the exec's standard input alone. The error
+// is ErrLives where a session lives.
+func Start(ctx context.Context, e engine.Engine, container string, doc frame.Start) error {
+	b, err := json.Marshal(doc)
+	if err != nil {
+		return fmt.Errorf("cannot encode the session's start: %w", err)
+	}
+	var said words
+	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{Inside, "start"}, Stdin: bytes.NewReader(b), Stderr: &said})
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot start the session: %w", err)
+	case code == frame.ExitConflict:
+		return fmt.Errorf("cannot start the session: %w", ErrLives)
+	case code != 0:
+		return fmt.Errorf("cannot start the session: %s", said.text(code))
+	}
+	return nil
+}
+
+// Wait waits for the agent's end and returns its exit code.
+func Wait(ctx context.Context, e engine.Engine, container string) (int, error) {
+	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{Inside, "wait"}})
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("cannot wait for the session's end: %w", err)
+	case code == frame.ExitNoSession:
+		return 0, ErrNoSession
+	}
+	return code, nil
+}
+
+// maxPeek bounds a screen in bytes; one of 300 by 100 in ever new colours has
+// a fraction of it.
+const maxPeek = 2 << 20
+
+// Peek prints the session's screen, or the last one of a session that ended,
+// to out: level says how much of it passes.
+func Peek(ctx context.Context, e engine.Engine, container string, out io.Writer, level Level) error {
+	var screen bytes.Buffer
+	f := NewFilter(&screen, min(level, Colours))
+	var said words
+	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{Inside, "peek"}, Stdout: &bounded{f, maxPeek}, Stderr: &said})
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot read the screen: %w", err)
+	case code == frame.ExitNoSession:
+		return ErrNoSession
+	case code != 0:
+		return fmt.Errorf("cannot read the screen: %s", said.text(code))
+	}
+	screen.Write(f.Restore())
+	_, err = out.Write(screen.Bytes())
+	return err
+}
+
+// bounded passes on so many bytes and then fails.
+type bounded struct {
+	w    io.Writer
+	left int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, errors.New("it is longer than any screen")
+	}
+	return b.w.Write(p)
+}
+
+// words keeps the beginning of what bottle-inside complains of.
+type words struct{ b []byte }
+
+const maxWords = 2048
+
+func (w *words) Write(p []byte) (int, error) {
+	w.b = append(w.b, p[:min(len(p), maxWords-len(w.b))]...)
+	return len(p), nil
+}
+
+// text is one line for people, harmless to a terminal.
+func (w *words) text(code int) string {
+	var b strings.Builder
+	NewFilter(&b, Text).Write(w.b)
+	line, _, _ := strings.Cut(strings.TrimSpace(b.String()), "\n")
+	if line = strings.TrimPrefix(line, "bottle-inside: "); line == "" {
+		return fmt.Sprintf("bottle-inside ended with exit code %d", code)
+	}
+	return line
+}

@@ -1,0 +1,157 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// errDetached and errHungUp are why a keyboard ends.
+var (
+	errDetached = errors.New("the detach keys were pressed")
+	errHungUp   = errors.New("the terminal is gone")
+)
+
+// Terminal is the operator's terminal.
+type Terminal struct{ In, Out *os.File }
+
+// IsTerminal says whether both ends are one.
+func (t Terminal) IsTerminal() bool {
+	return t.In != nil && t.Out != nil && term.IsTerminal(int(t.In.Fd())) && term.IsTerminal(int(t.Out.Fd()))
+}
+
+// size is 0×0 where the terminal does not tell.
+func (t Terminal) size() (cols, rows int) {
+	cols, rows, err := term.GetSize(int(t.Out.Fd()))
+	if err != nil {
+		return 0, 0
+	}
+	return cols, rows
+}
+
+// screen is the terminal in raw mode, behind the filter. After the restore
+// nothing is written to it any more, whoever still tries.
+type screen struct {
+	tty    Terminal
+	saved  *term.State
+	filter *Filter
+	lock   chan struct{} // a mutex that can be waited for with a limit
+	closed bool
+}
+
+func openScreen(tty Terminal) (*screen, error) {
+	saved, err := term.MakeRaw(int(tty.In.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the terminal raw: %w", err)
+	}
+	return &screen{tty: tty, saved: saved, filter: NewFilter(tty.Out, Screen), lock: make(chan struct{}, 1)}, nil
+}
+
+// Write passes the agent's output through the filter. A panic in there must
+// not leave the terminal raw, and it is not on the goroutine that restores.
+func (s *screen) Write(p []byte) (n int, err error) {
+	s.lock <- struct{}{}
+	defer func() {
+		if r := recover(); r != nil {
+			n, err = 0, fmt.Errorf("cannot filter the output: %v", r)
+		}
+		<-s.lock
+	}()
+	if s.closed {
+		return 0, io.ErrClosedPipe
+	}
+	return s.filter.Write(p)
+}
+
+// restore puts the terminal back as it was. A terminal that takes no output
+// (stopped by Ctrl-S, or at the end of a dead line) does not keep it waiting.
+func (s *screen) restore() {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		s.lock <- struct{}{}
+		if !s.closed {
+			s.closed = true
+			s.tty.Out.Write(s.filter.Restore())
+		}
+		<-s.lock
+	}()
+	select {
+	case <-written:
+	case <-time.After(time.Second):
+	}
+	term.Restore(int(s.tty.In.Fd()), s.saved)
+}
+
+// keyboard reads the terminal until it is told to stop, so that no key typed
+// later is lost to a reader that nobody needs any more.
+type keyboard struct {
+	in      *os.File
+	detach  detector
+	stop, w *os.File // a pipe: closing w stops
+}
+
+func newKeyboard(in *os.File, detach []byte) (*keyboard, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a pipe: %w", err)
+	}
+	return &keyboard{in: in, detach: detector{keys: detach}, stop: r, w: w}, nil
+}
+
+// copy passes what is typed on to w. It returns nil when it was told to stop.
+func (k *keyboard) copy(w io.Writer) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("cannot read the keyboard: %v", r)
+		}
+	}()
+	defer k.stop.Close()
+	buf := make([]byte, 4096)
+	for {
+		ready, err := k.wait()
+		if err != nil || !ready {
+			return err
+		}
+		n, err := unix.Read(int(k.in.Fd()), buf)
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue
+		case err != nil || n == 0:
+			return errHungUp
+		}
+		pass, detached := k.detach.feed(buf[:n])
+		if len(pass) > 0 {
+			if _, err := w.Write(pass); err != nil {
+				return nil // the session ended: that is told elsewhere
+			}
+		}
+		if detached {
+			return errDetached
+		}
+	}
+}
+
+// wait says whether there is something to read, and false once stopped.
+func (k *keyboard) wait() (bool, error) {
+	for {
+		fds := []unix.PollFd{{Fd: int32(k.in.Fd()), Events: unix.POLLIN}, {Fd: int32(k.stop.Fd()), Events: unix.POLLIN}}
+		_, err := unix.Poll(fds, -1)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return false, fmt.Errorf("cannot wait for the keyboard: %w", err)
+		case fds[1].Revents != 0:
+			return false, nil
+		case fds[0].Revents != 0:
+			return true, nil
+		}
+	}
+}
+
+func (k *keyboard) close() { k.w.Close() }
