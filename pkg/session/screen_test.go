@@ -1,0 +1,117 @@
+package session
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bottle/pkg/engine"
+)
+
+// outer shows a box's session inside of a second tmux, which plays the
+// operator's terminal: what it shows is what he would see.
+type outer struct {
+	*box
+	socket string
+}
+
+func (b *box) outer() *outer {
+	o := &outer{b, filepath.Join(b.dir, "outer.sock")}
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	args := []string{"new-session", "-d", "-x", "80", "-y", "24"}
+	for _, kv := range append(b.e.env, "BE=attach") {
+		args = append(args, "-e", kv)
+	}
+	o.Cleanup(func() { o.ask("kill-server") })
+	if out := o.ask(append(args, self, "outer")...); out != "" {
+		b.Fatal(out)
+	}
+	return o
+}
+
+func (o *outer) ask(args ...string) string {
+	out, _ := exec.Command("tmux", append([]string{"-u", "-f", "/dev/null", "-S", o.socket}, args...)...).CombinedOutput()
+	return strings.TrimSpace(string(out))
+}
+
+func (o *outer) shows(text string) {
+	o.Helper()
+	o.eventually("showing "+text, func() bool { return strings.Contains(o.ask("capture-pane", "-p"), text) })
+}
+
+// wheel turns the mouse's wheel as a terminal reports it.
+func (o *outer) wheel(button string) {
+	o.ask("send-keys", "-l", "\x1b[<"+button+";5;5M")
+}
+
+func TestWheelAndPageUpScrollBackAndAnyKeyReturns(t *testing.T) {
+	b := newBox(t, "sh", "-c", "seq -f line-%g 1 200; echo the-end; exec cat")
+	o := b.outer()
+	o.shows("the-end")
+	o.wheel("64")
+	o.shows("line-176")
+	o.wheel("65")
+	o.ask("send-keys", "PageUp")
+	o.shows("line-160")
+	o.ask("send-keys", "x")
+	o.shows("the-end")
+	if pane := b.tmux("display", "-p", "#{pane_in_mode}"); pane != "0" {
+		b.eventually("out of the copy mode", func() bool { return b.tmux("display", "-p", "#{pane_in_mode}") == "0" })
+	}
+}
+
+func TestTheMouseReachesAProgramThatWantsIt(t *testing.T) {
+	b := newBox(t, "bash", "-c", `stty raw -echo; printf '\033[?1000h\033[?1006hready'; dd bs=1 count=10 2>/dev/null | tr '\033' E; exec sleep 1000`)
+	o := b.outer()
+	o.shows("ready")
+	o.wheel("64")
+	o.shows("E[<64;5;5M")
+}
+
+func TestColoursAndWideCharactersAreShown(t *testing.T) {
+	b := newBox(t, "sh", "-c", `printf '\033[38;2;1;2;3mžluť 漢字\033[m plain'; exec cat`)
+	o := b.outer()
+	o.shows("žluť 漢字 plain")
+	if got := o.ask("capture-pane", "-p", "-e"); !strings.Contains(got, "\x1b[38;2;1;2;3mžluť 漢字") {
+		t.Errorf("without its colours: %q", got)
+	}
+}
+
+// flood is an engine whose container sends what no honest one does.
+type flood struct {
+	engine.Engine
+	stream string
+}
+
+func (f flood) Exec(_ context.Context, _ string, x engine.Exec) (int, error) {
+	for chunk := range strings.SplitAfterSeq(f.stream, "2") {
+		if _, err := io.WriteString(x.Stdout, chunk); err != nil {
+			return 0, err
+		}
+	}
+	return 0, nil
+}
+
+const hostileStream = "before\x1b]52;c;ZWNobwo=\x07\x1b]0;title\x07\x1b[c\x1b[6n\x1b[21t\x1bP$qm\x1b\\\x1b[3J\x1bc\x9b5n" +
+	"\x1b[?2026$p\x1bP+q\x1b\\\x1b]8;;http://x\x1b\\link\x1b]8;;\x07\x05\x0e\x1b[?1049h\x1b[?1000h\x1b[5iafter\x1b]52;c;"
+
+func TestAHostileStreamDrawsAndDoesNothingElse(t *testing.T) {
+	tty, drawn := terminal(t)
+	if _, err := Attach(t.Context(), flood{stream: hostileStream}, "", tty, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	got := drawn()
+	if !permitted.MatchString(got) || !strings.Contains(got, "before") || !strings.Contains(got, "after") || !strings.Contains(got, "link") {
+		t.Errorf("%q", got)
+	}
+	if modes := left(got); modes["1049"] || modes["1000"] {
+		t.Errorf("modes left: %v", modes)
+	}
+}
