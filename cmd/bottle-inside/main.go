@@ -7,10 +7,17 @@ import (
 	"os"
 
 	"bottle/pkg/inside"
+	"bottle/pkg/probe"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	return inside.Dispatch(inside.Commands(), args, in, out, errOut)
+	return inside.Dispatch(commands(), args, in, out, errOut)
+}
+
+// commands are the subcommands: the session's, and what looks at the bottle.
+func commands() []inside.Command {
+	return append(inside.Commands(),
+		inside.Command{Name: "probe", Usage: "[ID…]: try the walls (no ID: the self-test); targets are read as JSON", Run: probe.Main})
 }
