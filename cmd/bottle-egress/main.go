@@ -1,0 +1,73 @@
+// Command bottle-egress is the sidecar through which everything leaves a
+// bottle. It runs in a container only; pkg/egress says what it does.
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"bottle/pkg/cli"
+	"bottle/pkg/egress"
+	"bottle/pkg/sidecar"
+)
+
+const dialTime = 5 * time.Second
+
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	return cli.App{
+		Name:     "bottle-egress",
+		Usage:    "judge and forward what leaves a bottle",
+		About:    "Runs in a bottle's egress container. SIGHUP reads the policy again; SIGTERM finishes what is under way and ends.",
+		Examples: "bottle-egress --in /in --out /out --listen 10.83.0.2 --name egress=10.83.0.2",
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "in", Value: "/in", Usage: "`DIR` with the policy, the bottle's CA and the roots"},
+			&urfave.StringFlag{Name: "out", Value: "/out", Usage: "`DIR` for events and readiness"},
+			&urfave.StringFlag{Name: "listen", Usage: "the only `ADDRESS` to listen on"},
+			&urfave.StringSliceFlag{Name: "name", Usage: "`NAME=ADDRESS` of a sidecar, for DNS; may be repeated"},
+			&urfave.IntFlag{Name: "proxy-port", Value: egress.DefaultPorts.Proxy, Usage: "`PORT` of the forward proxy"},
+		},
+		Action: serve,
+	}.Run(args, in, out, errOut)
+}
+
+func serve(c *cli.Call) error {
+	if len(c.Args) > 0 {
+		return usage("it takes no arguments, but got %q", c.Args[0])
+	}
+	listen, err := netip.ParseAddr(c.String("listen"))
+	if err != nil || !listen.Is4() || listen.IsUnspecified() {
+		return usage("--listen needs one IPv4 address, not %q", c.String("listen"))
+	}
+	names := map[string]netip.Addr{}
+	for _, s := range c.StringSlice("name") {
+		name, text, _ := strings.Cut(s, "=")
+		addr, err := netip.ParseAddr(text)
+		if name == "" || err != nil || !addr.Is4() {
+			return usage("--name needs NAME=ADDRESS, not %q", s)
+		}
+		names[name] = addr
+	}
+	guard, err := sidecar.GuardFor(listen)
+	if err != nil {
+		return err
+	}
+	ports := egress.DefaultPorts
+	ports.Proxy = c.Int("proxy-port")
+	dialer := sidecar.Dialer{Check: guard.Check, Lookup: sidecar.Resolve, Timeout: dialTime}
+	start := func(events *sidecar.Events) (sidecar.Service, error) {
+		return egress.Start(egress.Config{In: c.String("in"), Listen: listen, Ports: ports, Names: names, Dial: dialer.Dial, Record: events.Add})
+	}
+	return sidecar.Program{Name: "egress", Out: c.String("out"), Start: start}.Run()
+}
+
+func usage(format string, args ...any) error {
+	return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf(format, args...), Hint: "run bottle-egress --help"}
+}

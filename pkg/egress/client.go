@@ -1,0 +1,200 @@
+package egress
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/policy"
+)
+
+// client is one connection of the agent's. One goroutine owns it.
+type client struct {
+	s     *Server
+	sock  *socket
+	conn  net.Conn // sock, or TLS over it
+	in    reader
+	out   []byte
+	q     request
+	p     response
+	front front
+
+	served bool                     // a request came over this connection
+	broken bool                     // the other side must not take what it got for whole
+	more   bool                     // it may still be sending: linger
+	busy   atomic.Bool              // between a request's head and its answer's end
+	up     atomic.Pointer[upstream] // the one that is being waited for
+	gone   atomic.Bool              // a sweep found the client gone and ended its upstream
+	left   int                      // sweeps that found it gone; the sweep's own
+}
+
+// serve answers requests until the connection ends.
+func (c *client) serve(begin func(*client) bool) {
+	defer c.s.clients.remove(c)
+	c.in, c.out = newReader(c.conn), getBuf()[:0]
+	defer func() {
+		c.in.release()
+		putBuf(c.out)
+	}()
+	c.sock.limit(headTime)
+	if begin == nil || begin(c) {
+		for c.one() && !c.s.draining.Load() {
+		}
+	}
+	c.close()
+}
+
+func (c *client) close() {
+	if c.broken {
+		c.sock.reset()
+		return
+	}
+	if t, ok := c.conn.(*tls.Conn); ok {
+		t.CloseWrite()
+	}
+	if c.more {
+		c.sock.linger()
+		return
+	}
+	c.sock.Close()
+}
+
+// one serves one request and says whether another may follow.
+func (c *client) one() bool {
+	head, err := c.head()
+	c.q.method = "" // an answer to what cannot be parsed must not go by the last one
+	c.busy.Store(true)
+	defer c.busy.Store(false)
+	if err == nil {
+		c.sock.unlimit()
+		err = c.q.parse(head)
+	}
+	ev := &bottle.Event{Time: time.Now(), Kind: "request"}
+	switch {
+	case errors.Is(err, errMalformed):
+		return c.refuse(ev, refuse(400, err.Error()), false)
+	case errors.Is(err, errTooLarge):
+		return c.refuse(ev, refuse(431, err.Error()), false)
+	case err != nil:
+		c.ended(err)
+		return false
+	}
+	c.served = true
+	ev.Method = c.q.method
+	if c.q.method == "CONNECT" {
+		return c.tunnel(ev)
+	}
+	o, target, refused := c.front.route(&c.q)
+	ev.Scheme, ev.Host, ev.Port, ev.Path = o.scheme, o.host, o.port, string(path(target))
+	if refused == nil && c.front.fault != "" {
+		refused = refuse(403, c.front.fault)
+	}
+	if refused == nil {
+		refused = judge(c.s.policy.Load(), &c.q, o, target)
+	}
+	if refused != nil {
+		return c.refuse(ev, refused, c.skipBody())
+	}
+	return c.forward(ev, o, target)
+}
+
+// head waits for a request. A client may be silent for long between two
+// requests, but not within a head.
+func (c *client) head() ([]byte, error) {
+	if len(c.in.buffered()) == 0 {
+		if err := c.in.fill(); err != nil {
+			return nil, err
+		}
+	}
+	if !c.sock.limited && !bytes.Contains(c.in.buffered(), []byte("\r\n\r\n")) {
+		c.sock.limit(headTime)
+	}
+	return c.in.head()
+}
+
+// ended notes a TLS client that never asked anything: programs that check
+// certificates late leave so when they do not trust the bottle's CA.
+func (c *client) ended(err error) {
+	if _, encrypted := c.conn.(*tls.Conn); !encrypted || c.served {
+		return
+	}
+	ev := bottle.Event{Kind: "tls", Host: c.front.bound.host, Port: c.front.bound.port, Detail: err.Error(),
+		Reason: "the client left after the handshake without a request"}
+	if rejected(err) {
+		ev.Reason = reasonRejected
+	}
+	c.s.record(ev)
+}
+
+// skipBody drops the body of a request that goes nowhere. It says whether that
+// was possible: only what is here already is dropped.
+func (c *client) skipBody() bool {
+	if c.q.chunked || c.q.length > int64(len(c.in.buffered())) {
+		return false
+	}
+	c.in.discard(int(max(c.q.length, 0)))
+	return true
+}
+
+// refuse answers a request ourselves; keep says whether the connection could go
+// on, and the result whether it does.
+func (c *client) refuse(ev *bottle.Event, r *refusal, keep bool) bool {
+	keep = keep && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
+	ours := r.status < 500
+	c.out = appendRefusal(c.out[:0], r.status, r.reason, ours, keep, c.q.method == "HEAD")
+	_, err := c.conn.Write(c.out)
+	c.more = !keep
+	ev.Verdict, ev.Reason, ev.Status = "deny", r.reason, r.status
+	if !ours {
+		ev.Verdict = "error"
+	}
+	c.record(ev)
+	return keep && err == nil
+}
+
+func (c *client) record(ev *bottle.Event) {
+	ev.Millis = float64(time.Since(ev.Time).Microseconds()) / 1000
+	c.s.record(*ev)
+}
+
+// tunnel serves CONNECT. It dials nothing: the connection goes on as TLS with
+// ourselves, where a refusal can be read.
+func (c *client) tunnel(ev *bottle.Event) bool {
+	ev.Kind = "connect"
+	o, refused := c.front.tunnel(&c.q)
+	ev.Host, ev.Port = o.host, o.port
+	switch {
+	case refused != nil:
+	case o.address:
+		refused = judge(c.s.policy.Load(), &c.q, o, nil)
+	case o.port != policy.DefaultPort(policy.HTTPS) && !c.s.policy.Load().NamesPort(o.port):
+		refused = judge(c.s.policy.Load(), &c.q, o, nil)
+	}
+	if refused != nil {
+		return c.refuse(ev, refused, false)
+	}
+	if _, err := c.conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
+		return false
+	}
+	c.sock.limit(headTime)
+	if len(c.in.buffered()) == 0 && c.in.fill() != nil {
+		return false
+	}
+	c.front = front{scheme: policy.HTTPS, port: policy.DefaultPort(policy.HTTPS), bound: &o}
+	if c.in.buffered()[0] == recordHandshake {
+		return c.secure()
+	}
+	o.scheme = policy.HTTP
+	if !policy.Decide(*c.s.policy.Load(), policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port}).Allow {
+		ev.Verdict, ev.Reason = "deny", "it is not TLS that came after CONNECT"
+		c.record(ev)
+		c.more = true
+		return false
+	}
+	c.front.scheme, c.front.port = policy.HTTP, policy.DefaultPort(policy.HTTP)
+	return true
+}

@@ -1,0 +1,302 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"bottle/pkg/bottle"
+)
+
+const (
+	maxInformational = 16                    // 1xx answers before the real one
+	settleTime       = 50 * time.Millisecond // for the last write of a body to return
+	uploadGrace      = time.Second           // for a body that goes on after its answer
+)
+
+// exchange is one allowed request and its answer.
+type exchange struct {
+	c      *client
+	ev     *bottle.Event
+	origin origin
+	target []byte
+	up     *upstream
+	upload *upload // nil where the request went out whole
+	taken  bool    // the request's body has been read
+	began  bool    // something of an answer went to the client
+}
+
+// upload sends what is left of a request's body while the answer may come.
+type upload struct {
+	done    chan struct{}
+	read    atomic.Bool // all of it has come in
+	aborted atomic.Bool // we end it
+	sent    int64       // this and the next are valid once done is closed
+	err     error
+	ours    bool // err came of our ending it
+}
+
+func (u *upload) finished() bool {
+	if u == nil {
+		return true
+	}
+	select {
+	case <-u.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// settle gives a body that has come in whole the moment that its last write
+// needs to return, and says whether all of it went out.
+func (u *upload) settle() bool {
+	if u == nil {
+		return true
+	}
+	if !u.finished() && u.read.Load() {
+		select {
+		case <-u.done:
+		case <-time.After(settleTime):
+		}
+	}
+	return u.finished() && u.err == nil
+}
+
+// forward sends an allowed request upstream and its answer back. It says
+// whether the client's connection can go on.
+func (c *client) forward(ev *bottle.Event, o origin, target []byte) bool {
+	x := &exchange{c: c, ev: ev, origin: o, target: target}
+	head, err := x.ask()
+	if err == nil {
+		err = x.answer(head)
+	}
+	return x.finish(err)
+}
+
+// ask sends the request and returns the head of the first answer. A pooled
+// connection may have died unnoticed; then, and only where asking twice does no
+// harm and nothing came back, a fresh one is tried.
+func (x *exchange) ask() ([]byte, error) {
+	up, err := x.c.s.pool.get(context.Background(), x.origin, false)
+	if err != nil {
+		return nil, err
+	}
+	x.attach(up)
+	up.out = appendRequest(up.out[:0], &x.c.q, x.origin, x.target)
+	if !x.takeBody() {
+		x.startUpload()
+		return up.in.head()
+	}
+	head, err := x.sendWhole()
+	if err == nil || !up.reused || len(up.in.buffered()) > 0 || !repeatable(x.c.q.method) {
+		return head, err
+	}
+	fresh, err := x.c.s.pool.get(context.Background(), x.origin, true)
+	if err != nil {
+		return nil, err
+	}
+	fresh.out, up.out = up.out, fresh.out
+	up.close()
+	x.attach(fresh)
+	return x.sendWhole()
+}
+
+func (x *exchange) attach(up *upstream) {
+	x.up = up
+	x.c.up.Store(up)
+}
+
+func (x *exchange) sendWhole() ([]byte, error) {
+	if _, err := x.up.conn.Write(x.up.out); err != nil && x.up.reused {
+		return nil, err
+	}
+	// A new connection that breaks while we send may hold an answer that says why.
+	return x.up.in.head()
+}
+
+// repeatable says whether a request may be sent twice (RFC 9110, 9.2.2).
+func repeatable(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+// takeBody puts a body that is here already behind the head, and says whether
+// the request is whole with that.
+func (x *exchange) takeBody() bool {
+	q, in := &x.c.q, &x.c.in
+	if q.chunked || q.length > int64(len(in.buffered())) {
+		return false
+	}
+	if q.length > 0 {
+		x.up.out = append(x.up.out, in.buffered()[:q.length]...)
+		in.discard(int(q.length))
+		x.ev.Sent = q.length
+	}
+	x.taken = true
+	return true
+}
+
+func (x *exchange) startUpload() {
+	u := &upload{done: make(chan struct{})}
+	x.upload = u
+	b := body{chunked: x.c.q.chunked, length: x.c.q.length}
+	up, in := x.up, &x.c.in
+	go func() {
+		defer close(u.done)
+		u.sent, u.err = b.relay(up.conn, in, up.out, true, func() { u.read.Store(true) })
+		u.ours = u.aborted.Load() && !errors.Is(u.err, errMalformed)
+		if side := (*sideError)(nil); errors.As(u.err, &side) && !side.writing {
+			// The client broke off: end the upstream's request, and with it the
+			// wait for an answer. Where writing failed, an answer may be there.
+			up.sock.reset()
+		}
+	}()
+}
+
+// answer passes the answer on, whose first head is here.
+func (x *exchange) answer(head []byte) error {
+	c, p := x.c, &x.c.p
+	for n := 0; ; n++ {
+		if err := p.parse(head); err != nil {
+			return err
+		}
+		if p.status >= 200 {
+			break
+		}
+		if p.status == 101 || n == maxInformational {
+			return malformed("a change of protocol that nobody asked for")
+		}
+		if c.q.minor == 1 {
+			c.out = appendResponse(c.out[:0], p, false, -1, true)
+			if _, err := c.conn.Write(c.out); err != nil {
+				return &sideError{writing: true, err: err}
+			}
+		}
+		var err error
+		if head, err = x.up.in.head(); err != nil {
+			return err
+		}
+	}
+	return x.final()
+}
+
+// final passes the final answer on; its head is parsed.
+func (x *exchange) final() error {
+	c, p := x.c, &x.c.p
+	b, err := answerBody(c.q.method, p)
+	if err != nil {
+		return err
+	}
+	toEnd := !b.chunked && b.length < 0
+	keep := !toEnd && c.q.minor == 1 && !c.q.close && !c.s.draining.Load() && x.upload.settle()
+	c.more = !keep
+	rechunk := b.chunked && c.q.minor == 1
+	length := b.length
+	if b.length == 0 && bodiless(c.q.method, p.status) {
+		length = p.length // HEAD and 304 tell of a body that does not come
+		if p.status == 204 {
+			length = -1
+		}
+	}
+	c.out = appendResponse(c.out[:0], p, rechunk, length, keep)
+	x.began, x.ev.Status = true, p.status
+	x.ev.Recv, err = b.relay(c.conn, &x.up.in, c.out, rechunk, nil)
+	if err != nil {
+		return err
+	}
+	if !keep {
+		return nil
+	}
+	// Whoever takes it out of c.up owns it: us, or the sweep that ends it.
+	if c.up.CompareAndSwap(x.up, nil) && p.minor == 1 && !p.close && len(x.up.in.buffered()) == 0 {
+		c.s.pool.put(x.up, time.Duration(p.seconds)*time.Second*9/10)
+		x.up = nil
+	}
+	return nil
+}
+
+func bodiless(method string, status int) bool {
+	return method == "HEAD" || status == 204 || status == 304
+}
+
+// answerBody says how the body of an answer is framed.
+func answerBody(method string, p *response) (body, error) {
+	switch {
+	case p.chunked && p.minor == 0:
+		return body{}, malformed("HTTP/1.0 with Transfer-Encoding")
+	case bodiless(method, p.status):
+		return body{}, nil
+	}
+	return body{chunked: p.chunked, length: p.length}, nil
+}
+
+// finish ends the exchange, answers for an upstream that did not, and records.
+// It says whether the client's connection can go on.
+func (x *exchange) finish(err error) bool {
+	c := x.c
+	c.up.Store(nil)
+	x.endUpload(err == nil)
+	if x.up != nil {
+		x.up.close()
+	}
+	x.ev.Verdict = "allow"
+	if err == nil {
+		c.record(x.ev)
+		return !c.more
+	}
+	x.ev.Verdict, x.ev.Detail = "error", err.Error()
+	if fault := x.clientsFault(err); fault != nil {
+		if errors.Is(fault, errMalformed) && !x.began {
+			return c.refuse(x.ev, refuse(400, fault.Error()), false)
+		}
+		x.ev.Reason = "the client left"
+	} else if !x.began {
+		keep := x.upload == nil && (x.taken || c.skipBody())
+		return c.refuse(x.ev, refuse(502, "cannot reach "+showHost(x.origin.host)+": "+why(err)), keep)
+	} else {
+		x.ev.Reason = why(err)
+	}
+	c.broken = true
+	c.record(x.ev)
+	return false
+}
+
+// endUpload waits until nobody but the caller uses the client's connection and
+// the upstream. After an answer, a body may go on for a moment.
+func (x *exchange) endUpload(answered bool) {
+	u := x.upload
+	if u == nil {
+		return
+	}
+	if answered && !u.finished() {
+		select {
+		case <-u.done:
+		case <-time.After(uploadGrace):
+		}
+	}
+	if !u.finished() {
+		u.aborted.Store(true)
+		x.up.sock.reset()
+		x.c.sock.SetReadDeadline(time.Unix(1, 0))
+	}
+	<-u.done
+	x.ev.Sent = u.sent
+}
+
+// clientsFault returns the error of the client's side that ended the exchange,
+// or nil where it was the upstream's.
+func (x *exchange) clientsFault(err error) error {
+	side := (*sideError)(nil)
+	if u := x.upload; u != nil && errors.As(u.err, &side) && !side.writing && !u.ours {
+		return u.err
+	}
+	if errors.As(err, &side) && side.writing || x.c.gone.Load() {
+		return err
+	}
+	return nil
+}

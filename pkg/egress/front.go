@@ -1,0 +1,110 @@
+package egress
+
+import (
+	"bottle/pkg/policy"
+)
+
+// front is what a connection's requests may be for: it comes from the port the
+// client dialled, and from CONNECT and SNI.
+type front struct {
+	proxy  bool    // it takes URLs and CONNECT
+	scheme string  // of requests that name a path only
+	port   int     // where Host names none
+	bound  *origin // CONNECT or SNI said whom the connection is for
+	fault  string  // every request is refused for this reason
+}
+
+// refusal is an answer of our own.
+type refusal struct {
+	status int
+	reason string
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+func refuse(status int, reason string) *refusal { return &refusal{status, reason} }
+
+// route says whom a request is for, and the target that goes upstream. All that
+// names a host must name the same one; it compares what stands on the wire.
+func (f front) route(q *request) (origin, []byte, *refusal) {
+	if q.target[0] != '/' && string(q.target) != "*" {
+		return f.absolute(q)
+	}
+	if q.target[0] == '*' && q.method != "OPTIONS" {
+		return origin{}, nil, refuse(400, "the target * is for OPTIONS only")
+	}
+	if q.hosts == 0 {
+		if f.bound == nil {
+			return origin{}, nil, refuse(400, "there is no Host header")
+		}
+		return *f.bound, q.target, nil
+	}
+	o, err := parseAuthority(q.host, f.scheme, f.port)
+	if err != nil {
+		return origin{}, nil, refuse(400, "bad Host header: "+err.Error())
+	}
+	if f.bound != nil && o != *f.bound {
+		return o, q.target, refuse(403, "the request is for "+showHost(o.host)+", but its connection is for "+showHost(f.bound.host))
+	}
+	return o, q.target, nil
+}
+
+// absolute is route for a URL as the target.
+func (f front) absolute(q *request) (origin, []byte, *refusal) {
+	if !f.proxy {
+		return origin{}, nil, refuse(400, "a URL as the target is for the proxy port only")
+	}
+	o, target, err := splitAbsolute(q.target)
+	if err != nil {
+		return origin{}, nil, refuse(400, "bad target: "+err.Error())
+	}
+	return o, target, sameHost(q, o)
+}
+
+// tunnel says whom a CONNECT is for.
+func (f front) tunnel(q *request) (origin, *refusal) {
+	if !f.proxy {
+		return origin{}, refuse(400, "CONNECT is for the proxy port only")
+	}
+	o, err := parseAuthority(q.target, policy.HTTPS, 0)
+	if err != nil {
+		return origin{}, refuse(400, "bad CONNECT: "+err.Error())
+	}
+	return o, sameHost(q, o)
+}
+
+// sameHost refuses a Host header that differs from the target. Old clients send
+// none with HTTP/1.0, and some leave CONNECT's port out.
+func sameHost(q *request, o origin) *refusal {
+	if q.hosts == 0 {
+		return nil
+	}
+	port := policy.DefaultPort(o.scheme)
+	if q.method == "CONNECT" {
+		port = o.port
+	}
+	h, err := parseAuthority(q.host, o.scheme, port)
+	if err != nil || h != o {
+		return refuse(400, "the Host header differs from the target")
+	}
+	return nil
+}
+
+// judge is the policy's word on a request, before anything is looked up.
+func judge(p *policy.Policy, q *request, o origin, target []byte) *refusal {
+	switch {
+	case q.method == "TRACE":
+		return refuse(405, "TRACE is not allowed")
+	case o.address:
+		return refuse(403, showHost(o.host)+" is an address, and only names can be on this bottle's allowlist")
+	case q.upgrade:
+		return refuse(403, "a change of protocol (Upgrade) is not allowed")
+	case q.expect != nil && !equalFold(q.expect, "100-continue"):
+		return refuse(417, "an expectation other than 100-continue")
+	}
+	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: string(path(target))})
+	if !v.Allow {
+		return refuse(403, v.Reason)
+	}
+	return nil
+}

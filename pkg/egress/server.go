@@ -1,0 +1,269 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/ca"
+	"bottle/pkg/policy"
+)
+
+// Files in the in directory.
+const (
+	PolicyFile = "routes.yaml" // policy.Parse
+	CertFile   = "ca.crt"      // the bottle's CA, PEM
+	KeyFile    = "ca.key"      // its key, PEM, "EC PRIVATE KEY"
+	RootsFile  = "roots.pem"   // whom upstreams must be vouched for by; nobody else is trusted
+)
+
+// MaxConns bounds the connections of one port; a surplus is closed at once.
+const MaxConns = 1024
+
+// Ports are where the server listens; 0 lets the system choose.
+type Ports struct {
+	Proxy int // forward proxy: CONNECT, and URLs as targets
+	TLS   int // TLS by the name in its handshake
+	HTTP  int // plain HTTP by its Host header
+	DNS   int // UDP and TCP
+}
+
+// DefaultPorts are those that programs expect.
+var DefaultPorts = Ports{Proxy: 3128, TLS: 443, HTTP: 80, DNS: 53}
+
+// Config is what a server needs.
+type Config struct {
+	In     string     // directory of the files above
+	Listen netip.Addr // the only address that is listened on
+	Ports  Ports
+	Names  map[string]netip.Addr // what DNS answers with another address than Listen
+	// Dial connects to a host that was judged, such as sidecar.Dialer.Dial.
+	Dial   func(ctx context.Context, host string, port int) (*net.TCPConn, error)
+	Record func(bottle.Event)
+}
+
+// Server is a running egress. It is a sidecar.Service.
+type Server struct {
+	in       string
+	record   func(bottle.Event)
+	policy   atomic.Pointer[policy.Policy]
+	tls      *tls.Config
+	pool     pool
+	clients  registry
+	dns      *nameServer
+	ports    Ports
+	draining atomic.Bool
+	stop     chan struct{}
+	failed   chan error
+
+	listeners []net.Listener
+	once      sync.Once
+}
+
+// Start reads the files and serves until Drain.
+func Start(cfg Config) (*Server, error) {
+	s := &Server{in: cfg.In, record: cfg.Record, stop: make(chan struct{}), failed: make(chan error, 1)}
+	if err := s.Reload(); err != nil {
+		return nil, err
+	}
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	s.pool.dial = cfg.Dial
+	if err := s.listen(cfg); err != nil {
+		s.closeListeners()
+		return nil, err
+	}
+	go s.sweep()
+	return s, nil
+}
+
+// load reads what is read once: the CA and the roots.
+func (s *Server) load() error {
+	var files [3][]byte
+	for i, name := range []string{CertFile, KeyFile, RootsFile} {
+		data, err := os.ReadFile(filepath.Join(s.in, name))
+		if err != nil {
+			return fmt.Errorf("cannot start: %w", err)
+		}
+		files[i] = data
+	}
+	issuer, err := ca.Load(files[0], files[1])
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(files[2]) {
+		return fmt.Errorf("cannot start: there is no certificate in %s", RootsFile)
+	}
+	s.tls = towardsClients(issuer)
+	s.pool.tls = towardsUpstreams(roots)
+	return nil
+}
+
+// Reload reads the policy again. On an error the old one stays in force.
+func (s *Server) Reload() error {
+	data, err := os.ReadFile(filepath.Join(s.in, PolicyFile))
+	if err != nil {
+		return fmt.Errorf("cannot read the policy: %w", err)
+	}
+	p, err := policy.Parse(data)
+	if err != nil {
+		return err
+	}
+	s.policy.Store(&p)
+	return nil
+}
+
+// Failed delivers the error of a listener that broke.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Ports returns the ports in use.
+func (s *Server) Ports() Ports { return s.ports }
+
+func (s *Server) listen(cfg Config) error {
+	plain := front{proxy: true, scheme: policy.HTTP}
+	web := front{scheme: policy.HTTP, port: policy.DefaultPort(policy.HTTP)}
+	for _, l := range []struct {
+		port  int
+		used  *int
+		front front
+		begin func(*client) bool
+	}{
+		{cfg.Ports.Proxy, &s.ports.Proxy, plain, nil},
+		{cfg.Ports.TLS, &s.ports.TLS, front{scheme: policy.HTTPS, port: policy.DefaultPort(policy.HTTPS)}, (*client).secure},
+		{cfg.Ports.HTTP, &s.ports.HTTP, web, nil},
+	} {
+		listener, err := net.Listen("tcp", net.JoinHostPort(cfg.Listen.String(), strconv.Itoa(l.port)))
+		if err != nil {
+			return fmt.Errorf("cannot listen: %w", err)
+		}
+		s.listeners = append(s.listeners, listener)
+		*l.used = listener.Addr().(*net.TCPAddr).Port
+		if l.front.proxy {
+			// A path on the proxy port is a request to ourselves: no route has this port.
+			l.front.port = *l.used
+		}
+		go s.accept(listener, l.front, l.begin)
+	}
+	var err error
+	s.dns, err = serveNames(cfg.Listen, cfg.Ports.DNS, cfg.Names, s.record)
+	if err == nil {
+		s.ports.DNS = s.dns.port
+	}
+	return err
+}
+
+// accept serves the connections of one port.
+func (s *Server) accept(l net.Listener, f front, begin func(*client) bool) {
+	slots := make(chan struct{}, MaxConns)
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if s.draining.Load() || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if ne := net.Error(nil); errors.As(err, &ne) && ne.Temporary() { //nolint:staticcheck // what else tells EMFILE from the end
+				time.Sleep(20 * time.Millisecond)
+				continue
+			}
+			s.fail(fmt.Errorf("cannot accept: %w", err))
+			return
+		}
+		sock := &socket{TCPConn: conn.(*net.TCPConn)}
+		select {
+		case slots <- struct{}{}:
+		default:
+			sock.reset()
+			continue
+		}
+		c := &client{s: s, sock: sock, conn: sock, front: f}
+		s.clients.add(c)
+		go func() {
+			defer func() { <-slots }()
+			c.serve(begin)
+		}()
+	}
+}
+
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// sweep looks each second after what nobody waits for: idle upstreams past
+// their time, and upstreams whose client has gone. A client is given a second
+// look, since its last bytes may still be on the way.
+func (s *Server) sweep() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case now := <-tick.C:
+			s.pool.sweep(now)
+			s.clients.each(func(c *client) {
+				up := c.up.Load()
+				if up == nil || !c.sock.gone() {
+					c.left = 0
+					return
+				}
+				if c.left++; c.left > 1 && c.up.CompareAndSwap(up, nil) {
+					c.gone.Store(true)
+					up.sock.reset()
+				}
+			})
+		}
+	}
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	if s.dns != nil {
+		s.dns.close()
+	}
+}
+
+// Drain takes no more connections and lets requests under way end until ctx
+// does; then it cuts them.
+func (s *Server) Drain(ctx context.Context) {
+	s.once.Do(func() {
+		s.draining.Store(true)
+		close(s.stop)
+		s.closeListeners()
+	})
+	s.clients.each(func(c *client) {
+		if !c.busy.Load() {
+			c.sock.Close()
+		}
+	})
+	done := s.clients.wait()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.clients.each(func(c *client) {
+			if up := c.up.Load(); up != nil {
+				up.sock.Close()
+			}
+			c.sock.Close()
+		})
+		<-done
+	}
+	s.pool.sweep(time.Now().Add(idleUpstream))
+}

@@ -1,0 +1,160 @@
+package egress
+
+import (
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits of one connection. Variables, for tests.
+var (
+	headTime   = 10 * time.Second // TLS handshake and head, once a client has begun
+	idleTime   = 5 * time.Minute  // silence in one direction
+	lingerTime = 10 * time.Second // reading what a refused client still sends
+	lingerSize = int64(32 << 20)
+)
+
+// socket is a TCP connection that gives up after idleTime of silence. Deadlines
+// are moved on only when they are worth it, since each move costs a lock.
+type socket struct {
+	*net.TCPConn
+	pending   []byte // was read already; comes first
+	limited   bool   // a deadline of another kind is set for reading
+	readUntil time.Time
+	sendUntil time.Time
+}
+
+func (s *socket) Read(p []byte) (int, error) {
+	if len(s.pending) > 0 {
+		n := copy(p, s.pending)
+		s.pending = s.pending[n:]
+		return n, nil
+	}
+	if now := time.Now(); !s.limited && s.readUntil.Sub(now) < idleTime*7/8 {
+		s.readUntil = now.Add(idleTime)
+		s.SetReadDeadline(s.readUntil)
+	}
+	return s.TCPConn.Read(p)
+}
+
+func (s *socket) Write(p []byte) (int, error) {
+	if now := time.Now(); s.sendUntil.Sub(now) < idleTime*7/8 {
+		s.sendUntil = now.Add(idleTime)
+		s.SetWriteDeadline(s.sendUntil)
+	}
+	return s.TCPConn.Write(p)
+}
+
+// limit bounds the time in which what comes next must have come, until unlimit.
+func (s *socket) limit(d time.Duration) {
+	s.limited = true
+	s.SetReadDeadline(time.Now().Add(d))
+}
+
+func (s *socket) unlimit() {
+	if s.limited {
+		s.limited, s.readUntil = false, time.Time{}
+	}
+}
+
+// reset ends the connection so that the other side cannot take what it got for
+// whole.
+func (s *socket) reset() {
+	s.SetLinger(0)
+	s.Close()
+}
+
+// linger ends a connection whose other side may still be sending: an answer
+// must not be lost to the reset that unread bytes would cause.
+func (s *socket) linger() {
+	s.CloseWrite()
+	s.SetReadDeadline(time.Now().Add(lingerTime))
+	buf := getBuf()
+	defer putBuf(buf)
+	io.CopyBuffer(io.Discard, io.LimitReader(onlyReader{s.TCPConn}, lingerSize), buf)
+	s.Close()
+}
+
+// onlyReader hides WriteTo, which would bring a buffer of its own.
+type onlyReader struct{ io.Reader }
+
+// quiet says whether the connection is open and nothing has come in on it: what
+// an idle upstream sends is either its end or nobody's answer.
+func (s *socket) quiet() bool {
+	ok := false
+	s.control(func(fd int) {
+		var one [1]byte
+		_, _, err := unix.Recvfrom(fd, one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		ok = err == unix.EAGAIN
+	})
+	return ok
+}
+
+// gone says whether the other side has closed its end.
+func (s *socket) gone() bool {
+	gone := true
+	s.control(func(fd int) {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		gone = err != nil || info.State == unix.BPF_TCP_CLOSE || info.State == unix.BPF_TCP_CLOSE_WAIT
+	})
+	return gone
+}
+
+func (s *socket) control(f func(fd int)) {
+	var raw syscall.RawConn
+	raw, err := s.SyscallConn()
+	if err == nil {
+		raw.Control(func(fd uintptr) { f(int(fd)) })
+	}
+}
+
+// registry is the set of connections that are being served.
+type registry struct {
+	mu    sync.Mutex
+	all   map[*client]struct{}
+	empty chan struct{} // closed when the last one goes; nil until somebody waits
+}
+
+func (r *registry) add(c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = map[*client]struct{}{}
+	}
+	r.all[c] = struct{}{}
+}
+
+func (r *registry) remove(c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, c)
+	if len(r.all) == 0 && r.empty != nil {
+		close(r.empty)
+		r.empty = nil
+	}
+}
+
+// wait returns a channel that is closed once no connection is left.
+func (r *registry) wait() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := make(chan struct{})
+	if len(r.all) == 0 {
+		close(done)
+	} else {
+		r.empty = done
+	}
+	return done
+}
+
+func (r *registry) each(f func(*client)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.all {
+		f(c)
+	}
+}
