@@ -1,0 +1,19 @@
+package agent
+
+import "slices"
+
+// command is any command line of the operator's. It finds the prompt in the
+// file that Start names, if it wants it.
+type command []string
+
+// plainSkills is where skills go for a program that bottle knows nothing of.
+const plainSkills = "skills"
+
+func (command) Name() string                      { return "command" }
+func (command) Package(string) (Package, error)   { return Package{}, nil }
+func (command) Steps() []string                   { return nil }
+func (c command) Argv(Start) []string             { return slices.Clone(c) }
+func (command) HomeFiles(Start) map[string][]byte { return nil }
+func (command) Env() map[string]string            { return map[string]string{"SHELL": "/bin/bash"} }
+func (command) Hosts() []string                   { return nil }
+func (command) SkillsDir() string                 { return plainSkills }
