@@ -1,0 +1,47 @@
+// Package workspace carries an operator's folder into a bottle and brings the
+// work back out. Pack reads the folder on the host, Unpack builds it inside,
+// and Capture makes a git bundle of what an agent left behind. The package
+// knows nothing of containers: its ends are readers, writers and directories.
+//
+// # The stream
+//
+// Pack writes and Unpack reads a tar stream. Its entries, in this order:
+//
+//	workspace.json      version and subdirectory, once, first
+//	repo.json           begins a section: one repository (see type repo)
+//	pack                at most 1 MiB of its git pack; repeated
+//	tree/PATH           one file, symlink or directory of its working tree
+//	index               input of git update-index -z --index-info; repeated
+//	skip-worktree       NUL-ended paths with that flag; repeated
+//	assume-unchanged    likewise
+//	intent-to-add       likewise
+//	end                 once, last: a stream without it was cut off
+//
+// The outermost section comes first; submodules and other repositories inside
+// follow with sections of their own. The objects travel as a pack of branches,
+// tags, HEAD, the upstreams of local branches, and what the index alone names.
+// Stashes, notes, other remote branches, hooks, reflogs, and all configuration
+// but a short list stay behind. A pack, unlike git bundle, also carries shallow
+// histories and staged files, and needs no commit. The working tree comes over
+// byte for byte, so nothing is checked out inside and no filter runs for it.
+//
+// # The bundle
+//
+// Capture's bundle has, below refs/heads:
+//
+//	work            what HEAD named, detached or not; absent before a first commit
+//	wip             work and the uncommitted rest on top as one commit; the same
+//	                commit as work where there is no rest
+//	BRANCH          each branch of the agent
+//	stash           the newest stash, if there is one
+//	sub/PATH/…      the same for each repository inside the workspace
+//
+// The names above belong to Capture. A branch of the agent that would be in
+// the way keeps its commits and gets another name: slashes become dashes and
+// -1, -2, … is added. Bytes other than letters, digits and ._/+@=#,- are
+// written %XX. A shallow history stays shallow: its boundary is in the bundle
+// as refs/shallow/ID, and the bundle opens where those commits' parents exist
+// or where these IDs are first written to .git/shallow. Where objects were
+// missing from the start (a sparse partial clone) the boundary commits are
+// prerequisites of the bundle instead.
+package workspace

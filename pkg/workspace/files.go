@@ -1,0 +1,203 @@
+package workspace
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// tree reads a working tree without following any symlink in it.
+type tree struct {
+	root *os.Root
+	dirs map[string]bool // which paths are directories, not links to some
+}
+
+func openTree(dir string) (*tree, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &tree{root: root, dirs: map[string]bool{".": true}}, nil
+}
+
+func (t *tree) close() { t.root.Close() }
+
+// isDir says whether p is a directory that is reached without a symlink.
+func (t *tree) isDir(p string) bool {
+	is, known := t.dirs[p]
+	if !known {
+		if is = t.isDir(path.Dir(p)); is {
+			fi, err := t.root.Lstat(p)
+			is = err == nil && fi.IsDir()
+		}
+		t.dirs[p] = is
+	}
+	return is
+}
+
+// lstat is Lstat, for which a path behind a symlink does not exist.
+func (t *tree) lstat(p string) (fs.FileInfo, error) {
+	if !t.isDir(path.Dir(p)) {
+		return nil, fs.ErrNotExist
+	}
+	fi, err := t.root.Lstat(p)
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = fs.ErrNotExist
+	}
+	return fi, err
+}
+
+// open opens a regular file. It neither follows a link nor waits on a FIFO
+// that has taken the file's place.
+func (t *tree) open(p string) (*os.File, fs.FileInfo, error) {
+	f, err := t.root.OpenFile(p, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, fi, nil
+}
+
+// tree sends the files of the repository at rel: what is tracked, and what is
+// neither tracked nor ignored. It returns the repositories inside.
+func (p *packer) tree(s *source, rel string) (inner []string, err error) {
+	t, err := openTree(s.g.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	out, err := s.g.out(p.ctx, "ls-files", "--others", "--exclude-standard", "-z")
+	if err != nil {
+		return nil, err
+	}
+	others := zsplit(out)
+	sort.Strings(others)
+	last := ""
+	for _, e := range s.index {
+		if e.path == last {
+			continue // another stage of the same path
+		}
+		last = e.path
+		if e.mode != gitlink {
+			err = p.file(t, e.path, true)
+		} else if t.isDir(e.path) {
+			if err = p.directory(e.path); err == nil && has(t, e.path+"/.git") {
+				inner = append(inner, e.path)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range others {
+		if dir, ok := strings.CutSuffix(name, "/"); ok {
+			inner = append(inner, dir)
+			err = p.directory(dir)
+		} else {
+			err = p.file(t, name, false)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return inner, nil
+}
+
+func has(t *tree, p string) bool {
+	_, err := t.lstat(p)
+	return err == nil
+}
+
+func (p *packer) directory(rel string) error {
+	p.info.Files++
+	return p.tw.WriteHeader(&tar.Header{Name: "tree/" + rel + "/", Typeflag: tar.TypeDir, Mode: 0o755})
+}
+
+// file sends one file or symlink. A tracked one may be gone: it was deleted.
+func (p *packer) file(t *tree, rel string, tracked bool) error {
+	if p.ctx.Err() != nil {
+		return p.ctx.Err()
+	}
+	if checkPath(rel) != nil {
+		p.warn(rel + " stays behind: no file in a repository may have that name")
+		return nil
+	}
+	fi, err := t.lstat(rel)
+	if err == nil {
+		switch fi.Mode().Type() {
+		case 0:
+			err = p.regular(t, rel)
+		case fs.ModeSymlink:
+			err = p.symlink(t, rel)
+		case fs.ModeDir: // took the place of a tracked file
+		default:
+			p.warn(rel + " stays behind: it is not a file, symlink or directory")
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && (fi != nil || !tracked):
+		p.warn(rel + " vanished while it was copied")
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("cannot read %s: permission denied", filepath.FromSlash(rel))
+	}
+	return err
+}
+
+func (p *packer) symlink(t *tree, rel string) error {
+	target, err := t.root.Readlink(rel)
+	if err != nil {
+		return err
+	}
+	p.info.Files++
+	return p.tw.WriteHeader(&tar.Header{Name: "tree/" + rel, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777})
+}
+
+func (p *packer) regular(t *tree, rel string) error {
+	f, fi, err := t.open(rel)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := &tar.Header{
+		Name: "tree/" + rel, Typeflag: tar.TypeReg, Size: fi.Size(),
+		Mode: int64(fi.Mode().Perm() | 0o400), ModTime: fi.ModTime().Truncate(time.Second),
+	}
+	if err := p.tw.WriteHeader(h); err != nil {
+		return err
+	}
+	n, err := io.CopyN(p.tw, f, h.Size)
+	if err == io.EOF {
+		// The size is sent already; a file that shrank is filled up.
+		p.warn(rel + " changed while it was copied")
+		_, err = io.CopyN(p.tw, zeros{}, h.Size-n)
+	}
+	p.info.Files++
+	p.info.Bytes += h.Size
+	return err
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

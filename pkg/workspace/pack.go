@@ -1,0 +1,218 @@
+package workspace
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// Pack streams the operator's folder dir to w, for Unpack. What cannot come
+// along is told to warn, one line each. Pack runs nothing that the folder's
+// files, hooks or filters name, touches no network and changes nothing.
+func Pack(ctx context.Context, dir string, w io.Writer, warn func(string)) (Info, error) {
+	info, err := Inspect(ctx, dir)
+	if err != nil {
+		return Info{}, err
+	}
+	if warn == nil {
+		warn = func(string) {}
+	}
+	tw := tar.NewWriter(w)
+	p := &packer{ctx: ctx, tw: tw, warn: warn, info: info}
+	if err := p.all(); err != nil {
+		return Info{}, fmt.Errorf("cannot copy %s: %w", info.Root, err)
+	}
+	return p.info, nil
+}
+
+type packer struct {
+	ctx  context.Context
+	tw   *tar.Writer
+	warn func(string)
+	info Info
+}
+
+func (p *packer) all() error {
+	if err := writeJSON(p.tw, "workspace.json", head{Version: version, Subdir: p.info.Subdir}); err != nil {
+		return err
+	}
+	section := p.plain
+	if p.info.Git {
+		section = p.repo
+	}
+	if err := section(""); err != nil {
+		return err
+	}
+	if err := writeEntry(p.tw, "end", nil); err != nil {
+		return err
+	}
+	return p.tw.Close()
+}
+
+// nested sends repositories below the one at base, by their paths within it.
+func (p *packer) nested(base string, paths []string) error {
+	for _, sub := range paths {
+		rel := path.Join(base, sub)
+		abs := filepath.Join(p.info.Root, rel)
+		top, err := trusted(abs).line(p.ctx, "rev-parse", "--show-toplevel")
+		if real, e := filepath.EvalSymlinks(abs); err != nil || e != nil || top != real {
+			if p.ctx.Err() != nil {
+				return context.Cause(p.ctx)
+			}
+			p.warn(rel + " stays behind: it has a .git that is no repository with files")
+			continue
+		}
+		if err := p.repo(rel); err != nil {
+			return fmt.Errorf("%s: %w", rel, err)
+		}
+	}
+	return nil
+}
+
+// repo sends the repository at rel, and those inside it.
+func (p *packer) repo(rel string) error {
+	s := &source{ctx: p.ctx, g: trusted(filepath.Join(p.info.Root, rel)), warn: p.warn}
+	r, err := s.read(rel)
+	if err != nil {
+		return err
+	}
+	if err := writeJSON(p.tw, "repo.json", r); err != nil {
+		return err
+	}
+	p.info.Repos++
+	if err := p.objects(s, r); err != nil {
+		return err
+	}
+	inner, err := p.tree(s, rel)
+	if err != nil {
+		return err
+	}
+	if err := p.index(s); err != nil {
+		return err
+	}
+	return p.nested(rel, inner)
+}
+
+// objects sends what refs, HEAD and index name, as one git pack.
+func (p *packer) objects(s *source, r *repo) error {
+	args := []string{"pack-objects", "-q", "--stdout", "--delta-base-offset", "--window=0"}
+	list := &bytes.Buffer{}
+	if s.partial {
+		if err := s.present(r, list); err != nil {
+			return err
+		}
+	} else {
+		args = append(args, "--revs")
+		for _, oid := range s.wants(r) {
+			fmt.Fprintln(list, oid)
+		}
+	}
+	if list.Len() == 0 {
+		return nil
+	}
+	out := &chunks{tw: p.tw, name: "pack"}
+	if err := s.g.run(p.ctx, list, out, args...); err != nil {
+		return fmt.Errorf("cannot read the repository's objects: %w", err)
+	}
+	return out.flush()
+}
+
+// index sends the staged state. It follows the files, so that the other side
+// can compare the two.
+func (p *packer) index(s *source) error {
+	entries := &chunks{tw: p.tw, name: "index"}
+	for _, e := range s.index {
+		if !s.added[e.path] {
+			fmt.Fprintf(entries, "%s %s %d\t%s\x00", e.mode, e.oid, e.stage, e.path)
+		}
+	}
+	if err := entries.flush(); err != nil {
+		return err
+	}
+	for _, flag := range []struct {
+		name string
+		has  func(indexEntry) bool
+	}{
+		{"skip-worktree", func(e indexEntry) bool { return e.skip }},
+		{"assume-unchanged", func(e indexEntry) bool { return e.assume }},
+		{"intent-to-add", func(e indexEntry) bool { return s.added[e.path] }},
+	} {
+		paths := &chunks{tw: p.tw, name: flag.name}
+		for _, e := range s.index {
+			if flag.has(e) {
+				fmt.Fprintf(paths, "%s\x00", e.path)
+			}
+		}
+		if err := paths.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plain sends a folder that is no repository: all its files, and the
+// repositories somewhere below as such, never their .git as files.
+func (p *packer) plain(string) error {
+	g := trusted(p.info.Root)
+	r := &repo{Plain: true, Format: "sha1", Branch: "refs/heads/main"}
+	if list, err := g.out(p.ctx, "config", "-z", "--list"); err == nil {
+		r.Config = choose(list, p.warn)
+	}
+	for _, c := range r.Config {
+		if c.Key == "init.defaultbranch" && validRef("refs/heads/"+c.Value) {
+			r.Branch = "refs/heads/" + c.Value
+		}
+	}
+	if err := writeJSON(p.tw, "repo.json", r); err != nil {
+		return err
+	}
+	inner, err := p.walk()
+	if err != nil {
+		return err
+	}
+	return p.nested("", inner)
+}
+
+// walk sends all files and directories, and returns where repositories are.
+func (p *packer) walk() (inner []string, err error) {
+	t, err := openTree(p.info.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	err = filepath.WalkDir(p.info.Root, func(name string, d os.DirEntry, err error) error {
+		rel, _ := filepath.Rel(p.info.Root, name)
+		rel = filepath.ToSlash(rel)
+		switch {
+		case p.ctx.Err() != nil:
+			return context.Cause(p.ctx)
+		case errors.Is(err, os.ErrNotExist):
+			p.warn(rel + " vanished while it was copied")
+			return nil
+		case err != nil:
+			return fmt.Errorf("cannot read %s: %w", rel, errors.Unwrap(err))
+		case rel == ".":
+			return nil
+		case checkPath(rel) != nil:
+			p.warn(rel + " stays behind: no file in a repository may have that name")
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		case !d.IsDir():
+			return p.file(t, rel, false)
+		}
+		if _, err := os.Lstat(filepath.Join(name, ".git")); err == nil {
+			inner = append(inner, rel)
+			return filepath.SkipDir
+		}
+		return p.directory(rel)
+	})
+	return inner, err
+}

@@ -1,0 +1,332 @@
+package workspace
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// ErrTruncated is returned for a stream that ends too early.
+var ErrTruncated = errors.New("the stream was cut off")
+
+// Unpack builds in dir, which must be empty, what Pack streamed. It believes
+// nothing of the stream that would lead out of dir, and needs git. On an error
+// dir holds some part of the workspace.
+func Unpack(ctx context.Context, r io.Reader, dir string) error {
+	if err := unpack(ctx, r, dir); err != nil {
+		return fmt.Errorf("cannot unpack the workspace: %w", err)
+	}
+	return nil
+}
+
+func unpack(ctx context.Context, r io.Reader, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if left, err := os.ReadDir(dir); err != nil {
+		return err
+	} else if len(left) > 0 {
+		return fmt.Errorf("%s is not empty", dir)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	u := &unpacker{ctx: ctx, tr: tar.NewReader(r), dir: dir, files: newFiles(root), past: map[string]bool{}}
+	defer u.abandon()
+	return u.all()
+}
+
+type unpacker struct {
+	ctx   context.Context
+	tr    *tar.Reader
+	dir   string
+	files *files
+	past  map[string]bool // sections seen
+
+	// of the section that is being read:
+	repo    *repo
+	g       git
+	kind    string
+	feed    *feed // the git that takes entries of that kind
+	indexed bool
+}
+
+func (u *unpacker) all() error {
+	h, err := u.next()
+	if err != nil {
+		return err
+	}
+	var top head
+	if h.Name != "workspace.json" {
+		return fmt.Errorf("it begins with %q", h.Name)
+	}
+	if err := u.json(h, &top); err != nil {
+		return err
+	}
+	if top.Version != version {
+		return fmt.Errorf("its version is %d, and this program knows %d: use programs of one release", top.Version, version)
+	}
+	for {
+		h, err := u.next()
+		if err != nil {
+			return err
+		}
+		if h.Name == "end" {
+			return u.finish()
+		}
+		if err := u.entry(h); err != nil {
+			return err
+		}
+	}
+}
+
+func (u *unpacker) next() (*tar.Header, error) {
+	if u.ctx.Err() != nil {
+		return nil, context.Cause(u.ctx)
+	}
+	h, err := u.tr.Next()
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = ErrTruncated
+	}
+	return h, err
+}
+
+func (u *unpacker) entry(h *tar.Header) error {
+	kind, rel, _ := strings.Cut(h.Name, "/")
+	rank, known := kinds[kind]
+	switch {
+	case !known || (rel == "") != (kind != "tree"):
+		return fmt.Errorf("unexpected entry %q", h.Name)
+	case kind == "repo.json":
+		return u.begin(h)
+	case u.repo == nil || rank < kinds[u.kind]:
+		return fmt.Errorf("entry %q is out of order", h.Name)
+	}
+	if kind != u.kind {
+		if err := u.closeFeed(); err != nil {
+			return err
+		}
+		u.kind = kind
+	}
+	if kind == "tree" {
+		if err := u.files.add(u.repo.Path, rel, h, u.tr); err != nil {
+			return err
+		}
+		return nil
+	}
+	if u.repo.Plain {
+		return fmt.Errorf("entry %q in a folder that is no repository", h.Name)
+	}
+	return u.take(h)
+}
+
+// begin ends one section and starts the next.
+func (u *unpacker) begin(h *tar.Header) error {
+	if err := u.finish(); err != nil {
+		return err
+	}
+	r := &repo{}
+	if err := u.json(h, r); err != nil {
+		return err
+	}
+	if r.Plain {
+		r.Head = ""
+	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	if (r.Path != "") != (len(u.past) > 0) || u.past[r.Path] || r.Plain && r.Path != "" {
+		return fmt.Errorf("unexpected section %q", r.Path)
+	}
+	u.past[r.Path] = true
+	u.repo, u.kind, u.indexed = r, "repo.json", false
+	if err := u.files.mkdir(r.Path); err != nil {
+		return err
+	}
+	u.g = trusted(filepath.Join(u.dir, r.Path))
+	return u.init()
+}
+
+// json reads a whole entry; unknown fields come from another release.
+func (u *unpacker) json(h *tar.Header, v any) error {
+	data, err := u.bytes(h, maxHeader)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%s: %w", h.Name, err)
+	}
+	return nil
+}
+
+func (u *unpacker) bytes(h *tar.Header, max int64) ([]byte, error) {
+	if h.Typeflag != tar.TypeReg || h.Size > max {
+		return nil, fmt.Errorf("entry %q is of the wrong kind or size", h.Name)
+	}
+	data, err := io.ReadAll(u.tr)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = ErrTruncated
+	}
+	return data, err
+}
+
+// take hands an entry to the git command of its kind.
+func (u *unpacker) take(h *tar.Header) error {
+	data, err := u.bytes(h, chunkSize)
+	if err != nil {
+		return err
+	}
+	if u.feed == nil {
+		if u.feed, err = u.g.feed(u.ctx, commands[u.kind]...); err != nil {
+			return err
+		}
+	}
+	u.indexed = u.indexed || u.kind == "index" || u.kind == "intent-to-add"
+	if _, err := u.feed.Write(data); err != nil {
+		u.feed = nil
+		return err
+	}
+	return nil
+}
+
+var commands = map[string][]string{
+	"pack":             {"index-pack", "--stdin"},
+	"index":            {"update-index", "-z", "--index-info"},
+	"skip-worktree":    {"update-index", "--skip-worktree", "-z", "--stdin"},
+	"assume-unchanged": {"update-index", "--assume-unchanged", "-z", "--stdin"},
+	"intent-to-add":    {"add", "--force", "--intent-to-add", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul"},
+}
+
+func (u *unpacker) closeFeed() error {
+	if u.feed == nil {
+		return nil
+	}
+	f := u.feed
+	u.feed = nil
+	return f.close()
+}
+
+func (u *unpacker) abandon() {
+	if u.feed != nil {
+		u.feed.abandon()
+	}
+}
+
+// finish completes the section: the index learns of the files.
+func (u *unpacker) finish() error {
+	if u.repo == nil {
+		return nil
+	}
+	if err := u.closeFeed(); err != nil {
+		return err
+	}
+	switch {
+	case u.repo.Plain:
+		return u.firstCommit()
+	case u.indexed:
+		// Exit code 1 says that files differ, which is as it was outside.
+		err := u.g.run(u.ctx, nil, nil, "update-index", "-q", "--unmerged", "--refresh")
+		if err != nil && exitCode(err) != 1 {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *unpacker) firstCommit() error {
+	// Folders inside that are repositories are not there yet.
+	if err := u.g.run(u.ctx, nil, nil, "add", "--all"); err != nil {
+		return err
+	}
+	g := u.g
+	if err := g.run(u.ctx, nil, nil, "var", "GIT_COMMITTER_IDENT"); err != nil || !u.identified() {
+		g = g.with("GIT_AUTHOR_NAME=bottle", "GIT_AUTHOR_EMAIL=bottle@localhost",
+			"GIT_COMMITTER_NAME=bottle", "GIT_COMMITTER_EMAIL=bottle@localhost")
+	}
+	return g.run(u.ctx, nil, nil, "-c", "commit.gpgSign=false", "commit", "-q", "--allow-empty", "--no-verify", "-m", "The folder as it was")
+}
+
+func (u *unpacker) identified() bool {
+	both := 0
+	for _, c := range u.repo.Config {
+		if c.Key == "user.name" || c.Key == "user.email" {
+			both++
+		}
+	}
+	return both == 2
+}
+
+// baseFile holds the ID of the commit that the workspace began with. Capture
+// reads it, as a hint.
+const baseFile = "bottle-base"
+
+// init makes the repository with a configuration of its own, and its refs.
+func (u *unpacker) init() error {
+	r := u.repo
+	branch := strings.TrimPrefix(r.Branch, "refs/heads/")
+	if branch == "" {
+		branch = "main"
+	}
+	err := u.g.run(u.ctx, nil, nil, "init", "-q", "--template=", "--object-format="+r.Format, "--initial-branch="+branch)
+	if err != nil {
+		return err
+	}
+	dot := path.Join(r.Path, ".git")
+	if err := u.files.append(path.Join(dot, "config"), render(r.Config)); err != nil {
+		return err
+	}
+	for name, data := range map[string][]byte{
+		"info/exclude": r.Exclude, "info/sparse-checkout": r.Sparse, "info/attributes": r.Attributes,
+		"shallow": lines(r.Shallow), "packed-refs": packedRefs(r.Refs), baseFile: lines([]string{r.Head}),
+		"MERGE_HEAD": r.State["MERGE_HEAD"], "MERGE_MSG": r.State["MERGE_MSG"], "MERGE_MODE": r.State["MERGE_MODE"],
+		"logs/HEAD":        switchLog(r.Switched),
+		"CHERRY_PICK_HEAD": r.State["CHERRY_PICK_HEAD"], "REVERT_HEAD": r.State["REVERT_HEAD"],
+	} {
+		if len(data) == 0 {
+			continue
+		}
+		if err := u.files.append(path.Join(dot, name), data); err != nil {
+			return err
+		}
+	}
+	if r.Branch == "" {
+		return u.files.replace(path.Join(dot, "HEAD"), lines([]string{r.Head}))
+	}
+	return nil
+}
+
+func lines(list []string) []byte {
+	s := strings.TrimSpace(strings.Join(list, "\n"))
+	if s == "" {
+		return nil
+	}
+	return []byte(s + "\n")
+}
+
+func switchLog(s *ref) []byte {
+	if s == nil {
+		return nil
+	}
+	return []byte(strings.Repeat("0", len(s.OID)) + " " + s.OID + " bottle <bottle@localhost> 0 +0000\t" + s.Name + "\n")
+}
+
+func packedRefs(refs []ref) []byte {
+	var b bytes.Buffer
+	for _, r := range refs {
+		fmt.Fprintf(&b, "%s %s\n", r.OID, r.Name)
+	}
+	return b.Bytes()
+}
