@@ -84,7 +84,8 @@ func inspect(ctx context.Context, top string) (Info, error) {
 
 // ignored says whether the repository keeps nothing of its folder sub.
 func ignored(ctx context.Context, g git, sub string) bool {
-	if g.run(ctx, nil, nil, "check-ignore", "-q", "--", sub) != nil {
+	// This subcommand knows no literal pathspecs, and takes paths as they are.
+	if g.with("GIT_LITERAL_PATHSPECS=0").run(ctx, nil, nil, "check-ignore", "-q", "--", sub) != nil {
 		return false
 	}
 	tracked, err := g.out(ctx, "ls-files", "-z", "--", sub)

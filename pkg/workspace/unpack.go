@@ -320,7 +320,8 @@ func switchLog(s *ref) []byte {
 	if s == nil {
 		return nil
 	}
-	return []byte(strings.Repeat("0", len(s.OID)) + " " + s.OID + " bottle <bottle@localhost> 0 +0000\t" + s.Name + "\n")
+	// git skips an entry whose time is 0.
+	return []byte(strings.Repeat("0", len(s.OID)) + " " + s.OID + " bottle <bottle@localhost> 1 +0000\t" + s.Name + "\n")
 }
 
 func packedRefs(refs []ref) []byte {
