@@ -10,7 +10,7 @@ import (
 )
 
 // documentation holds addresses that nobody has: RFC 5737.
-var documentation = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")}
+var documentation = []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("203.0.113.1")}
 
 // quic is the beginning of a version 1 long header; any QUIC server answers a
 // datagram of this size.

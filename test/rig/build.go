@@ -1,0 +1,99 @@
+package rig
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// programs are built once a process, into a directory laid out as installed.
+var programs struct {
+	sync.Once
+	dir string
+	err error
+}
+
+// build returns the directory with bin/ and libexec/bottle/.
+func build(t testing.TB) string {
+	t.Helper()
+	programs.Do(func() { programs.dir, programs.err = buildAll() })
+	if programs.err != nil {
+		t.Fatal(programs.err)
+	}
+	return programs.dir
+}
+
+// Main runs a package's tests and removes what was built for them: call it from
+// TestMain.
+func Main(m *testing.M) int {
+	defer func() {
+		if programs.dir != "" {
+			remove(programs.dir)
+		}
+	}()
+	return m.Run()
+}
+
+func buildAll() (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	dir, err := makeDir()
+	if err != nil {
+		return "", err
+	}
+	libexec := filepath.Join(dir, "libexec", "bottle")
+	for _, b := range []struct {
+		to      string
+		static  bool
+		sources []string
+	}{
+		{filepath.Join(dir, "bin"), false, []string{"./cmd/bottle-start", "./cmd/bottle-attach", "./cmd/bottle-ls", "./cmd/bottle-stop"}},
+		{filepath.Join(libexec, "sidecars"), true, []string{"./cmd/bottle-egress"}},
+		{filepath.Join(libexec, "inside"), true, []string{"./cmd/bottle-inside"}},
+		{filepath.Join(dir, "upstream"), true, []string{"./test/upstream"}},
+	} {
+		if err := goBuild(root, b.to, b.static, b.sources); err != nil {
+			return "", err
+		}
+	}
+	script, err := os.ReadFile(filepath.Join(root, "scripts", "base-image"))
+	if err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(filepath.Join(libexec, "base-image"), script, 0o755)
+}
+
+func goBuild(root, to string, static bool, sources []string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-o", to + "/"}
+	if static {
+		args = append(args, "-ldflags=-s -w")
+	}
+	cmd := exec.Command("go", append(args, sources...)...)
+	hangUp(cmd)
+	cmd.Dir, cmd.Env = root, os.Environ()
+	if static {
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot build %s: %w: %s", strings.Join(sources, " "), err, out)
+	}
+	return nil
+}
+
+// moduleRoot is the checkout that the test belongs to.
+func moduleRoot() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("cannot find the module: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+}

@@ -1,0 +1,174 @@
+// Package rig is what tests against a real engine stand on: a $BOTTLE_HOME of
+// their own, the programs as they are installed, and an internet that the tests
+// play themselves. All that it makes is taken down when the test ends; what a
+// killed run left is swept by the next. Nothing but tests uses it.
+package rig
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"bottle/pkg/engine/docker"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/state"
+)
+
+// Rig is one test's home and programs. Its fields may be changed before use.
+type Rig struct {
+	Home    string   // $BOTTLE_HOME
+	Bin     string   // directory of the operator's programs
+	Libexec string   // directory of what runs in containers
+	Dir     string   // where programs run; an empty folder at first
+	Env     []string // further variables for the programs, NAME=value
+
+	t   testing.TB
+	dir string // all of the rig's files
+	tag string // value of the label bottle.test
+}
+
+// label marks what the rig makes besides bottles.
+const label = "bottle.test"
+
+// New makes a rig. It goes, with all bottles of its home, when the test ends.
+func New(t testing.TB) *Rig {
+	t.Helper()
+	programs := build(t)
+	sweepOnce(t)
+	dir, err := makeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Rig{Home: filepath.Join(dir, "home"), Bin: filepath.Join(programs, "bin"), Libexec: filepath.Join(programs, "libexec", "bottle"),
+		Dir: filepath.Join(dir, "folder"), t: t, dir: dir, tag: filepath.Base(dir)}
+	for path, mode := range map[string]os.FileMode{"home": 0o700, "home/bottles": 0o700, "home/agents": 0o700, "home/ca": 0o700, "folder": 0o755} {
+		if err := os.MkdirAll(filepath.Join(dir, path), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if err := remove(dir); err != nil {
+			t.Errorf("the rig was not taken down whole: %v", err)
+		}
+	})
+	return r
+}
+
+// Write writes a file of the home, such as agents/dev.md.
+func (r *Rig) Write(name, content string) {
+	r.t.Helper()
+	path := filepath.Join(r.Home, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// Agent writes an agent called name, a shell, and a bottle of the same name
+// with these routes and no more.
+func (r *Rig) Agent(name string, hosts ...string) {
+	r.t.Helper()
+	var routes strings.Builder
+	for _, h := range hosts {
+		routes.WriteString("    - host: " + h + "\n")
+	}
+	front := ""
+	if len(hosts) > 0 {
+		front = "egress:\n  routes:\n" + routes.String()
+	}
+	r.Write("bottles/"+name+".md", "---\n"+front+"---\n")
+	r.Write("agents/"+name+".md", "---\nbottle: "+name+"\nprogram: shell\n---\n")
+}
+
+// Command prepares one of the programs, to be run with the rig's home and
+// without a terminal.
+func (r *Rig) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(r.Bin, program), args...)
+	cmd.Dir = r.Dir
+	cmd.Env = append(os.Environ(), "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec)
+	cmd.Env = append(cmd.Env, r.Env...)
+	return cmd
+}
+
+// Run runs one of the programs to its end.
+func (r *Rig) Run(program string, args ...string) (stdout, stderr string, code int) {
+	r.t.Helper()
+	return r.finish(r.Command(context.Background(), program, args...))
+}
+
+func (r *Rig) finish(cmd *exec.Cmd) (stdout, stderr string, code int) {
+	r.t.Helper()
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		r.t.Fatalf("cannot run %s: %v", cmd.Path, err)
+	}
+	return out.String(), said.String(), cmd.ProcessState.ExitCode()
+}
+
+// Start starts a bottle with an empty workspace, and returns its slug.
+func (r *Rig) Start(agent string, flags ...string) string {
+	r.t.Helper()
+	args := append([]string{"--yes", "--detach", "--workspace", "none"}, flags...)
+	out, said, code := r.Run("bottle-start", append(args, agent)...)
+	if code != 0 {
+		r.t.Fatalf("bottle-start ended with %d: %s", code, said)
+	}
+	return strings.TrimSpace(out)
+}
+
+// Inside runs a command in the session's environment of a bottle.
+func (r *Rig) Inside(slug string, argv ...string) (stdout, stderr string, code int) {
+	r.t.Helper()
+	return r.Run("bottle-attach", append([]string{slug, "--"}, argv...)...)
+}
+
+// Docker runs the engine's own client and returns what it said; an error of
+// its is the test's.
+func (r *Rig) Docker(args ...string) string {
+	r.t.Helper()
+	out, err := client(args...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out
+}
+
+// Manager is what the programs use to make bottles, for tests that change a
+// plan before anything is made of it.
+func (r *Rig) Manager() *lifecycle.Manager {
+	r.t.Helper()
+	home, err := state.Open(r.Home)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	e, err := docker.New()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &lifecycle.Manager{Home: home, Engine: e, Libexec: r.Libexec}
+}
+
+// Decode reads a document that a program printed.
+func Decode[T any](t testing.TB, line string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(line), &v); err != nil {
+		t.Fatalf("cannot read %q: %v", line, err)
+	}
+	return v
+}
+
+// hangUp has a child die with the test: a killed run leaves no process.
+func hangUp(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

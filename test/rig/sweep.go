@@ -1,0 +1,149 @@
+package rig
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// dirPrefix begins the names of all rigs' directories, below the system's
+// directory for temporary files.
+const dirPrefix = "bottle-rig-"
+
+// lockName is the file that a living run holds locked: a process that is gone
+// holds no locks, however it went.
+const lockName = "lock"
+
+// alive keeps the locks of this process' rigs.
+var alive struct {
+	sync.Mutex
+	files map[string]*os.File
+}
+
+func makeDir() (string, error) {
+	dir, err := os.MkdirTemp("", dirPrefix)
+	if err != nil {
+		return "", err
+	}
+	f, locked, err := lock(dir)
+	for tries := 0; (err != nil || !locked) && tries < 10; tries++ {
+		// Another run's sweep was there between the two steps.
+		if dir, err = os.MkdirTemp("", dirPrefix); err != nil {
+			return "", err
+		}
+		f, locked, err = lock(dir)
+	}
+	if err != nil || !locked {
+		return "", fmt.Errorf("cannot lock %s: %w", dir, err)
+	}
+	alive.Lock()
+	defer alive.Unlock()
+	if alive.files == nil {
+		alive.files = map[string]*os.File{}
+	}
+	alive.files[dir] = f
+	return dir, nil
+}
+
+func lock(dir string) (f *os.File, locked bool, err error) {
+	f, err = os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, false, nil
+		}
+		return nil, false, err
+	}
+	return f, true, nil
+}
+
+var swept sync.Once
+
+// sweepOnce takes down what runs left that are gone.
+func sweepOnce(t testing.TB) {
+	swept.Do(func() {
+		left, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range left {
+			f, locked, err := lock(dir)
+			if err != nil || !locked {
+				continue // it lives, or went just now
+			}
+			if err := remove(dir); err != nil {
+				t.Logf("cannot sweep what another run left: %v", err)
+			}
+			f.Close()
+		}
+	})
+}
+
+// remove takes down all that a rig made, on the engine first: its directory is
+// how the next run knows of it.
+func remove(dir string) error {
+	filters := []string{label + "=" + filepath.Base(dir)}
+	if id, err := os.ReadFile(filepath.Join(dir, "home", "id")); err == nil {
+		filters = append(filters, "bottle.home="+strings.TrimSpace(string(id)))
+	}
+	var failed []error
+	for _, f := range filters {
+		failed = append(failed, removeLabelled(f))
+	}
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	alive.Lock()
+	defer alive.Unlock()
+	if f := alive.files[dir]; f != nil {
+		delete(alive.files, dir)
+		return f.Close()
+	}
+	return nil
+}
+
+// removeLabelled removes containers, then what they hold.
+func removeLabelled(filter string) error {
+	for _, kind := range []struct{ list, remove []string }{
+		{[]string{"ps", "-aq"}, []string{"rm", "-f", "-v"}},
+		{[]string{"network", "ls", "-q"}, []string{"network", "rm"}},
+		{[]string{"volume", "ls", "-q"}, []string{"volume", "rm", "-f"}},
+	} {
+		out, err := client(append(kind.list, "--filter", "label="+filter)...)
+		if err != nil {
+			return err
+		}
+		if ids := strings.Fields(out); len(ids) > 0 {
+			if _, err := client(append(kind.remove, ids...)...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// client runs the engine's client once.
+func client(args ...string) (string, error) {
+	cmd := exec.Command("docker", args...)
+	hangUp(cmd)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("docker %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(said.Bytes()))
+	}
+	return out.String(), nil
+}

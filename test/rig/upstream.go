@@ -1,0 +1,183 @@
+package rig
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Upstream is an internet of the test's own: one container on one network,
+// under as many names as the test likes.
+type Upstream struct {
+	Network string
+	Subnet  netip.Prefix
+	Addr    netip.Addr
+
+	r    *Rig
+	name string
+}
+
+// Entry is one thing that arrived at an Upstream.
+type Entry struct {
+	Kind   string `json:"kind"` // ready, https, http, tls, dns, tcp or udp
+	From   string `json:"from"`
+	Host   string `json:"host"`
+	Method string `json:"method"`
+	Path   string `json:"path"`
+	Detail string `json:"detail"`
+}
+
+// Upstream starts an internet that has these names. Bottles of this rig trust
+// its certificates if they are started after it; Join connects one to it.
+func (r *Rig) Upstream(names ...string) *Upstream {
+	r.t.Helper()
+	image := upstreamImage(r.t)
+	u := &Upstream{r: r, name: r.tag + "-upstream"}
+	u.makeNetwork(r.tag + "-internet")
+	u.Addr = u.Subnet.Addr().Next().Next()
+	out := filepath.Join(r.dir, "upstream")
+	if err := os.Mkdir(out, 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	args := []string{"run", "-d", "--name", u.name, "--label", label + "=" + r.tag, "--network", u.Network, "--ip", u.Addr.String(), "-v", out + ":/out"}
+	for _, n := range names {
+		args = append(args, "--network-alias", n)
+	}
+	r.Docker(append(args, image, "--ca-out", "/out/ca.pem")...)
+	u.await()
+	pem, err := os.ReadFile(filepath.Join(out, "ca.pem"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.Write("ca/upstream.pem", string(pem))
+	return u
+}
+
+// makeNetwork makes an internal network on a free subnet outside the pool that
+// bottles use: nothing that goes astray leaves the machine.
+func (u *Upstream) makeNetwork(name string) {
+	u.r.t.Helper()
+	var last error
+	for range 20 {
+		u.Subnet = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 214, byte(rand.IntN(256)), 0}), 24)
+		_, last = client("network", "create", "--internal", "--subnet", u.Subnet.String(), "--label", label+"="+u.r.tag, name)
+		if last == nil {
+			u.Network = name
+			return
+		}
+	}
+	u.r.t.Fatalf("cannot find a free subnet: %v", last)
+}
+
+// await returns when the upstream serves.
+func (u *Upstream) await() {
+	u.r.t.Helper()
+	cmd := exec.Command("docker", "logs", "-f", u.name)
+	hangUp(cmd)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		u.r.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		u.r.t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	ready := lines.Scan() && bytes.Contains(lines.Bytes(), []byte(`"ready"`))
+	cmd.Process.Kill()
+	cmd.Wait()
+	if !ready {
+		u.r.t.Fatalf("the upstream did not start: %s", u.r.Docker("logs", u.name))
+	}
+}
+
+// Join connects a bottle's egress to this internet.
+func (u *Upstream) Join(slug string) {
+	u.r.t.Helper()
+	u.r.Docker("network", "connect", u.Network, fmt.Sprintf("bottle-%s-egress-1", slug))
+	u.r.t.Cleanup(func() {
+		// A bottle that is gone has left already.
+		client("network", "disconnect", "-f", u.Network, fmt.Sprintf("bottle-%s-egress-1", slug))
+	})
+}
+
+// Log is all that arrived so far.
+func (u *Upstream) Log() []Entry {
+	u.r.t.Helper()
+	var list []Entry
+	for line := range strings.Lines(u.r.Docker("logs", u.name)) {
+		var e Entry
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			u.r.t.Fatalf("cannot read the upstream's line %q: %v", line, err)
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// Heard are the entries that have text in their name, path or detail.
+func (u *Upstream) Heard(text string) []Entry {
+	u.r.t.Helper()
+	var heard []Entry
+	for _, e := range u.Log() {
+		if strings.Contains(strings.ToLower(e.Host+"\n"+e.Path+"\n"+e.Detail), strings.ToLower(text)) {
+			heard = append(heard, e)
+		}
+	}
+	return heard
+}
+
+var upstreamBuilt struct {
+	sync.Once
+	image string
+	err   error
+}
+
+// upstreamImage imports the program as an image of one file, where it is not
+// there yet. Its tag is the hash of the program.
+func upstreamImage(t testing.TB) string {
+	t.Helper()
+	dir := build(t)
+	upstreamBuilt.Do(func() { upstreamBuilt.image, upstreamBuilt.err = importUpstream(filepath.Join(dir, "upstream")) })
+	if upstreamBuilt.err != nil {
+		t.Fatalf("cannot make the upstream's image: %v", upstreamBuilt.err)
+	}
+	return upstreamBuilt.image
+}
+
+func importUpstream(dir string) (string, error) {
+	program, err := os.ReadFile(filepath.Join(dir, "upstream"))
+	if err != nil {
+		return "", err
+	}
+	tag := fmt.Sprintf("bottle-test-upstream:%x", sha256.Sum256(program))[:40]
+	if _, err := client("image", "inspect", tag); err == nil {
+		return tag, nil
+	}
+	var packed bytes.Buffer
+	w := tar.NewWriter(&packed)
+	err = w.WriteHeader(&tar.Header{Name: "upstream", Mode: 0o755, Size: int64(len(program))})
+	if err == nil {
+		_, err = w.Write(program)
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		return "", err
+	}
+	load := exec.Command("docker", "import", "-c", `ENTRYPOINT ["/upstream"]`, "-", tag)
+	load.Stdin = &packed
+	if out, err := load.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("docker import: %w: %s", err, out)
+	}
+	return tag, nil
+}

@@ -1,0 +1,154 @@
+// Command upstream plays the internet for tests and the demo: a server of HTTPS,
+// HTTP, DNS and echo that answers to any name and tells of all that arrives, as
+// JSON lines on standard output. It makes its own certificate authority, so
+// that whoever trusts that file reaches it under the names it was given.
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"bottle/pkg/ca"
+	"bottle/pkg/spool"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// entry is one thing that arrived.
+type entry struct {
+	Time   time.Time `json:"time"`
+	Kind   string    `json:"kind"` // ready, https, http, tls, dns, tcp or udp
+	From   string    `json:"from,omitempty"`
+	Host   string    `json:"host,omitempty"` // the name that was asked for
+	Method string    `json:"method,omitempty"`
+	Path   string    `json:"path,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+// diary writes entries, one a line.
+type diary struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (d *diary) note(e entry) {
+	e.Time = time.Now().UTC()
+	line, err := json.Marshal(e)
+	if err != nil {
+		panic(err) // an entry is text
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.out.Write(append(line, '\n'))
+}
+
+func run(args []string, out, errOut io.Writer) int {
+	flags := flag.NewFlagSet("upstream", flag.ContinueOnError)
+	flags.SetOutput(errOut)
+	address := flags.String("listen", "", "`address` to listen on; empty: all")
+	caOut := flags.String("ca-out", "", "`file` to write the certificate authority to")
+	ports := map[string]*int{}
+	for kind, port := range map[string]int{"https": 443, "http": 80, "dns": 53, "echo": 7} {
+		ports[kind] = flags.Int(kind, port, "`port` of "+kind+"; -1: none")
+	}
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	issuer, err := authority(*caOut)
+	if err != nil {
+		fmt.Fprintf(errOut, "upstream: %v\n", err)
+		return 1
+	}
+	d := &diary{out: out}
+	started := map[string]func(string) (string, error){
+		"https": func(at string) (string, error) { return serveHTTPS(at, issuer, d) },
+		"http":  func(at string) (string, error) { return serveHTTP(at, d) },
+		"dns":   func(at string) (string, error) { return serveDNS(at, d) },
+		"echo":  func(at string) (string, error) { return serveEcho(at, d) },
+	}
+	var where []string
+	for kind, start := range started {
+		if *ports[kind] < 0 {
+			continue
+		}
+		at, err := start(net.JoinHostPort(*address, fmt.Sprint(*ports[kind])))
+		if err != nil {
+			fmt.Fprintf(errOut, "upstream: cannot serve %s: %v\n", kind, err)
+			return 1
+		}
+		where = append(where, kind+"="+at)
+	}
+	d.note(entry{Kind: "ready", Detail: strings.Join(where, " ")})
+	<-ctx.Done()
+	return 0
+}
+
+// authority makes the CA and writes its certificate; the key stays in memory.
+func authority(path string) (*ca.Issuer, error) {
+	certificate, key, err := ca.New("a test's company", time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if path != "" {
+		if err := spool.WriteFile(path, certificate, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return ca.Load(certificate, key)
+}
+
+func serveHTTPS(at string, issuer *ca.Issuer, d *diary) (string, error) {
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return "", err
+	}
+	// Handshakes that fail are told of too: who dials without a word was here.
+	server := &http.Server{Handler: d.handler("https"), ReadHeaderTimeout: time.Minute, ErrorLog: d.errors("tls")}
+	server.TLSConfig = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return issuer.Leaf(strings.ToLower(hello.ServerName))
+	}}
+	server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){} // HTTP/1.1 only
+	go server.ServeTLS(l, "", "")
+	return l.Addr().String(), nil
+}
+
+func serveHTTP(at string, d *diary) (string, error) {
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: d.handler("http"), ReadHeaderTimeout: time.Minute, ErrorLog: d.errors("tcp")}
+	go server.Serve(l)
+	return l.Addr().String(), nil
+}
+
+// maxBody bounds what is told of a request's body.
+const maxBody = 4 << 10
+
+// handler answers every request with what it was.
+func (d *diary) handler(kind string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
+		e := entry{Kind: kind, From: r.RemoteAddr, Host: r.Host, Method: r.Method, Path: r.URL.RequestURI(), Detail: string(body)}
+		d.note(e)
+		w.Header().Set("Content-Type", "application/json")
+		var answer bytes.Buffer
+		json.NewEncoder(&answer).Encode(map[string]string{"upstream": kind, "host": r.Host, "path": e.Path, "body": e.Detail})
+		w.Write(answer.Bytes())
+	})
+}
