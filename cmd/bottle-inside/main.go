@@ -16,8 +16,11 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return inside.Dispatch(commands(), args, in, out, errOut)
 }
 
-// commands are the subcommands: the session's, and what looks at the bottle.
+// commands are the subcommands: the session's, the workspace's, and what looks
+// at the bottle.
 func commands() []inside.Command {
 	return append(inside.Commands(),
+		inside.Command{Name: "unpack", Usage: "DIR: make the workspace of the stream on standard input", Run: unpack},
+		inside.Command{Name: "capture", Usage: "DIR: write the work as a git bundle", Run: capture},
 		inside.Command{Name: "probe", Usage: "[ID…]: try the walls (no ID: the self-test); targets are read as JSON", Run: probe.Main})
 }

@@ -51,6 +51,8 @@ type Engine interface {
 	Start(ctx context.Context, name string) error
 	Stop(ctx context.Context, name string) error
 	Remove(ctx context.Context, name string) error
+	// Wait returns when the container does not run (any more), with its exit code.
+	Wait(ctx context.Context, name string) (int, error)
 	Logs(ctx context.Context, name string, w io.Writer) error
 	// Exec runs a command in a container, without a terminal, and returns its
 	// exit code. When ctx ends, the command's standard input ends.
@@ -65,6 +67,7 @@ type Host struct {
 	CPUs     int
 	Memory   int64 // bytes
 	Runtimes []string
+	Docker28 bool // it knows isolated gateways and sysctls per endpoint (API 1.48)
 }
 
 // Container is a container that exists.

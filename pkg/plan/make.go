@@ -14,21 +14,19 @@ import (
 
 // Host is what a Plan must know of the machine it is for.
 type Host struct {
-	Home      string // the id of the $BOTTLE_HOME
-	StateDir  string // absolute, of this bottle
-	Inside    string // absolute path of the directory that holds bottle-inside
-	OwnerUID  int    // of $BOTTLE_HOME; the sidecars run as it
-	OwnerGID  int
-	CPUs      int
-	Memory    int64 // bytes
-	Runtimes  []string
-	Docker28  bool         // the engine knows isolated gateways and sysctls per endpoint
-	Subnet    netip.Prefix // of the bottle's own network
-	Uplink    netip.Prefix // of the network that sidecars get out by
-	Sidecar   string       // image of the sidecars
-	AgentTag  string       // image of the agent
-	Workspace string       // copy or none
-	Terminal  string       // TERM of the operator, for the agent's first screen
+	Home     string // the id of the $BOTTLE_HOME
+	StateDir string // absolute, of this bottle
+	Inside   string // absolute path of the directory that holds bottle-inside
+	OwnerUID int    // of $BOTTLE_HOME; the sidecars run as it
+	OwnerGID int
+	CPUs     int
+	Memory   int64 // bytes
+	Runtimes []string
+	Docker28 bool         // the engine knows isolated gateways and sysctls per endpoint
+	Subnet   netip.Prefix // of the bottle's own network
+	Uplink   netip.Prefix // of the network that sidecars get out by
+	Sidecar  string       // image of the sidecars
+	AgentTag string       // image of the agent
 }
 
 // Paths inside the containers.
@@ -58,13 +56,13 @@ const (
 // Make plans a bottle. It fails where the host cannot give what the manifest
 // demands.
 func Make(slug string, m manifest.Manifest, a agent.Agent, h Host) (*Plan, error) {
-	runtime, err := pickRuntime(m.Runtime, h.Runtimes)
+	runtime, err := Runtime(m.Runtime, h.Runtimes)
 	if err != nil {
 		return nil, err
 	}
 	b := builder{slug: slug, project: Project(slug), h: h, runtime: runtime}
 	p := &Plan{Slug: slug, Project: b.project, Home: h.Home, StateDir: h.StateDir}
-	p.Networks = []Network{b.inner(), b.uplink()}
+	p.Networks = []Network{b.inner(), Uplink(h.Home, h.Uplink)}
 	p.Volumes = []Volume{b.volume("home"), b.volume("work")}
 	for _, sidecar := range sidecars {
 		p.Containers = append(p.Containers, sidecar(b))
@@ -93,7 +91,9 @@ func (e RunscMissing) Error() string {
 	return fmt.Sprintf("the manifest demands runtime %s, and the engine does not have it", e.Runtime)
 }
 
-func pickRuntime(wanted string, have []string) (string, error) {
+// Runtime says which of the engine's runtimes a manifest's wish comes to; empty
+// is the engine's own default.
+func Runtime(wanted string, have []string) (string, error) {
 	switch {
 	case wanted == "" || wanted == "auto":
 		if slices.Contains(have, "runsc") {
@@ -143,11 +143,12 @@ func (b builder) inner() Network {
 		Labels: b.labels("com.docker.compose.network", "inner")}
 }
 
-// uplink is every bottle's: its members get out, and cannot reach one another.
-func (b builder) uplink() Network {
-	return Network{Name: UplinkName(b.h.Home), Key: "uplink", Subnet: b.h.Uplink, External: true,
+// Uplink is the network that the sidecars of a home get out by. Its members
+// cannot reach one another.
+func Uplink(home string, subnet netip.Prefix) Network {
+	return Network{Name: UplinkName(home), Key: "uplink", Subnet: subnet, External: true,
 		Options: map[string]string{"com.docker.network.bridge.enable_icc": "false"},
-		Labels:  map[string]string{LabelHome: b.h.Home}}
+		Labels:  map[string]string{LabelHome: home}}
 }
 
 func (b builder) volume(key string) Volume {
@@ -175,7 +176,7 @@ func (b builder) egress() Container {
 	c.Image = b.h.Sidecar
 	c.User = fmt.Sprintf("%d:%d", b.h.OwnerUID, b.h.OwnerGID)
 	c.Entrypoint = []string{"/bottle-egress", "--in", SidecarIn, "--out", SidecarOut,
-		"--listen", b.egressIP().String(), "--inner", b.h.Subnet.String(),
+		"--listen", b.egressIP().String(), "--proxy-port", fmt.Sprint(ProxyPort),
 		"--name", EgressService + "=" + b.egressIP().String()}
 	c.Mounts = []Mount{b.bind(EgressService+"/in", SidecarIn, true), b.bind(EgressService+"/out", SidecarOut, false)}
 	c.Tmpfs = map[string]string{"/tmp": "rw,nosuid,nodev,noexec,size=8m,mode=1777"}

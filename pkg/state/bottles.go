@@ -107,18 +107,16 @@ func (h *Home) Save(b bottle.Bottle) error {
 	return spool.WriteFile(filepath.Join(h.StateDir(b.Slug), MetadataFile), append(data, '\n'), 0o600)
 }
 
-// Retire moves the named files of a bottle's state directory into its history
-// and removes the rest. Files that are not there are passed over.
-func (h *Home) Retire(slug string, keep ...string) error {
+// Retire moves files of a bottle's state directory into its history, each
+// under the name that keep gives it, and removes the rest. Files that are not
+// there are passed over.
+func (h *Home) Retire(slug string, keep map[string]string) error {
 	if err := os.MkdirAll(h.HistoryDir(slug), 0o700); err != nil {
 		return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
 	}
-	for _, name := range keep {
-		from, to := filepath.Join(h.StateDir(slug), name), filepath.Join(h.HistoryDir(slug), filepath.Base(name))
-		if filepath.Base(name) == "events.jsonl" {
-			to = filepath.Join(h.HistoryDir(slug), strings.ReplaceAll(filepath.Dir(filepath.Dir(name)), "/", "-")+"-events.jsonl")
-		}
-		if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for from, to := range keep {
+		err := os.Rename(filepath.Join(h.StateDir(slug), from), filepath.Join(h.HistoryDir(slug), to))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
 		}
 	}

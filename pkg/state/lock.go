@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,6 +36,31 @@ func (h *Home) Lock(slug string) (*Lock, error) {
 // for it.
 func (h *Home) LockShared() (*Lock, error) {
 	return take(filepath.Join(h.Dir, "lock"), syscall.LOCK_EX)
+}
+
+// LockImages takes the lock for the making of images, and waits for it until ctx
+// ends.
+func (h *Home) LockImages(ctx context.Context) (*Lock, error) {
+	type result struct {
+		lock *Lock
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		l, err := take(filepath.Join(h.Dir, "images.lock"), syscall.LOCK_EX)
+		done <- result{l, err}
+	}()
+	select {
+	case r := <-done:
+		return r.lock, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-done; r.err == nil {
+				r.lock.Unlock()
+			}
+		}()
+		return nil, ctx.Err()
+	}
 }
 
 func take(path string, how int) (*Lock, error) {

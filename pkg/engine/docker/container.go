@@ -115,6 +115,17 @@ func (e *Engine) gone(ctx context.Context, name string) error {
 	}
 }
 
+// Wait implements engine.Engine.
+func (e *Engine) Wait(ctx context.Context, name string) (int, error) {
+	ended, failed := e.api.ContainerWait(ctx, name, container.WaitConditionNotRunning)
+	select {
+	case end := <-ended:
+		return int(end.StatusCode), nil
+	case err := <-failed:
+		return 0, wrap("wait for "+name, err)
+	}
+}
+
 // Logs implements engine.Engine: both streams, each line with its time.
 func (e *Engine) Logs(ctx context.Context, name string, w io.Writer) error {
 	r, err := e.api.ContainerLogs(ctx, name, container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true})

@@ -50,7 +50,8 @@ func (e *Engine) Host(ctx context.Context) (engine.Host, error) {
 		return engine.Host{}, wrap("ask the engine", err)
 	}
 	h := engine.Host{ID: info.ID, Version: info.ServerVersion, API: e.api.ClientVersion(),
-		CPUs: info.NCPU, Memory: info.MemTotal}
+		CPUs: info.NCPU, Memory: info.MemTotal,
+		Docker28: !versions.LessThan(e.api.ClientVersion(), "1.48")}
 	for name := range info.Runtimes {
 		h.Runtimes = append(h.Runtimes, name)
 	}

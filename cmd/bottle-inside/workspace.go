@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"bottle/pkg/workspace"
+)
+
+// Exit codes of the workspace's subcommands, besides 0 and 1.
+const (
+	exitUsage   = 2
+	exitNothing = 4 // there is no work to capture
+)
+
+// unpack makes the workspace out of the stream that the host packed.
+func unpack(args []string, in io.Reader, _, errOut io.Writer) int {
+	return withDir(args, errOut, func(ctx context.Context, dir string) error { return workspace.Unpack(ctx, in, dir) })
+}
+
+// capture writes the work as a git bundle.
+func capture(args []string, _ io.Reader, out, errOut io.Writer) int {
+	return withDir(args, errOut, func(ctx context.Context, dir string) error {
+		warn := func(line string) { fmt.Fprintf(errOut, "note: %s\n", line) }
+		return workspace.Capture(ctx, dir, out, workspace.Limits{Warn: warn})
+	})
+}
+
+func withDir(args []string, errOut io.Writer, do func(context.Context, string) error) int {
+	if len(args) != 1 {
+		fmt.Fprintln(errOut, "bottle-inside: one directory is wanted")
+		return exitUsage
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	err := do(ctx, args[0])
+	switch {
+	case errors.Is(err, workspace.ErrNothing):
+		return exitNothing
+	case err != nil:
+		fmt.Fprintf(errOut, "bottle-inside: %v\n", err)
+		return 1
+	}
+	return 0
+}

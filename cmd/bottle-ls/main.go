@@ -1,0 +1,127 @@
+// Command bottle-ls lists bottles, and the agents that can be started.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/manifest"
+	"bottle/pkg/operator"
+)
+
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	return app().Run(args, in, out, errOut)
+}
+
+func app() cli.App {
+	return cli.App{
+		Name: "bottle-ls", Usage: "list bottles, or the agents that can be started", ArgsUsage: "[bottles|agents]",
+		About: "Prints one JSON object a line. With the engine out of reach it prints what the\n" +
+			"disk knows and exits 5.",
+		Flags: []urfave.Flag{
+			cli.OutputFlag(),
+			&urfave.BoolFlag{Name: "watch", Usage: "print a snapshot, then a line at each change, until the reader goes away"},
+		},
+		Examples: "bottle-ls -o table\nbottle-ls | jq -r 'select(.status==\"running\").slug'\n" +
+			"bottle-ls --watch | jq --unbuffered -r '[.slug,.status]|@tsv'\nbottle-ls agents -o tsv | fzf | cut -f1 | xargs -r bottle-start --yes --detach",
+		Action: list,
+	}
+}
+
+func list(c *cli.Call) error {
+	what := "bottles"
+	if len(c.Args) > 0 {
+		what = c.Args[0]
+	}
+	if len(c.Args) > 1 || (what != "bottles" && what != "agents") {
+		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("cannot list %q", strings.Join(c.Args, " ")), Hint: "say bottles or agents"}
+	}
+	if what == "agents" {
+		return listAgents(c)
+	}
+	if c.Bool("watch") {
+		return watch(c)
+	}
+	return listBottles(c)
+}
+
+var columns = []string{"SLUG", "STATUS", "AGENT", "BOTTLE", "PROGRAM", "STARTED", "UP", "FOLDER"}
+
+func cells(b bottle.Bottle) []string {
+	started := "?"
+	if !b.StartedAt.IsZero() {
+		started = b.StartedAt.Local().Format(time.DateTime)
+	}
+	return []string{b.Slug, string(b.Status), b.Agent, b.Bottle, b.Program, started, strings.Join(b.Services, ","), b.Folder}
+}
+
+func listBottles(c *cli.Call) error {
+	ctx, cancel := operator.Context()
+	defer cancel()
+	p, err := cli.NewPrinter(c.Out, c.String("output"), columns...)
+	if err != nil {
+		return err
+	}
+	m, err := operator.Open()
+	if err != nil {
+		return err
+	}
+	bottles, failed := lifecycle.List(ctx, m.Home, m.Engine)
+	for _, b := range bottles {
+		if err := p.Print(b, cells(b)...); err != nil {
+			return err
+		}
+	}
+	if err := p.Flush(); err != nil {
+		return err
+	}
+	return operator.Explain("", failed)
+}
+
+// agentLine is one agent that can be started.
+type agentLine struct {
+	Agent   string `json:"agent"`
+	Bottle  string `json:"bottle"`
+	Program string `json:"program"`
+	Running int    `json:"running"`
+	File    string `json:"file"`
+}
+
+func listAgents(c *cli.Call) error {
+	ctx, cancel := operator.Context()
+	defer cancel()
+	p, err := cli.NewPrinter(c.Out, c.String("output"), "AGENT", "BOTTLE", "PROGRAM", "RUNNING", "FILE")
+	if err != nil {
+		return err
+	}
+	m, err := operator.Open()
+	if err != nil {
+		return err
+	}
+	bottles, failed := lifecycle.List(ctx, m.Home, m.Engine)
+	running := lifecycle.CountRunning(bottles)
+	agents, broken := manifest.Agents(m.Home.Dir)
+	for _, a := range agents {
+		line := agentLine{Agent: a.Name, Bottle: a.Bottle, Program: a.Program, Running: running[a.Name], File: a.File}
+		if err := p.Print(line, line.Agent, line.Bottle, line.Program, fmt.Sprint(line.Running), line.File); err != nil {
+			return err
+		}
+	}
+	if err := p.Flush(); err != nil {
+		return err
+	}
+	for _, err := range broken {
+		fmt.Fprintf(c.Err, "bottle-ls: %s\n", cli.Inert(err.Error()))
+	}
+	return operator.Explain("", failed)
+}

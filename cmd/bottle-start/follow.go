@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/plan"
+	"bottle/pkg/session"
+)
+
+// follow shows the session, or waits for its end where nobody looks, and says
+// whether the agent ended, and how.
+func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bottle, attached bool) (session.Outcome, error) {
+	container := plan.ContainerName(b.Slug, plan.AgentService)
+	if !attached {
+		code, err := session.Wait(ctx, m.Engine, container)
+		return session.Outcome{Ended: err == nil, Code: code}, err
+	}
+	keys, err := session.ParseKeys(session.DefaultDetachKeys)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	in, _ := c.In.(*os.File)
+	out, _ := c.Out.(*os.File)
+	return session.Attach(ctx, m.Engine, container, session.Terminal{In: in, Out: out},
+		session.Options{Term: os.Getenv("TERM"), DetachKeys: keys})
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/operator"
+	"bottle/pkg/session"
+)
+
+// handOver gives the bottle to whoever asked for it: its slug, or its session.
+func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
+	attached := cli.IsTerminal(c.In) && cli.IsTerminal(c.Out) && !c.Bool("detach")
+	if !attached {
+		if _, err := fmt.Fprintln(c.Out, b.Slug); err != nil {
+			return err
+		}
+		if !c.Bool("rm") {
+			return nil
+		}
+	}
+	ctx, cancel := operator.Context()
+	defer cancel()
+	outcome, err := follow(ctx, c, m, b, attached)
+	if c.Bool("rm") && (outcome.Ended || !attached) {
+		if derr := stopAfter(ctx, c, m, b.Slug); err == nil {
+			err = derr
+		}
+	} else {
+		fmt.Fprintf(c.Err, "%s goes on: bottle-attach %s returns to it, bottle-stop %s stops it\n", b.Slug, b.Slug, b.Slug)
+	}
+	var signalled session.Signalled
+	switch {
+	case errors.As(err, &signalled):
+		return cli.Status(signalled.ExitCode())
+	case err != nil:
+		return operator.Explain(b.Slug, err)
+	case c.Bool("rm") && outcome.Code != 0:
+		return cli.Status(outcome.Code)
+	}
+	return nil
+}
+
+// stopAfter takes down what --rm does not want to stay.
+func stopAfter(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slug string) error {
+	took, err := m.Down(context.WithoutCancel(ctx), slug, lifecycle.DownOptions{}, nil)
+	operator.TellFetch(c.Err, took)
+	return err
+}

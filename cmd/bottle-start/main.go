@@ -1,0 +1,177 @@
+// Command bottle-start brings a bottle up: manifest, plan, preflight, containers,
+// self-test, session.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"bottle/pkg/agent"
+	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/manifest"
+	"bottle/pkg/operator"
+	"bottle/pkg/workspace"
+)
+
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	return app().Run(args, in, out, errOut)
+}
+
+func app() cli.App {
+	return cli.App{
+		Name: "bottle-start", Usage: "start an agent in a bottle", ArgsUsage: "[AGENT]",
+		About: "Shows what the bottle will be allowed, asks, brings it up, tries its walls from\n" +
+			"inside, and attaches the agent's session. Without AGENT it asks which. Without a\n" +
+			"terminal it needs --yes and acts as with --detach.",
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "dry-run", Usage: "show the preflight and stop; with -o json print the whole plan"},
+			&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of --dry-run: text or json", Value: "text"},
+			cli.YesFlag(),
+			&urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not attach; print the slug alone"},
+			&urfave.BoolFlag{Name: "rm", Usage: "stop the bottle when its session ends, and return the agent's exit code"},
+			&urfave.StringFlag{Name: "workspace", Usage: "copy: the current folder, at /work; none: an empty /work", Value: lifecycle.WorkspaceCopy},
+			&urfave.StringFlag{Name: "name", Usage: "the bottle's `SLUG`, instead of AGENT and four random characters"},
+		},
+		Examples: "bottle-start dev\nbottle-start --dry-run -o json dev | jq .containers\nslug=$(bottle-start --yes --detach dev)",
+		Exit:     "with --rm in the foreground: the agent's own exit code",
+		Action:   start,
+	}
+}
+
+func start(c *cli.Call) error {
+	if err := checkFlags(c); err != nil {
+		return err
+	}
+	ctx, cancel := operator.Context()
+	defer cancel()
+	m, err := operator.Open()
+	if err != nil {
+		return err
+	}
+	name, err := chooseAgent(ctx, c, m)
+	if err != nil {
+		return err
+	}
+	spec, err := specify(ctx, c, m, name)
+	if err != nil {
+		return err
+	}
+	if c.Bool("dry-run") && c.String("output") == "json" {
+		p, err := m.Plan(ctx, spec)
+		if err != nil {
+			return operator.Explain(spec.Slug, err)
+		}
+		return cli.WriteJSON(c.Out, p)
+	}
+	if goOn, err := preflight(c, spec); err != nil || !goOn {
+		return err
+	}
+	b, err := bringUp(ctx, c, m, spec)
+	if err != nil {
+		return err
+	}
+	return handOver(c, m, b)
+}
+
+func checkFlags(c *cli.Call) error {
+	if len(c.Args) > 1 {
+		return cli.Error{Code: cli.Usage, Msg: "one agent at a time", Hint: "run bottle-start once for each"}
+	}
+	if w := c.String("workspace"); w != lifecycle.WorkspaceCopy && w != lifecycle.WorkspaceNone {
+		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("no workspace %q", w), Hint: "use --workspace copy or --workspace none"}
+	}
+	if o := c.String("output"); o != "text" && o != "json" {
+		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("no output format %q", o), Hint: "use -o text or -o json"}
+	}
+	if n := c.String("name"); n != "" {
+		if err := bottle.CheckSlug(n); err != nil {
+			return cli.Error{Code: cli.Usage, Msg: err.Error(), Hint: "choose another --name"}
+		}
+	}
+	if c.Bool("rm") && c.Bool("detach") {
+		return cli.Error{Code: cli.Usage, Msg: "--rm and --detach exclude each other: somebody must wait for the end", Hint: "give one of them"}
+	}
+	if !c.CanAsk() && !c.Bool("yes") && !c.Bool("dry-run") {
+		return cli.Error{Code: cli.Usage, Msg: "there is no terminal to ask on", Hint: "add --yes, or --dry-run to only look"}
+	}
+	return nil
+}
+
+// specify reads the manifests and the operator's environment.
+func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string) (lifecycle.Spec, error) {
+	man, err := manifest.Load(m.Home.Dir, name)
+	if err != nil {
+		return lifecycle.Spec{}, err
+	}
+	a, err := agent.Lookup(man.Program)
+	if err != nil {
+		return lifecycle.Spec{}, err
+	}
+	_, secrets, err := manifest.ResolveEnv(man, os.LookupEnv)
+	if err != nil {
+		return lifecycle.Spec{}, err
+	}
+	spec := lifecycle.Spec{Manifest: man, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"), Secrets: secrets}
+	if spec.Workspace == lifecycle.WorkspaceCopy {
+		info, err := workspace.Inspect(ctx, ".")
+		if err != nil {
+			return spec, cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: "cd into a project, or give --workspace none"}
+		}
+		if err := worthCopying(info.Root, m.Home.Dir); err != nil {
+			return spec, err
+		}
+		spec.Folder = filepath.Join(info.Root, filepath.FromSlash(info.Subdir))
+	}
+	return spec, nil
+}
+
+// worthCopying refuses folders that nobody means to hand to an agent.
+func worthCopying(folder, bottleHome string) error {
+	home, _ := os.UserHomeDir()
+	hint := "cd into a project, or give --workspace none"
+	if real, err := filepath.EvalSymlinks(home); err == nil {
+		home = real
+	}
+	switch {
+	case folder == "/":
+		return cli.Error{Code: cli.Usage, Msg: "the folder to copy is /: all of this machine", Hint: hint}
+	case home != "" && folder == home:
+		return cli.Error{Code: cli.Usage, Msg: "the folder to copy is your home, with its keys and passwords", Hint: hint}
+	}
+	if rel, err := filepath.Rel(folder, bottleHome); err == nil && filepath.IsLocal(rel) {
+		return cli.Error{Code: cli.Usage, Msg: "the folder to copy holds $BOTTLE_HOME, with every bottle's keys", Hint: hint}
+	}
+	return nil
+}
+
+func bringUp(ctx context.Context, c *cli.Call, m *lifecycle.Manager, spec lifecycle.Spec) (bottle.Bottle, error) {
+	p := newProgress(c)
+	b, err := m.Up(ctx, spec, p.step)
+	p.end()
+	if err == nil {
+		return b, nil
+	}
+	var failure *lifecycle.Failure
+	if errors.As(err, &failure) && !errors.Is(err, context.Canceled) {
+		for _, line := range failure.Tail {
+			fmt.Fprintf(c.Err, "  %s\n", cli.Inert(line))
+		}
+		explained := operator.Explain(spec.Slug, failure.Err)
+		var said cli.Error
+		if !errors.As(explained, &said) {
+			said = cli.Error{Code: cli.Failed, Msg: explained.Error(), Hint: "the whole log is in " + failure.Log}
+		}
+		return b, said
+	}
+	return b, operator.Explain(spec.Slug, err)
+}

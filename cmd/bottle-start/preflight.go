@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"bottle/pkg/cli"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/policy"
+)
+
+// preflight shows what the operator is about to allow, and asks. It goes to
+// stdout with --dry-run, where it is the answer, and else to stderr.
+func preflight(c *cli.Call, spec lifecycle.Spec) (goOn bool, err error) {
+	text, err := summary(spec)
+	if err != nil {
+		return false, err
+	}
+	if c.Bool("dry-run") {
+		_, err := fmt.Fprint(c.Out, text)
+		return false, err
+	}
+	if c.CanAsk() || !c.Bool("detach") {
+		fmt.Fprint(c.Err, text)
+	}
+	if c.Bool("yes") {
+		return true, nil
+	}
+	yes, err := c.Confirm("start it?")
+	if err == nil && !yes {
+		return false, cli.Error{Code: cli.Declined, Msg: "not started", Hint: "--dry-run shows this without asking"}
+	}
+	return yes, err
+}
+
+// summary is the preflight: a label, and one value a line under the first.
+func summary(spec lifecycle.Spec) (string, error) {
+	m := spec.Manifest
+	var env, skills, routes []string
+	for _, v := range m.Env {
+		env = append(env, v.Name)
+	}
+	slices.Sort(env)
+	for _, s := range m.Skills {
+		skills = append(skills, s.Name)
+	}
+	allowed, err := lifecycle.Policy(spec)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range allowed.Routes {
+		routes = append(routes, routeLine(r))
+	}
+	workspace := "an empty /work"
+	if spec.Workspace == lifecycle.WorkspaceCopy {
+		workspace = "a copy of " + spec.Folder
+	}
+	rows := []struct {
+		label  string
+		values []string
+	}{
+		{"agent", []string{m.Agent + " (" + spec.Agent.Name() + ")"}},
+		{"env", env},
+		{"skills", skills},
+		{"bottle", []string{m.BottleName}},
+		{"workspace", []string{workspace}},
+		{"git gate", nil},
+		{"egress", routes},
+	}
+	var b strings.Builder
+	for _, r := range rows {
+		if len(r.values) == 0 {
+			r.values = []string{"-"}
+		}
+		for i, v := range r.values {
+			label := r.label
+			if i > 0 {
+				label = ""
+			}
+			fmt.Fprintf(&b, "  %-9s  %s\n", label, cli.Inert(v))
+		}
+	}
+	for _, w := range m.Warnings {
+		fmt.Fprintf(&b, "  warning    %s\n", cli.Inert(w))
+	}
+	return b.String(), nil
+}
+
+func routeLine(r policy.Route) string {
+	return r.Host
+}

@@ -1,0 +1,152 @@
+// Command bottle-stop captures a bottle's work and its logs, and takes it down.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"bottle/pkg/cli"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/operator"
+)
+
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	return app().Run(args, in, out, errOut)
+}
+
+func app() cli.App {
+	return cli.App{
+		Name: "bottle-stop", Usage: "capture the work of bottles and take them down", ArgsUsage: "[SLUG…|-]",
+		About: "Stops the agent, writes what it did as a git bundle and its containers' logs to\n" +
+			"$BOTTLE_HOME/history/SLUG, and removes containers, networks and volumes. Prints\n" +
+			"one JSON line a bottle.",
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "all", Usage: "stop all bottles of this home"},
+			&urfave.BoolFlag{Name: "keep", Usage: "stop only: keep containers, volumes and state"},
+			&urfave.BoolFlag{Name: "discard", Usage: "do not capture the work"},
+			cli.YesFlag(),
+		},
+		Examples: "bottle-stop dev-a2b3\nbottle-stop --all\nbottle-ls -o tsv | fzf -m | bottle-stop -",
+		Exit:     "3 a slug does not exist (then nothing was stopped) · 7 some of several failed",
+		Action:   stop,
+	}
+}
+
+// stopped is one line of the answer.
+type stopped struct {
+	Slug    string `json:"slug"`
+	Kept    bool   `json:"kept"`
+	Bundle  string `json:"bundle,omitempty"`
+	History string `json:"history,omitempty"`
+	Error   string `json:"error,omitempty"`
+}
+
+func stop(c *cli.Call) error {
+	if c.Bool("keep") && c.Bool("discard") {
+		return cli.Error{Code: cli.Usage, Msg: "--keep and --discard exclude each other", Hint: "give one of them"}
+	}
+	if (len(c.Args) == 0) != c.Bool("all") {
+		return cli.Error{Code: cli.Usage, Msg: "say which bottles: slugs, - or --all", Hint: "run bottle-ls"}
+	}
+	ctx, cancel := operator.Context()
+	defer cancel()
+	m, err := operator.Open()
+	if err != nil {
+		return err
+	}
+	known, err := lifecycle.List(ctx, m.Home, m.Engine)
+	if err != nil {
+		return operator.Explain("", err)
+	}
+	var slugs []string
+	if c.Bool("all") {
+		for _, b := range known {
+			slugs = append(slugs, b.Slug)
+		}
+	} else if slugs, err = operator.Slugs(c, known); err != nil {
+		return err
+	}
+	return stopAll(ctx, c, m, slugs)
+}
+
+// sideBySide bounds how many teardowns run at once: the engine is the bottleneck.
+const sideBySide = 4
+
+func stopAll(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slugs []string) error {
+	o := lifecycle.DownOptions{Keep: c.Bool("keep"), Discard: c.Bool("discard")}
+	results := make([]lifecycle.Took, len(slugs))
+	failed := make([]error, len(slugs))
+	slots := make(chan struct{}, sideBySide)
+	var wg sync.WaitGroup
+	for i, slug := range slugs {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			results[i], failed[i] = m.Down(ctx, slug, o, progress(c, slug))
+		})
+	}
+	wg.Wait()
+	for i, slug := range slugs {
+		if err := tell(c, results[i], operator.Explain(slug, failed[i])); err != nil {
+			return err
+		}
+	}
+	return verdict(c, slugs, failed)
+}
+
+func progress(c *cli.Call, slug string) lifecycle.Say {
+	if !cli.IsTerminal(c.Err) {
+		return nil
+	}
+	return func(step string) { fmt.Fprintf(c.Err, "%s: %s\n", slug, cli.Inert(step)) }
+}
+
+// tell prints the answer for one bottle, and the way to its work.
+func tell(c *cli.Call, took lifecycle.Took, err error) error {
+	line := stopped{Slug: took.Slug, Kept: took.Kept, Bundle: took.Bundle}
+	if err != nil {
+		line.Error = err.Error()
+	} else if !took.Kept {
+		line.History = took.History
+	}
+	if err := cli.WriteJSON(c.Out, line); err != nil {
+		return err
+	}
+	if errors.Is(err, lifecycle.ErrCapture) {
+		fmt.Fprintf(c.Err, "%s: kept, since its work could not be captured; bottle-stop --discard %s takes it down without\n", took.Slug, took.Slug)
+	}
+	if took.Bundle != "" {
+		operator.TellFetch(c.Err, took)
+	}
+	return nil
+}
+
+// verdict is the exit code over all: one bottle's error is that bottle's.
+func verdict(c *cli.Call, slugs []string, failed []error) error {
+	bad := 0
+	var last error
+	for i, err := range failed {
+		if err != nil {
+			bad++
+			last = operator.Explain(slugs[i], err)
+		}
+	}
+	switch {
+	case bad == 0:
+		return nil
+	case len(slugs) == 1:
+		return last
+	case bad == len(slugs):
+		return fmt.Errorf("none of the %d bottles could be stopped: %w", bad, last)
+	}
+	return cli.Error{Code: cli.SomeFailed, Msg: fmt.Sprintf("%d of %d bottles could not be stopped: %v", bad, len(slugs), last),
+		Hint: "run bottle-ls to see what is left"}
+}

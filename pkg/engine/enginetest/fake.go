@@ -1,0 +1,360 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"bottle/pkg/engine"
+	"bottle/pkg/plan"
+)
+
+// Fake is an engine in memory. Its containers run nothing but what Exec is
+// asked for, as local processes, unless OnExec says otherwise.
+type Fake struct {
+	// Fail, where set, is asked before every call that changes something; its
+	// error becomes the call's.
+	Fail func(call, name string) error
+	// OnExec, where set, answers commands instead of a local process.
+	OnExec func(name string, x engine.Exec) (int, error)
+	// OnStart, where set, is told of every container that starts.
+	OnStart func(c plan.Container)
+
+	mu         sync.Mutex
+	containers map[string]*fakeContainer
+	networks   map[string]plan.Network
+	volumes    map[string]plan.Volume
+	images     map[string]bool
+	listeners  map[chan engine.Event]string
+	Calls      []string // the changing calls, in order
+}
+
+var _ engine.Engine = (*Fake)(nil)
+
+type fakeContainer struct {
+	plan.Container
+	state string
+	code  int
+	ended chan struct{}
+}
+
+// NewFake returns an engine that holds the named images and nothing else.
+func NewFake(images ...string) *Fake {
+	f := &Fake{containers: map[string]*fakeContainer{}, networks: map[string]plan.Network{}, volumes: map[string]plan.Volume{},
+		images: map[string]bool{}, listeners: map[chan engine.Event]string{}}
+	for _, i := range images {
+		f.images[i] = true
+	}
+	return f
+}
+
+func (f *Fake) begin(call, name string) error {
+	if f.Fail != nil {
+		if err := f.Fail(call, name); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Calls = append(f.Calls, call+" "+name)
+	return nil
+}
+
+// Left says what the engine still holds besides images.
+func (f *Fake) Left() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var left []string
+	for n := range f.containers {
+		left = append(left, "container "+n)
+	}
+	for n := range f.networks {
+		left = append(left, "network "+n)
+	}
+	for n := range f.volumes {
+		left = append(left, "volume "+n)
+	}
+	slices.Sort(left)
+	return left
+}
+
+func (f *Fake) Host(context.Context) (engine.Host, error) {
+	return engine.Host{ID: "fake", Version: "20.10.24", API: "1.41", CPUs: 2, Memory: 8 << 30, Runtimes: []string{"runc"}}, nil
+}
+
+func (f *Fake) List(_ context.Context, home string) ([]engine.Container, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []engine.Container
+	for _, c := range f.containers {
+		if c.Labels[plan.LabelHome] != home {
+			continue
+		}
+		out := engine.Container{Name: c.Name, Slug: c.Labels[plan.LabelSlug], Service: c.Service, State: c.state}
+		for i, e := range c.Endpoints {
+			if ip := e.IP; ip.IsValid() {
+				out.IPs = append(out.IPs, ip)
+			} else {
+				out.IPs = append(out.IPs, plan.Address(f.networks[e.Network].Subnet, 20+i))
+			}
+		}
+		list = append(list, out)
+	}
+	return list, nil
+}
+
+func (f *Fake) Events(ctx context.Context, home string) (<-chan engine.Event, error) {
+	in, out := make(chan engine.Event, 100), make(chan engine.Event)
+	f.mu.Lock()
+	f.listeners[in] = home
+	f.mu.Unlock()
+	go func() {
+		defer close(out)
+		defer func() { f.mu.Lock(); delete(f.listeners, in); f.mu.Unlock() }()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case ev := <-in:
+				select {
+				case out <- ev:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	}()
+	return out, nil
+}
+
+// tell is called with the lock held.
+func (f *Fake) tell(c *fakeContainer, action string) {
+	for ch, home := range f.listeners {
+		if c.Labels[plan.LabelHome] == home {
+			ch <- engine.Event{Time: time.Now(), Slug: c.Labels[plan.LabelSlug], Service: c.Service, Action: action}
+		}
+	}
+}
+
+func (f *Fake) Networks(context.Context) ([]engine.Network, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []engine.Network
+	for _, n := range f.networks {
+		list = append(list, engine.Network{Name: n.Name, ID: n.Name, Labels: n.Labels, Subnets: []netip.Prefix{n.Subnet}})
+	}
+	return list, nil
+}
+
+func (f *Fake) CreateNetwork(_ context.Context, n plan.Network) error {
+	if err := f.begin("CreateNetwork", n.Name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, other := range f.networks {
+		if other.Subnet.Overlaps(n.Subnet) {
+			return fmt.Errorf("create network %s: %w", n.Name, engine.ErrSubnetTaken)
+		}
+	}
+	f.networks[n.Name] = n
+	return nil
+}
+
+func (f *Fake) RemoveNetwork(_ context.Context, name string) error {
+	if err := f.begin("RemoveNetwork", name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.containers {
+		if c.state == "running" && slices.ContainsFunc(c.Endpoints, func(e plan.Endpoint) bool { return e.Network == name }) {
+			return fmt.Errorf("remove network %s: %w", name, engine.ErrConflict)
+		}
+	}
+	delete(f.networks, name)
+	return nil
+}
+
+func (f *Fake) Volumes(_ context.Context, home string) ([]engine.Volume, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []engine.Volume
+	for _, v := range f.volumes {
+		if v.Labels[plan.LabelHome] == home {
+			list = append(list, engine.Volume{Name: v.Name, Slug: v.Labels[plan.LabelSlug]})
+		}
+	}
+	return list, nil
+}
+
+func (f *Fake) CreateVolume(_ context.Context, v plan.Volume) error {
+	if err := f.begin("CreateVolume", v.Name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.volumes[v.Name] = v
+	return nil
+}
+
+func (f *Fake) RemoveVolume(_ context.Context, name string) error {
+	if err := f.begin("RemoveVolume", name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.volumes, name)
+	return nil
+}
+
+func (f *Fake) HasImage(_ context.Context, ref string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.images[ref], nil
+}
+
+func (f *Fake) Build(_ context.Context, tag string, content io.Reader, _ io.Writer) error {
+	if err := f.begin("Build", tag); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, content); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.images[tag] = true
+	return nil
+}
+
+func (f *Fake) Create(_ context.Context, c plan.Container) error {
+	if err := f.begin("Create", c.Name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, there := f.containers[c.Name]; there {
+		return fmt.Errorf("create container %s: %w", c.Name, engine.ErrConflict)
+	}
+	made := &fakeContainer{Container: c, state: "created", ended: make(chan struct{})}
+	f.containers[c.Name] = made
+	f.tell(made, "create")
+	return nil
+}
+
+func (f *Fake) find(name string) (*fakeContainer, error) {
+	c, there := f.containers[name]
+	if !there {
+		return nil, fmt.Errorf("container %s: %w", name, engine.ErrNotFound)
+	}
+	return c, nil
+}
+
+func (f *Fake) Start(_ context.Context, name string) error {
+	if err := f.begin("Start", name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, err := f.find(name)
+	if err != nil {
+		return err
+	}
+	c.state = "running"
+	f.tell(c, "start")
+	if f.OnStart != nil {
+		f.OnStart(c.Container)
+	}
+	if len(c.Entrypoint) > 0 && c.Entrypoint[0] == "sh" { // one that ends by itself
+		var failed *exec.ExitError
+		if errors.As(exec.Command(c.Entrypoint[0], c.Entrypoint[1:]...).Run(), &failed) {
+			c.code = failed.ExitCode()
+		}
+		f.end(c)
+	}
+	return nil
+}
+
+// end is called with the lock held.
+func (f *Fake) end(c *fakeContainer) {
+	if c.state == "running" {
+		c.state = "exited"
+		close(c.ended)
+		f.tell(c, "die")
+	}
+}
+
+func (f *Fake) Stop(_ context.Context, name string) error {
+	if err := f.begin("Stop", name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, err := f.find(name); err == nil {
+		f.end(c)
+	}
+	return nil
+}
+
+func (f *Fake) Remove(_ context.Context, name string) error {
+	if err := f.begin("Remove", name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, err := f.find(name); err == nil {
+		f.end(c)
+		delete(f.containers, name)
+	}
+	return nil
+}
+
+func (f *Fake) Wait(ctx context.Context, name string) (int, error) {
+	f.mu.Lock()
+	c, err := f.find(name)
+	f.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-c.ended:
+		return c.code, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func (f *Fake) Logs(_ context.Context, name string, w io.Writer) error {
+	_, err := fmt.Fprintf(w, "2026-01-01T00:00:00Z %s said this\n", name)
+	return err
+}
+
+func (f *Fake) Exec(ctx context.Context, name string, x engine.Exec) (int, error) {
+	f.mu.Lock()
+	_, err := f.find(name)
+	f.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	if f.OnExec != nil {
+		return f.OnExec(name, x)
+	}
+	cmd := exec.CommandContext(ctx, x.Cmd[0], x.Cmd[1:]...)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = append(cmd.Environ(), x.Env...), x.Stdin, x.Stdout, x.Stderr
+	cmd.WaitDelay = time.Second
+	err = cmd.Run()
+	var failed *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case errors.As(err, &failed):
+		return failed.ExitCode(), nil
+	}
+	return 0, err
+}

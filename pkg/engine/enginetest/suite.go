@@ -1,0 +1,240 @@
+// Package enginetest is the conformance suite that every engine passes, and a
+// fake in memory that passes it, for tests of what stands on an engine.
+package enginetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bottle/pkg/engine"
+	"bottle/pkg/plan"
+)
+
+// Lab is where the suite works: an engine, an image with a shell in it, a home
+// id that nobody else uses, and two subnets that are free.
+type Lab struct {
+	Engine engine.Engine
+	Image  string
+	Home   string
+	Free   [2]netip.Prefix
+}
+
+// Run runs the suite. What it makes, it removes.
+func Run(t *testing.T, lab func(t *testing.T) Lab) {
+	for name, test := range map[string]func(*testing.T, Lab){
+		"ListFindsWhatCarriesTheLabelAndNothingElse": labels,
+		"ExecPassesStreamsAndExitCode":               execs,
+		"ExecEndsWithItsContext":                     execCancel,
+		"NetworksWantTheirOwnSubnet":                 networks,
+		"RemovingWhatIsNotThereIsNoError":            removes,
+		"EventsTellOfStartAndDeath":                  events,
+		"WaitReturnsTheExitCode":                     waits,
+	} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, lab(t)) })
+	}
+}
+
+// idle is a container that waits to be stopped.
+func (l Lab) idle(slug string) plan.Container {
+	return plan.Container{Name: "bottle-" + slug + "-agent-1", Service: "agent", Image: l.Image,
+		Entrypoint: []string{"sleep", "600"}, Init: true, Pids: 64, Memory: 256 << 20, MilliCPUs: 1000,
+		CapDrop: []string{"ALL"}, Sysctls: map[string]string{}, StopSeconds: 2,
+		Labels: map[string]string{plan.LabelHome: l.Home, plan.LabelSlug: slug, plan.LabelService: "agent"}}
+}
+
+// up makes and starts a container; it goes with the test.
+func (l Lab) up(t *testing.T, c plan.Container) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := l.Engine.Remove(context.Background(), c.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := l.Engine.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Engine.Start(t.Context(), c.Name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func labels(t *testing.T, l Lab) {
+	mine, other := l.idle("suite-aaaa"), l.idle("suite-bbbb")
+	other.Labels[plan.LabelHome] = l.Home + "-other"
+	l.up(t, mine)
+	l.up(t, other)
+	list, err := l.Engine.List(t.Context(), l.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 1 || list[0].Name != mine.Name || list[0].Slug != "suite-aaaa" || list[0].Service != "agent" || !list[0].Running() {
+		t.Errorf("listed %+v", list)
+	}
+	if err := l.Engine.Stop(t.Context(), mine.Name); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ = l.Engine.List(t.Context(), l.Home); len(list) != 1 || list[0].Running() {
+		t.Errorf("after the stop: %+v", list)
+	}
+}
+
+func execs(t *testing.T, l Lab) {
+	c := l.idle("suite-cccc")
+	l.up(t, c)
+	in := strings.Repeat("0123456789abcdef", 64<<10)
+	var out, errOut bytes.Buffer
+	code, err := l.Engine.Exec(t.Context(), c.Name, engine.Exec{Cmd: []string{"sh", "-c", "cat; echo $WORD >&2; exit 7"},
+		Env: []string{"WORD=said"}, Stdin: strings.NewReader(in), Stdout: &out, Stderr: &errOut})
+	if err != nil || code != 7 || out.String() != in || errOut.String() != "said\n" {
+		t.Errorf("code %d, %d bytes of %d back, stderr %q, %v", code, out.Len(), len(in), errOut.String(), err)
+	}
+	if _, err := l.Engine.Exec(t.Context(), c.Name+"-none", engine.Exec{Cmd: []string{"true"}}); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("in a container that is not there: %v", err)
+	}
+}
+
+// forever is a reader that never ends.
+type forever struct{ done <-chan struct{} }
+
+func (f forever) Read([]byte) (int, error) { <-f.done; return 0, context.Canceled }
+
+func execCancel(t *testing.T, l Lab) {
+	c := l.idle("suite-dddd")
+	l.up(t, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	said := make(chan struct{}, 1)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.Engine.Exec(ctx, c.Name, engine.Exec{Cmd: []string{"sh", "-c", "echo up; cat >/dev/null"},
+			Stdin: forever{ctx.Done()}, Stdout: signal(said)})
+		ended <- err
+	}()
+	<-said
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// signal tells a channel of the first write.
+type signal chan struct{}
+
+func (s signal) Write(p []byte) (int, error) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func networks(t *testing.T, l Lab) {
+	first := plan.Network{Name: "bottle-suite-one-" + l.Home, Subnet: l.Free[0], Internal: true,
+		Labels: map[string]string{plan.LabelHome: l.Home}}
+	second := first
+	second.Name = "bottle-suite-two-" + l.Home
+	third := second
+	third.Subnet = l.Free[1]
+	for _, n := range []plan.Network{first, second} {
+		t.Cleanup(func() { l.Engine.RemoveNetwork(context.Background(), n.Name) })
+	}
+	if err := l.Engine.CreateNetwork(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Engine.CreateNetwork(t.Context(), second); !errors.Is(err, engine.ErrSubnetTaken) {
+		t.Errorf("a taken subnet: %v", err)
+	}
+	if err := l.Engine.CreateNetwork(t.Context(), third); err != nil {
+		t.Error(err)
+	}
+	list, err := l.Engine.Networks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(list, func(n engine.Network) bool { return n.Name == first.Name })
+	if i < 0 || len(list[i].Subnets) != 1 || list[i].Subnets[0] != l.Free[0] || list[i].Labels[plan.LabelHome] != l.Home {
+		t.Errorf("listed %+v", list)
+	}
+	c := l.idle("suite-eeee")
+	c.Endpoints = []plan.Endpoint{{Network: first.Name, IP: plan.Address(l.Free[0], 3)}, {Network: third.Name}}
+	l.up(t, c)
+	containers, _ := l.Engine.List(t.Context(), l.Home)
+	if len(containers) != 1 || !slices.Contains(containers[0].IPs, plan.Address(l.Free[0], 3)) || len(containers[0].IPs) != 2 {
+		t.Errorf("the container's addresses: %+v", containers)
+	}
+	if err := l.Engine.RemoveNetwork(t.Context(), first.Name); !errors.Is(err, engine.ErrConflict) {
+		t.Errorf("removing a network in use: %v", err)
+	}
+}
+
+func removes(t *testing.T, l Lab) {
+	for what, err := range map[string]error{
+		"container": l.Engine.Remove(t.Context(), "bottle-none-agent-1"),
+		"network":   l.Engine.RemoveNetwork(t.Context(), "bottle-none_inner"),
+		"volume":    l.Engine.RemoveVolume(t.Context(), "bottle-none_work"),
+		"stop":      l.Engine.Stop(t.Context(), "bottle-none-agent-1"),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	v := plan.Volume{Name: "bottle-suite_" + l.Home, Labels: map[string]string{plan.LabelHome: l.Home, plan.LabelSlug: "suite"}}
+	if err := l.Engine.CreateVolume(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := l.Engine.Volumes(t.Context(), l.Home); err != nil || len(list) != 1 || list[0] != (engine.Volume{Name: v.Name, Slug: "suite"}) {
+		t.Errorf("volumes: %+v, %v", list, err)
+	}
+	if err := l.Engine.RemoveVolume(t.Context(), v.Name); err != nil {
+		t.Error(err)
+	}
+	if list, _ := l.Engine.Volumes(t.Context(), l.Home); len(list) != 0 {
+		t.Errorf("a removed volume is listed: %+v", list)
+	}
+	if has, err := l.Engine.HasImage(t.Context(), "bottle-none:none"); has || err != nil {
+		t.Errorf("an image that is not there: %v, %v", has, err)
+	}
+}
+
+func events(t *testing.T, l Lab) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := l.Engine.Events(ctx, l.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := l.idle("suite-ffff")
+	l.up(t, c)
+	if err := l.Engine.Stop(t.Context(), c.Name); err != nil {
+		t.Fatal(err)
+	}
+	limit := time.After(20 * time.Second)
+	for _, want := range []string{"create", "start", "die"} {
+		select {
+		case ev := <-stream:
+			if ev.Action != want || ev.Slug != "suite-ffff" || ev.Service != "agent" {
+				t.Errorf("got %+v, want %s", ev, want)
+			}
+		case <-limit:
+			t.Fatalf("no event %s", want)
+		}
+	}
+	cancel()
+	for range stream {
+	}
+}
+
+func waits(t *testing.T, l Lab) {
+	c := l.idle("suite-gggg")
+	c.Entrypoint = []string{"sh", "-c", "exit 5"}
+	l.up(t, c)
+	if code, err := l.Engine.Wait(t.Context(), c.Name); err != nil || code != 5 {
+		t.Errorf("code %d, %v", code, err)
+	}
+}

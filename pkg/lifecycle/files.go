@@ -1,0 +1,203 @@
+package lifecycle
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"bottle/pkg/agent"
+	"bottle/pkg/ca"
+	"bottle/pkg/plan"
+	"bottle/pkg/policy"
+	"bottle/pkg/state"
+)
+
+// writeFiles fills the state directory with what the containers read.
+func (u *bringUp) writeFiles(context.Context) error {
+	certificate, key, err := ca.New("bottle "+u.bottle.Slug, time.Now())
+	if err != nil {
+		return err
+	}
+	roots, err := u.roots()
+	if err != nil {
+		return err
+	}
+	compose, err := u.plan.Compose()
+	if err != nil {
+		return err
+	}
+	if err := u.savePlan(u.plan); err != nil {
+		return err
+	}
+	routes, err := Policy(u.spec)
+	if err != nil {
+		return err
+	}
+	t := tree{root: u.bottle.StateDir}
+	t.put(state.ComposeFile, compose, 0o600)
+	t.put(plan.SeccompFile, plan.Seccomp(), 0o600)
+	t.dir("egress/out", 0o700)
+	t.put("egress/in/routes.yaml", policy.Render(routes), 0o600)
+	t.put("egress/in/ca.crt", certificate, 0o600)
+	t.put("egress/in/ca.key", key, 0o600)
+	t.put("egress/in/roots.pem", roots, 0o600)
+	// The agent is another user; its files are readable below a directory that is not.
+	t.put("agent/certs/"+filepath.Base(plan.CABundle), certificate, 0o644)
+	t.dir("agent/in", 0o755)
+	t.put("agent/in/prompt.md", []byte(u.spec.Manifest.Prompt), 0o644)
+	for path, content := range u.spec.Agent.HomeFiles(agentStart(u.spec)) {
+		t.put("agent/in/home/"+path, content, 0o644)
+	}
+	for _, s := range u.spec.Manifest.Skills {
+		t.copy(s.Dir, filepath.Join("agent/in/home", u.spec.Agent.SkillsDir(), s.Name))
+	}
+	return t.err
+}
+
+// Policy is the policy a bottle starts with: the manifest's routes, and the
+// agent's own hosts where the manifest does not name them.
+func Policy(s Spec) (policy.Policy, error) {
+	p := policy.Policy{Routes: slices.Clone(s.Manifest.Routes)}
+	for _, host := range s.Agent.Hosts() {
+		if slices.ContainsFunc(p.Routes, func(r policy.Route) bool { return r.Host == host }) {
+			continue
+		}
+		r, err := policy.NewRoute(host)
+		if err != nil {
+			return p, fmt.Errorf("cannot allow %s's own host: %w", s.Agent.Name(), err)
+		}
+		p.Routes = append(p.Routes, r)
+	}
+	return p, nil
+}
+
+// agentStart is how the agent is started, as far as the agent must know.
+func agentStart(s Spec) agent.Start {
+	start := agent.Start{WorkDir: plan.WorkDir}
+	if s.Manifest.Prompt != "" {
+		start.PromptFile = plan.AgentIn + "/prompt.md"
+	}
+	return start
+}
+
+// hostRoots are where systems keep their root certificates.
+var hostRoots = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem",
+	"/etc/ssl/ca-bundle.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"}
+
+// roots are what upstreams are verified against: the host's bundle and the
+// company's CAs in $BOTTLE_HOME/ca.
+func (u *bringUp) roots() ([]byte, error) {
+	var all bytes.Buffer
+	for _, path := range hostRoots {
+		data, err := os.ReadFile(path)
+		if err == nil {
+			all.Write(data)
+			break
+		}
+	}
+	company, err := filepath.Glob(filepath.Join(u.Home.Dir, "ca", "*.pem"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range company {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read a company CA: %w", err)
+		}
+		if !x509.NewCertPool().AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("cannot use %s: there is no PEM certificate in it", path)
+		}
+		all.WriteByte('\n')
+		all.Write(data)
+	}
+	if all.Len() == 0 {
+		return nil, fmt.Errorf("cannot find any root certificates on this host: install ca-certificates")
+	}
+	return all.Bytes(), nil
+}
+
+// tree writes files below a root; the first error ends it.
+type tree struct {
+	root string
+	err  error
+}
+
+func (t *tree) dir(name string, perm fs.FileMode) {
+	if t.err != nil {
+		return
+	}
+	// The umask must not take the agent's right to read.
+	if t.err = os.MkdirAll(filepath.Join(t.root, name), perm); t.err == nil {
+		t.err = os.Chmod(filepath.Join(t.root, name), perm)
+	}
+}
+
+func (t *tree) put(name string, data []byte, perm fs.FileMode) {
+	dirs := fs.FileMode(0o700)
+	if perm&0o004 != 0 {
+		dirs = 0o755
+	}
+	for dir := filepath.Dir(name); dir != "." && t.err == nil; dir = filepath.Dir(dir) {
+		t.dir(dir, dirs)
+	}
+	if t.err != nil {
+		return
+	}
+	// Nobody reads these yet, and a bring-up cut short is made anew: no fsync.
+	if t.err = os.WriteFile(filepath.Join(t.root, name), data, perm); t.err == nil {
+		t.err = os.Chmod(filepath.Join(t.root, name), perm)
+	}
+}
+
+// Bounds of a skill: it is read whole at every start.
+const (
+	maxSkillFile  = 8 << 20
+	maxSkillFiles = 2000
+)
+
+// copy copies a directory of the operator's: regular files, no links.
+func (t *tree) copy(from, to string) {
+	if t.err != nil {
+		return
+	}
+	root, err := os.OpenRoot(from)
+	if err != nil {
+		t.err = fmt.Errorf("cannot read skill: %w", err)
+		return
+	}
+	defer root.Close()
+	files := 0
+	t.err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if files++; files > maxSkillFiles {
+			return fmt.Errorf("skill %s has more than %d files", from, maxSkillFiles)
+		}
+		f, err := root.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		data, err := io.ReadAll(&io.LimitedReader{R: f, N: maxSkillFile + 1})
+		if err == nil && len(data) > maxSkillFile {
+			err = fmt.Errorf("%s is larger than %d bytes", filepath.Join(from, path), maxSkillFile)
+		}
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		t.put(filepath.Join(to, path), data, 0o644|info.Mode()&0o111)
+		return t.err
+	})
+}

@@ -1,0 +1,160 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+
+	"bottle/pkg/image"
+	"bottle/pkg/npm"
+	"bottle/pkg/plan"
+)
+
+// images are the images of one bottle. Their tags are known before they exist.
+type images struct {
+	sidecar, tools, agent image.Build
+}
+
+// planImages says which images are needed, from what lies on this machine.
+func (m *Manager) planImages(s Spec) (images, error) {
+	programs, err := m.sidecarPrograms()
+	if err != nil {
+		return images{}, err
+	}
+	i := images{
+		sidecar: image.Sidecar(programs),
+		tools:   image.Tools(image.Base, image.User{UID: plan.AgentUID, Home: plan.AgentHome, Work: plan.WorkDir}),
+	}
+	var own []byte
+	if path := s.Manifest.Dockerfile; path != "" {
+		if own, err = os.ReadFile(path); err != nil {
+			return images{}, fmt.Errorf("cannot read the agent's Dockerfile: %w", err)
+		}
+	}
+	if own == nil && len(s.Agent.Steps()) == 0 {
+		i.agent = i.tools
+		return i, nil
+	}
+	if i.agent, err = image.Agent(i.tools.Tag, s.Agent, s.Manifest.Version, own); err != nil {
+		return images{}, fmt.Errorf("cannot use %s: %w", s.Manifest.Dockerfile, err)
+	}
+	return i, nil
+}
+
+// sidecarPrograms reads the programs that go into the sidecars' image.
+func (m *Manager) sidecarPrograms() (map[string][]byte, error) {
+	dir := filepath.Join(m.Libexec, "sidecars")
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot find the sidecars' programs in %s: run make build, or make install", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the sidecars' programs: %w", err)
+	}
+	programs := map[string][]byte{}
+	for _, e := range entries {
+		if programs[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			return nil, fmt.Errorf("cannot read a sidecar's program: %w", err)
+		}
+	}
+	return programs, nil
+}
+
+// makeImages makes what is missing.
+func (u *bringUp) makeImages(ctx context.Context) error {
+	return together(ctx,
+		func(ctx context.Context) error { return u.build(ctx, u.images.sidecar) },
+		u.makeAgentImage)
+}
+
+func (u *bringUp) makeAgentImage(ctx context.Context) error {
+	has, err := u.Engine.HasImage(ctx, u.images.agent.Tag)
+	if err != nil || has {
+		return err
+	}
+	// One at a time: two starts would make, and fetch, the same.
+	lock, err := u.Home.LockImages(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	if err := u.baseImage(ctx); err != nil {
+		return err
+	}
+	if err := u.build(ctx, u.images.tools); err != nil {
+		return err
+	}
+	if u.images.agent.Tag == u.images.tools.Tag {
+		return nil
+	}
+	if has, err := u.Engine.HasImage(ctx, u.images.agent.Tag); err != nil || has {
+		return err
+	}
+	build, err := u.provide(ctx, u.images.agent)
+	if err != nil {
+		return err
+	}
+	return u.build(ctx, build)
+}
+
+// provide adds the agent's own program, fetched by npm, to its image.
+func (u *bringUp) provide(ctx context.Context, b image.Build) (image.Build, error) {
+	pkg, err := u.spec.Agent.Package(runtime.GOARCH)
+	if err != nil || pkg.Name == "" {
+		return b, err
+	}
+	u.log.step("fetching %s", pkg.Name)
+	path, version, err := npm.Fetch(ctx, pkg.Name, u.spec.Manifest.Version, pkg.File, u.cacheDir(), u.log)
+	if err != nil {
+		return b, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return b, fmt.Errorf("cannot read what was fetched: %w", err)
+	}
+	return b.Provide(version, image.File{Name: pkg.Into, Mode: 0o755, Size: info.Size(),
+		Open: func() (io.ReadCloser, error) { return os.Open(path) }}), nil
+}
+
+// cacheDir is where fetched programs are kept: the operator's cache.
+func (m *Manager) cacheDir() string {
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "bottle")
+	}
+	return filepath.Join(m.Home.Dir, "cache")
+}
+
+// build builds an image that does not exist.
+func (u *bringUp) build(ctx context.Context, b image.Build) error {
+	has, err := u.Engine.HasImage(ctx, b.Tag)
+	if err != nil || has {
+		return err
+	}
+	u.log.step("building image %s", b.Tag)
+	content, stream := io.Pipe()
+	go func() { stream.CloseWithError(b.Context(stream)) }()
+	defer content.Close()
+	return u.Engine.Build(ctx, b.Tag, content, u.log)
+}
+
+// baseImage makes the agents' base by the script that is installed beside the
+// programs.
+func (u *bringUp) baseImage(ctx context.Context) error {
+	has, err := u.Engine.HasImage(ctx, image.Base)
+	if err != nil || has {
+		return err
+	}
+	u.log.step("making the base image; this is done once, and takes a minute or two")
+	cmd := exec.CommandContext(ctx, filepath.Join(u.Libexec, "base-image"), image.Base)
+	cmd.Stdout, cmd.Stderr = u.log, u.log
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("cannot make the base image %s: %w", image.Base, err)
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"bottle/pkg/engine"
+	"bottle/pkg/plan"
+)
+
+// makeNetworks claims a subnet by making the bottle's network in it, and makes
+// sure of the uplink. The plan stands when it returns.
+func (u *bringUp) makeNetworks(ctx context.Context) error {
+	host := hostPrefixes()
+	uplink, networks, err := u.uplinkSubnet(ctx, host)
+	if err != nil {
+		return err
+	}
+	for range subnetTries {
+		inner, err := freeSubnet(u.Home.Config.SubnetPool, innerBits, takenSubnets(networks, host), pseudoRandom)
+		if err != nil {
+			return err
+		}
+		if u.plan, err = u.makePlan(u.bottle.Slug, u.spec, u.host, u.images, inner, uplink); err != nil {
+			return err
+		}
+		err = whole(ctx, func(ctx context.Context) error { return u.Engine.CreateNetwork(ctx, u.plan.Networks[0]) })
+		if !errors.Is(err, engine.ErrSubnetTaken) {
+			return err
+		}
+		// Somebody was quicker: look again.
+		if networks, err = u.Engine.Networks(ctx); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("cannot find a subnet: %d in a row were taken by others first", subnetTries)
+}
+
+const subnetTries = 32
+
+// uplinkSubnet returns the subnet of the home's uplink, which it makes if need
+// be, and the engine's networks. It looks and makes under the home's lock, since
+// a name alone keeps nobody from making two.
+func (u *bringUp) uplinkSubnet(ctx context.Context, host []netip.Prefix) (netip.Prefix, []engine.Network, error) {
+	lock, err := u.Home.LockShared()
+	if err != nil {
+		return netip.Prefix{}, nil, err
+	}
+	defer lock.Unlock()
+	name := plan.UplinkName(u.Home.ID)
+	for range subnetTries {
+		networks, err := u.Engine.Networks(ctx)
+		if err != nil {
+			return netip.Prefix{}, nil, err
+		}
+		if n, found := findNetwork(networks, name); found && len(n.Subnets) > 0 {
+			return n.Subnets[0], networks, nil
+		}
+		subnet, err := freeSubnet(u.Home.Config.SubnetPool, uplinkBits, takenSubnets(networks, host), pseudoRandom)
+		if err != nil {
+			return netip.Prefix{}, nil, err
+		}
+		err = whole(ctx, func(ctx context.Context) error {
+			return u.Engine.CreateNetwork(ctx, plan.Uplink(u.Home.ID, subnet))
+		})
+		if err == nil {
+			return subnet, networks, nil
+		}
+		if !errors.Is(err, engine.ErrSubnetTaken) && !errors.Is(err, engine.ErrConflict) {
+			return netip.Prefix{}, nil, err
+		}
+	}
+	return netip.Prefix{}, nil, fmt.Errorf("cannot make the network %s: every subnet was taken by others first", name)
+}
+
+// hostPrefixes are the networks the host itself is in.
+func hostPrefixes() []netip.Prefix {
+	var list []netip.Prefix
+	for _, p := range hostInterfaces() {
+		list = append(list, p.Masked())
+	}
+	return list
+}
+
+// hostInterfaces are the addresses of the host with the length of their network.
+func hostInterfaces() []netip.Prefix {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil // a conflict then shows when the network is made
+	}
+	var list []netip.Prefix
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}

@@ -1,0 +1,242 @@
+package lifecycle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"bottle/pkg/agent"
+	"bottle/pkg/bottle"
+	"bottle/pkg/engine"
+	"bottle/pkg/frame"
+	"bottle/pkg/manifest"
+	"bottle/pkg/plan"
+	"bottle/pkg/session"
+	"bottle/pkg/spool"
+	"bottle/pkg/state"
+)
+
+// What becomes of the operator's folder.
+const (
+	WorkspaceCopy = "copy" // it is copied to /work
+	WorkspaceNone = "none" // /work is empty
+)
+
+// Spec is what is asked for.
+type Spec struct {
+	Manifest  manifest.Manifest
+	Agent     agent.Agent
+	Slug      string            // empty: a new one
+	Workspace string            // WorkspaceCopy or WorkspaceNone
+	Folder    string            // what is copied, absolute
+	Secrets   map[string]string // values for the session's environment; they go nowhere else
+}
+
+// Failure is a bring-up that failed, after everything made was taken down.
+type Failure struct {
+	Err  error
+	Tail []string // the last lines of the log
+	Log  string   // where the whole log is
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Up makes a bottle and starts its session. Whatever goes wrong, or when ctx
+// ends, everything that was made is taken down, and the error is a Failure.
+func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error) {
+	host, err := m.Engine.Host(ctx)
+	if err != nil {
+		return bottle.Bottle{}, err
+	}
+	if _, err := plan.Runtime(s.Manifest.Runtime, host.Runtimes); err != nil {
+		return bottle.Bottle{}, err
+	}
+	slug, err := m.newBottle(s)
+	if err != nil {
+		return bottle.Bottle{}, err
+	}
+	lock, err := m.Home.Lock(slug)
+	if err != nil {
+		return bottle.Bottle{}, err
+	}
+	defer lock.Unlock()
+	b := bottle.Bottle{Slug: slug, Agent: s.Manifest.Agent, Bottle: s.Manifest.BottleName, Program: s.Agent.Name(),
+		Status: bottle.Starting, StartedAt: time.Now().UTC().Truncate(time.Second), Workspace: s.Workspace, Folder: s.Folder,
+		Project: plan.Project(slug), StateDir: m.Home.StateDir(slug), Home: m.Home.ID, Engine: host.ID}
+	// Intent before action: from here on the bottle is listed.
+	if err := m.Home.Save(b); err != nil {
+		return b, errors.Join(err, m.Home.Forget(slug))
+	}
+	log, err := openJournal(filepath.Join(b.StateDir, state.BringupLog), say)
+	if err != nil {
+		return b, errors.Join(err, m.Home.Forget(slug))
+	}
+	defer log.Close()
+	u := &bringUp{Manager: m, spec: s, host: host, log: log, bottle: b}
+	if err := u.run(ctx); err != nil {
+		return b, u.undo(ctx, err)
+	}
+	return u.bottle, nil
+}
+
+// newBottle claims a slug.
+func (m *Manager) newBottle(s Spec) (string, error) {
+	if s.Slug != "" {
+		return s.Slug, m.Home.Create(s.Slug)
+	}
+	for {
+		slug := state.NewSlug(s.Manifest.Agent)
+		if err := m.Home.Create(slug); !errors.Is(err, state.ErrExists) {
+			return slug, err
+		}
+	}
+}
+
+// bringUp is one bring-up under way.
+type bringUp struct {
+	*Manager
+	spec   Spec
+	host   engine.Host
+	log    *journal
+	bottle bottle.Bottle
+	images images
+	plan   *plan.Plan
+	subdir string // of the workspace, where the session starts
+}
+
+func (u *bringUp) run(ctx context.Context) error {
+	u.log.step("preparing images and networks")
+	var err error
+	if u.images, err = u.planImages(u.spec); err != nil {
+		return err
+	}
+	err = together(ctx, u.makeImages, func(ctx context.Context) error {
+		if err := u.makeNetworks(ctx); err != nil {
+			return err
+		}
+		return together(ctx, u.writeFiles, u.makeVolumes)
+	})
+	if err != nil {
+		return err
+	}
+	u.log.step("starting containers")
+	if err := u.each(ctx, func(ctx context.Context, c plan.Container) error { return u.Engine.Create(ctx, c) }); err != nil {
+		return err
+	}
+	if err := u.each(ctx, func(ctx context.Context, c plan.Container) error { return u.Engine.Start(ctx, c.Name) }); err != nil {
+		return err
+	}
+	err = together(ctx, u.awaitSidecars, u.fillWorkspace)
+	if err != nil {
+		return err
+	}
+	u.log.step("trying the walls from inside")
+	if err := u.selfTest(ctx); err != nil {
+		return err
+	}
+	u.log.step("starting %s", u.spec.Agent.Name())
+	if err := u.startSession(ctx); err != nil {
+		return err
+	}
+	u.bottle.Status = bottle.Running
+	for _, c := range u.plan.Containers {
+		u.bottle.Services = append(u.bottle.Services, c.Service)
+		if c.Service != plan.AgentService {
+			u.bottle.Sidecars = append(u.bottle.Sidecars, c.Service)
+		}
+	}
+	if err := u.Home.Save(u.bottle); err != nil {
+		return err
+	}
+	u.log.step("%s is up", u.bottle.Slug)
+	return nil
+}
+
+// each calls the engine for all containers side by side.
+func (u *bringUp) each(ctx context.Context, call func(context.Context, plan.Container) error) error {
+	var steps []func(context.Context) error
+	for _, c := range u.plan.Containers {
+		steps = append(steps, func(ctx context.Context) error {
+			return whole(ctx, func(ctx context.Context) error { return call(ctx, c) })
+		})
+	}
+	return all(ctx, steps)
+}
+
+func (u *bringUp) makeVolumes(ctx context.Context) error {
+	var steps []func(context.Context) error
+	for _, v := range u.plan.Volumes {
+		steps = append(steps, func(ctx context.Context) error {
+			return whole(ctx, func(ctx context.Context) error { return u.Engine.CreateVolume(ctx, v) })
+		})
+	}
+	return all(ctx, steps)
+}
+
+// startSession hands the secrets over and starts the agent.
+func (u *bringUp) startSession(ctx context.Context) error {
+	return session.Start(ctx, u.Engine, plan.ContainerName(u.bottle.Slug, plan.AgentService), frame.Start{
+		Argv: u.spec.Agent.Argv(agentStart(u.spec)),
+		Dir:  filepath.Join(plan.WorkDir, u.subdir),
+		Env:  u.spec.Secrets,
+	})
+}
+
+// undo takes down what a failed bring-up made, and keeps its log.
+func (u *bringUp) undo(ctx context.Context, cause error) error {
+	interrupted := ctx.Err() != nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
+	defer cancel()
+	if interrupted {
+		u.log.step("interrupted: taking down what was made")
+	} else {
+		u.log.step("failed: %v", cause)
+		u.log.step("taking down what was made")
+	}
+	left, err := u.find(ctx, u.bottle.Slug)
+	if err == nil {
+		err = errors.Join(u.saveLogs(ctx, u.bottle.Slug, left.containers, u.log), u.remove(ctx, left))
+	}
+	if err != nil {
+		cause = errors.Join(cause, fmt.Errorf("not all was taken down (run bottle-stop %s): %w", u.bottle.Slug, err))
+		return &Failure{Err: cause, Tail: u.log.Tail(), Log: filepath.Join(u.bottle.StateDir, state.BringupLog)}
+	}
+	failure := &Failure{Err: cause, Tail: u.log.Tail(), Log: filepath.Join(u.Home.HistoryDir(u.bottle.Slug), state.BringupLog)}
+	if interrupted {
+		failure.Err = context.Canceled
+	}
+	if err := errors.Join(u.Home.Retire(u.bottle.Slug, historyFiles), u.dropUplink(ctx)); err != nil {
+		failure.Err = errors.Join(failure.Err, err)
+	}
+	return failure
+}
+
+// planFile is the plan a bottle was made of, for what comes later in its life.
+const planFile = "plan.json"
+
+func (m *Manager) savePlan(p *plan.Plan) error {
+	data, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot encode the plan: %w", err)
+	}
+	return spool.WriteFile(filepath.Join(m.Home.StateDir(p.Slug), planFile), data, 0o600)
+}
+
+func (m *Manager) loadPlan(slug string) (*plan.Plan, error) {
+	data, err := spool.ReadFile(m.Home.StateDir(slug), planFile, 1<<20)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the plan of %s: %w", slug, err)
+	}
+	var p plan.Plan
+	if err := json.Unmarshal(data, &p); err != nil {
+		return nil, fmt.Errorf("cannot read the plan of %s: %w", slug, err)
+	}
+	if p.Find(plan.AgentService) == nil {
+		return nil, fmt.Errorf("cannot read the plan of %s: it has no agent", slug)
+	}
+	return &p, nil
+}

@@ -1,0 +1,73 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"bottle/pkg/plan"
+)
+
+// readyTime bounds the wait for a sidecar.
+const readyTime = 20 * time.Second
+
+// readyFile is what a sidecar writes to its out/ when it can serve.
+const readyFile = "ready"
+
+// awaitSidecars waits until all sidecars say that they can serve.
+func (u *bringUp) awaitSidecars(ctx context.Context) error {
+	var steps []func(context.Context) error
+	for _, c := range u.plan.Containers {
+		if c.Service == plan.AgentService {
+			continue
+		}
+		steps = append(steps, func(ctx context.Context) error { return u.awaitSidecar(ctx, c) })
+	}
+	return all(ctx, steps)
+}
+
+func (u *bringUp) awaitSidecar(ctx context.Context, c plan.Container) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	gone := make(chan struct{})
+	go func() {
+		if _, err := u.Engine.Wait(ctx, c.Name); err == nil {
+			close(gone)
+		}
+	}()
+	err := awaitFile(ctx, filepath.Join(u.bottle.StateDir, c.Service, "out", readyFile), gone)
+	if err != nil {
+		return fmt.Errorf("%s did not get ready: %w", c.Service, err)
+	}
+	return nil
+}
+
+// awaitFile waits until path is there, gone closes, or ctx ends.
+func awaitFile(ctx context.Context, path string, gone <-chan struct{}) error {
+	watch, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("cannot watch %s: %w", filepath.Dir(path), err)
+	}
+	defer watch.Close()
+	if err := watch.Add(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("cannot watch %s: %w", filepath.Dir(path), err)
+	}
+	for {
+		if _, err := os.Lstat(path); err == nil {
+			return nil
+		}
+		select {
+		case <-watch.Events:
+		case err := <-watch.Errors:
+			return fmt.Errorf("cannot watch %s: %w", filepath.Dir(path), err)
+		case <-gone:
+			return fmt.Errorf("its container ended")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/engine"
+)
+
+// Watch calls emit with every bottle there is, then with each one that changed;
+// one that is gone comes as bottle.Gone. It listens to the engine's events and
+// to the state directory, and asks neither without one. When the engine goes
+// away, what the disk knows goes on to be told, and the engine is tried anew.
+// It ends with ctx (nil), or with emit's error.
+func (m *Manager) Watch(ctx context.Context, emit func(bottle.Bottle) error, lost func(error)) error {
+	files, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("cannot watch %s: %w", m.Home.Dir, err)
+	}
+	defer files.Close()
+	if err := files.Add(filepath.Join(m.Home.Dir, "state")); err != nil {
+		return fmt.Errorf("cannot watch %s: %w", m.Home.Dir, err)
+	}
+	w := watcher{Manager: m, files: files, emit: emit, lost: lost, told: map[string]bottle.Bottle{}}
+	w.listen(ctx)
+	for {
+		if err := w.refresh(ctx); err != nil {
+			return err
+		}
+		if !w.wait(ctx) {
+			return nil
+		}
+	}
+}
+
+type watcher struct {
+	*Manager
+	files  *fsnotify.Watcher
+	events <-chan engine.Event // nil while the engine is away
+	retry  <-chan time.Time
+	emit   func(bottle.Bottle) error
+	lost   func(error)
+	told   map[string]bottle.Bottle
+}
+
+// retryEngine is how long an engine that went away is left alone. There is no
+// event that tells of its return.
+const retryEngine = 2 * time.Second
+
+// settle lets a burst of events become one look.
+const settle = 20 * time.Millisecond
+
+func (w *watcher) listen(ctx context.Context) {
+	events, err := w.Engine.Events(ctx, w.Home.ID)
+	if err != nil {
+		w.events, w.retry = nil, time.After(retryEngine)
+		return
+	}
+	w.events, w.retry = events, nil
+}
+
+// wait returns at the next change, false when ctx ends.
+func (w *watcher) wait(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case _, open := <-w.events:
+		if !open {
+			w.listen(ctx)
+		}
+	case <-w.retry:
+		w.listen(ctx)
+	case <-w.files.Events:
+	case <-w.files.Errors: // an overflow: look at everything, as after any event
+	}
+	pause := time.After(settle)
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case _, open := <-w.events:
+			if !open {
+				w.listen(ctx)
+			}
+		case <-w.files.Events:
+		case <-pause:
+			return true
+		}
+	}
+}
+
+// refresh looks at everything and tells what differs from what was told.
+func (w *watcher) refresh(ctx context.Context) error {
+	slugs, err := w.Home.Slugs()
+	if err != nil {
+		return err
+	}
+	for _, slug := range slugs {
+		_ = w.files.Add(w.Home.StateDir(slug)) // it may be gone by now; known ones cost nothing
+	}
+	list, failed := List(ctx, w.Home, w.Engine)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if failed != nil {
+		w.lost(failed)
+	}
+	seen := map[string]bool{}
+	for _, b := range list {
+		seen[b.Slug] = true
+		if old, known := w.told[b.Slug]; known && reflect.DeepEqual(old, b) {
+			continue
+		}
+		w.told[b.Slug] = b
+		if err := w.emit(b); err != nil {
+			return err
+		}
+	}
+	for slug, b := range w.told {
+		if seen[slug] {
+			continue
+		}
+		delete(w.told, slug)
+		b.Status, b.Services, b.Reason = bottle.Gone, []string{}, ""
+		if err := w.emit(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}

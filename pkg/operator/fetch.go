@@ -1,0 +1,35 @@
+package operator
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"bottle/pkg/lifecycle"
+)
+
+// TellFetch says how the captured work is fetched, if there is any.
+func TellFetch(w io.Writer, took lifecycle.Took) {
+	if took.Bundle == "" {
+		return
+	}
+	fmt.Fprintf(w, "to fetch the work, in your repository (a checkout of it may run your own hooks on it):\n  %s\n",
+		fetchLine(took.Slug, took.Bundle))
+}
+
+// fetchLine is the shell line that brings a captured bundle into a repository:
+// checked, branches only, nothing of it run.
+func fetchLine(slug, bundle string) string {
+	return fmt.Sprintf("git -c transfer.fsckObjects=true fetch --no-tags --no-recurse-submodules %s 'refs/heads/*:refs/heads/bottle/%s/*'",
+		quote(bundle), slug)
+}
+
+// quote makes one shell word of a path.
+func quote(path string) string {
+	if path != "" && !strings.ContainsFunc(path, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:,@%"

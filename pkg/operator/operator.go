@@ -1,0 +1,117 @@
+// Package operator is what the programs on the operator's side of the wall have
+// in common: they open the same home and engine, and tell of errors in the same
+// words and exit codes. It decides nothing about bottles.
+package operator
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
+	"bottle/pkg/engine"
+	"bottle/pkg/engine/docker"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/state"
+)
+
+// Open opens the home and the engine; the engine is not asked anything yet.
+func Open() (*lifecycle.Manager, error) {
+	home, err := state.Open("")
+	if err != nil {
+		return nil, err
+	}
+	e, err := docker.New()
+	if err != nil {
+		return nil, err
+	}
+	libexec, err := cli.Libexec()
+	if err != nil {
+		return nil, err
+	}
+	return &lifecycle.Manager{Home: home, Engine: e, Libexec: libexec}, nil
+}
+
+// Context ends at the first SIGINT, SIGTERM or SIGHUP.
+func Context() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+}
+
+// Explain turns an error about a bottle into what the operator sees. Errors it
+// does not know pass unchanged.
+func Explain(slug string, err error) error {
+	var said cli.Error
+	var status cli.Status
+	switch {
+	case err == nil || errors.As(err, &said) || errors.As(err, &status):
+		return err
+	case errors.Is(err, context.Canceled):
+		return cli.Error{Code: cli.Interrupted, Msg: "interrupted"}
+	case errors.Is(err, engine.ErrUnreachable):
+		return cli.Error{Code: cli.NoEngine, Msg: "the Docker engine cannot be reached: " + reason(err),
+			Hint: "start it (scripts/docker-up, or systemctl start docker), or set DOCKER_HOST"}
+	case errors.Is(err, state.ErrNotFound):
+		return cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no bottle named %q", slug), Hint: "run bottle-ls"}
+	case errors.Is(err, state.ErrLocked):
+		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("another program is at work on %s", slug), Hint: "wait for it to end, and try again"}
+	case errors.Is(err, state.ErrExists):
+		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "choose another --name"}
+	}
+	return err
+}
+
+// reason is the innermost part of an engine's complaint.
+func reason(err error) string {
+	text := err.Error()
+	if i := strings.Index(text, engine.ErrUnreachable.Error()+": "); i >= 0 {
+		text = text[i+len(engine.ErrUnreachable.Error())+2:]
+	}
+	return text
+}
+
+// Slugs are the bottles that a program was told to act on: its arguments, where
+// "-" stands for the lines of standard input (slugs, or the JSON lines of
+// bottle-ls). Doubles are dropped. All are known to exist when it returns.
+func Slugs(c *cli.Call, known []bottle.Bottle) ([]string, error) {
+	var slugs []string
+	seen := map[string]bool{}
+	add := func(s string) error {
+		if seen[s] {
+			return nil
+		}
+		seen[s] = true
+		for _, b := range known {
+			if b.Slug == s {
+				slugs = append(slugs, s)
+				return nil
+			}
+		}
+		return Explain(s, state.ErrNotFound)
+	}
+	for _, arg := range c.Args {
+		if arg != "-" {
+			if err := add(arg); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		lines := bufio.NewScanner(c.In)
+		for lines.Scan() {
+			if s := slugOf(lines.Text()); s != "" {
+				if err := add(s); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := lines.Err(); err != nil {
+			return nil, fmt.Errorf("cannot read standard input: %w", err)
+		}
+	}
+	return slugs, nil
+}
