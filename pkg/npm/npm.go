@@ -1,0 +1,188 @@
+// Package npm fetches one file of one npm package with the host's own npm, so
+// that the operator's registry, proxy and credentials hold, and npm checks what
+// it got. It installs nothing and runs no script of a package's.
+package npm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Errors that callers act on.
+var (
+	// ErrUnavailable: there is no npm on this host, or its registry does not answer.
+	ErrUnavailable = errors.New("npm cannot be used")
+	// ErrNoVersion: the registry answers, and has no such package or version.
+	ErrNoVersion = errors.New("no such package or version")
+)
+
+// Want is the file to fetch.
+type Want struct {
+	Package string // such as @scope/name
+	Version string // exact; empty: the newest
+	File    string // as the package's archive names it, such as package/tool
+}
+
+// lookup bounds the question which version there is: it decides whether npm can
+// be used at all.
+const lookup = 25 * time.Second
+
+// Exact versions and plain names only: npm would take URLs, git repositories
+// and folders in the same place.
+var (
+	exact = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$`)
+	plain = regexp.MustCompile(`^(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*$`)
+)
+
+// CheckVersion says what is wrong with a version.
+func CheckVersion(v string) error {
+	if len(v) > 64 || !exact.MatchString(v) {
+		return fmt.Errorf("%q is not an exact version such as 1.2.3", v)
+	}
+	return nil
+}
+
+// Fetch returns the path of the file in cacheDir, and its version. A version
+// that is there already is not asked for again, and once there a file is never
+// changed. npm's words go to log. The errors are ErrUnavailable, ErrNoVersion
+// and those of the disk, each with one line that says why.
+func Fetch(ctx context.Context, w Want, cacheDir string, log io.Writer) (path, version string, err error) {
+	if !plain.MatchString(w.Package) {
+		return "", "", fmt.Errorf("cannot fetch %q: it is not a package's name", w.Package)
+	}
+	if w.Version != "" {
+		if err := CheckVersion(w.Version); err != nil {
+			return "", "", fmt.Errorf("cannot fetch %s: %w", w.Package, err)
+		}
+		if path = cached(cacheDir, w, w.Version); exists(path) {
+			return path, w.Version, nil
+		}
+	}
+	if err := os.MkdirAll(cacheDir, 0o700); err != nil {
+		return "", "", fmt.Errorf("cannot make the cache for npm packages: %w", err)
+	}
+	// A folder of its own: the operator's folder may hold an .npmrc of an agent's making.
+	dir, err := os.MkdirTemp(cacheDir, "fetch-")
+	if err != nil {
+		return "", "", fmt.Errorf("cannot make a temporary folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	n := npm{dir: dir, log: log}
+	if version, err = n.version(ctx, w); err != nil {
+		return "", "", err
+	}
+	if path = cached(cacheDir, w, version); exists(path) {
+		return path, version, nil
+	}
+	archive, err := n.pack(ctx, w.Package+"@"+version)
+	if err != nil {
+		return "", "", err
+	}
+	if err := unpack(archive, w.File, path, dir); err != nil {
+		return "", "", fmt.Errorf("cannot unpack %s@%s: %w", w.Package, version, err)
+	}
+	return path, version, nil
+}
+
+func cached(cacheDir string, w Want, version string) string {
+	name := strings.ReplaceAll(strings.TrimPrefix(w.Package, "@"), "/", "+")
+	return filepath.Join(cacheDir, name+"@"+version+"+"+filepath.Base(w.File))
+}
+
+func exists(path string) bool {
+	fi, err := os.Lstat(path)
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// npm runs the host's npm in a folder.
+type npm struct {
+	dir string
+	log io.Writer
+}
+
+func (n npm) version(ctx context.Context, w Want) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookup)
+	defer cancel()
+	wanted := w.Version
+	if wanted == "" {
+		wanted = "latest"
+	}
+	out, err := n.run(ctx, "view", "--fetch-retries=1", "--fetch-timeout=10000", w.Package+"@"+wanted, "version")
+	if err != nil {
+		return "", fmt.Errorf("cannot look up %s: %w", w.Package, err)
+	}
+	var version string
+	if err := json.Unmarshal(out, &version); err != nil || exact.FindString(version) == "" {
+		return "", fmt.Errorf("cannot look up %s@%s: %w", w.Package, wanted, ErrNoVersion)
+	}
+	return version, nil
+}
+
+// pack downloads a package's archive; npm checks its integrity.
+func (n npm) pack(ctx context.Context, spec string) (string, error) {
+	out, err := n.run(ctx, "pack", "--pack-destination", n.dir, spec)
+	if err != nil {
+		return "", fmt.Errorf("cannot download %s: %w", spec, err)
+	}
+	var packed []struct{ Filename string }
+	if err := json.Unmarshal(out, &packed); err != nil || len(packed) != 1 {
+		return "", fmt.Errorf("cannot download %s: npm's answer is not understood", spec)
+	}
+	// Some versions of npm name @scope/name-1.tgz here, and write scope-name-1.tgz.
+	archives, err := filepath.Glob(filepath.Join(n.dir, "*.tgz"))
+	if err != nil || len(archives) != 1 {
+		return "", fmt.Errorf("cannot download %s: npm wrote no archive", spec)
+	}
+	return archives[0], nil
+}
+
+// run returns what npm prints as JSON.
+func (n npm) run(ctx context.Context, args ...string) ([]byte, error) {
+	program, err := exec.LookPath("npm")
+	if err != nil {
+		return nil, fmt.Errorf("%w: it is not installed", ErrUnavailable)
+	}
+	cmd := exec.CommandContext(ctx, program, append(args, "--json", "--ignore-scripts", "--no-update-notifier")...)
+	cmd.Dir = n.dir
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, n.log
+	// npm's own children may hold the pipes open after it was killed.
+	cmd.WaitDelay = 2 * time.Second
+	err = cmd.Run()
+	if ctx.Err() == context.DeadlineExceeded {
+		return nil, fmt.Errorf("%w: its registry does not answer", ErrUnavailable)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, n.explain(out.Bytes(), err)
+	}
+	return out.Bytes(), nil
+}
+
+// explain reads the error that npm prints as JSON.
+func (n npm) explain(out []byte, err error) error {
+	var said struct {
+		Error struct{ Code, Summary string }
+	}
+	if json.Unmarshal(out, &said) != nil || said.Error.Code == "" {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	reason, _, _ := strings.Cut(strings.TrimSpace(said.Error.Summary), "\n")
+	switch said.Error.Code {
+	case "E404", "ETARGET", "ENOVERSIONS":
+		return fmt.Errorf("%w (%s)", ErrNoVersion, said.Error.Code)
+	}
+	return fmt.Errorf("%w: %s: %s", ErrUnavailable, said.Error.Code, reason)
+}
