@@ -1,0 +1,296 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ErrNothing is returned where there is no work: no commit and no file.
+var ErrNothing = errors.New("there is nothing to capture")
+
+// ErrTooMuch is wrapped by the error for work beyond the limits.
+var ErrTooMuch = errors.New("the work is larger than the limit")
+
+// Limits bound a capture; its time is the context's.
+type Limits struct {
+	Bytes int64        // of uncommitted files, and of the bundle; 0: 8 GiB
+	Files int          // files and directories looked at; 0: 2 million
+	Temp  string       // where scratch space is made, about twice the bundle; "": the system's
+	Warn  func(string) // told what could not be captured, one line each; may be nil
+}
+
+// Capture writes the work in dir to w as a git bundle (see the package's
+// comment). Everything in dir is hostile: its .git is read as data, by a
+// repository of Capture's own, so that no hook, filter, alternate, include or
+// command in its configuration counts. What stands in w is a checked bundle if
+// and only if the error is nil. dir itself is not changed, and nothing may
+// change it meanwhile.
+func Capture(ctx context.Context, dir string, w io.Writer, l Limits) error {
+	err := capture(ctx, dir, w, l)
+	if err != nil && !errors.Is(err, ErrNothing) {
+		return fmt.Errorf("cannot capture the work: %w", err)
+	}
+	return err
+}
+
+func capture(ctx context.Context, dir string, w io.Writer, l Limits) error {
+	if l.Bytes == 0 {
+		l.Bytes = 8 << 30
+	}
+	if l.Files == 0 {
+		l.Files = 2_000_000
+	}
+	l.Warn = bounded(l.Warn)
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp(l.Temp, "capture-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	t, err := openTree(dir)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	c := &capturer{ctx: ctx, dir: dir, tree: t, limits: l, scratch: scratch, names: &names{taken: map[string]string{}}}
+	return c.all(w)
+}
+
+type capturer struct {
+	ctx     context.Context
+	dir     string
+	tree    *tree
+	limits  Limits
+	scratch string
+	g       git    // a repository of our own in scratch, with the work's objects
+	format  string // sha1 or sha256
+	names   *names
+	repos   []*work
+	bytes   int64 // of files taken
+	entries int   // files and directories looked at
+	traps   bool  // something would mislead git's search for files: see survey
+}
+
+// work is one repository in the workspace: the outermost, or one inside.
+type work struct {
+	rel      string // "." for the outermost
+	store    store
+	branches map[string]string // refs/heads/… → object ID of a commit
+	head     string            // a commit; "" if there is none
+	stash    string
+	base     string // the commit that the workspace began with, if known
+	shallow  []string
+	wip      string
+}
+
+func (c *capturer) all(w io.Writer) error {
+	if err := c.survey(); err != nil {
+		return err
+	}
+	top, err := c.open(".")
+	if err != nil {
+		return err
+	}
+	c.format = top.store.format()
+	if err := c.prepare(); err != nil {
+		return err
+	}
+	// Repositories that are found inside join the end of the list.
+	c.repos = []*work{top}
+	for i := 0; i < len(c.repos); i++ {
+		if err := c.one(c.repos[i]); err != nil {
+			return err
+		}
+	}
+	list, thin, err := c.whole()
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return ErrNothing
+	}
+	boundary, err := c.boundary(list, thin)
+	if err != nil {
+		return err
+	}
+	b := &bundle{ctx: c.ctx, g: c.g, format: c.format, refs: list, shallow: boundary, thin: thin, max: c.limits.Bytes}
+	return b.write(w, filepath.Join(c.scratch, "check"))
+}
+
+// one reads one repository and makes its snapshot.
+func (c *capturer) one(k *work) error {
+	if err := c.addObjects(k.store); err != nil {
+		return err
+	}
+	if err := c.commits(k); err != nil {
+		return err
+	}
+	return c.snapshot(k)
+}
+
+// open reads what .git says at rel. A .git that is broken, or leads out of the
+// workspace, counts as none: then the files are all there is.
+func (c *capturer) open(rel string) (*work, error) {
+	k := &work{rel: rel}
+	found, err := c.find(rel)
+	if err != nil {
+		return nil, err
+	}
+	k.store = found
+	return k, nil
+}
+
+// config is what counts in place of all configuration of the work.
+var isolated = []string{
+	"core.attributesFile=/dev/null", "core.excludesFile=/dev/null", "core.bare=false", "core.commitGraph=false",
+	"core.multiPackIndex=false", "core.safecrlf=false", "core.autocrlf=false", "core.logAllRefUpdates=false",
+	"core.preloadIndex=false", "core.splitIndex=false", "index.sparse=false", "commit.gpgSign=false",
+	"pack.threads=1", "pack.writeBitmapHashCache=false", "pack.useBitmaps=false", "submodule.recurse=false",
+	"diff.ignoreSubmodules=all", "status.submoduleSummary=false", "protocol.allow=never",
+	"user.name=bottle", "user.email=bottle@localhost",
+}
+
+// prepare makes the repository that everything is read with.
+func (c *capturer) prepare() error {
+	repo := filepath.Join(c.scratch, "repo")
+	env := append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + c.scratch, "XDG_CONFIG_HOME=" + c.scratch, "TMPDIR=" + c.scratch,
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
+	}, fixedEnv...)
+	g := git{dir: c.scratch, env: env, args: quiet}.set(isolated...)
+	if err := g.run(c.ctx, nil, nil, "init", "-q", "--bare", "--template=", "--object-format="+c.format, repo); err != nil {
+		return err
+	}
+	c.g = g.with("GIT_DIR=" + repo)
+	return os.MkdirAll(filepath.Join(repo, "info"), 0o700)
+}
+
+// shallow are the boundaries of all histories.
+func (c *capturer) shallow() []string {
+	seen, out := map[string]bool{}, []string{}
+	for _, k := range c.repos {
+		for _, oid := range k.shallow {
+			if !seen[oid] {
+				seen[oid] = true
+				out = append(out, oid)
+			}
+		}
+	}
+	return out
+}
+
+// boundary is the part of the shallow boundary that the refs end at.
+func (c *capturer) boundary(list []ref, thin bool) ([]string, error) {
+	all := c.shallow()
+	if len(all) == 0 || thin {
+		return all, nil
+	}
+	out, err := c.g.pipe(c.ctx, []byte(wants(list)), "rev-list", "--stdin")
+	if err != nil {
+		return nil, err
+	}
+	reached := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		reached[strings.TrimSpace(line)] = true
+	}
+	var ends []string
+	for _, oid := range all {
+		if reached[oid] {
+			ends = append(ends, oid)
+		}
+	}
+	return ends, nil
+}
+
+func wants(list []ref) string {
+	var s strings.Builder
+	for _, f := range list {
+		s.WriteString(f.OID + "\n")
+	}
+	return s.String()
+}
+
+// bounded passes on the first hundred warnings: an agent can cause any number.
+func bounded(warn func(string)) func(string) {
+	n := 0
+	return func(s string) {
+		if n++; warn == nil || n > 101 {
+			return
+		}
+		if n == 101 {
+			s = "there is more that is not captured"
+		}
+		warn(s)
+	}
+}
+
+// whole names every commit that was found and says which refs the bundle gets.
+// Commits whose history or files have holes are left out. thin says that the
+// holes were there from the start: behind the boundary of a shallow history.
+func (c *capturer) whole() (list []ref, thin bool, err error) {
+	for _, k := range c.repos {
+		prefix := "refs/heads/"
+		if k.rel != "." {
+			prefix += "sub/" + inertName(k.rel) + "/"
+		}
+		for _, f := range []ref{{"work", k.head}, {"wip", k.wip}, {"stash", k.stash}} {
+			if f.OID != "" {
+				list = append(list, ref{c.names.take(prefix+f.Name, f.OID), f.OID})
+			}
+		}
+	}
+	for _, k := range c.repos {
+		prefix := "refs/heads/"
+		if k.rel != "." {
+			prefix += "sub/" + inertName(k.rel) + "/"
+		}
+		for _, name := range sortedKeys(k.branches) {
+			own := inertName(strings.TrimPrefix(name, "refs/heads/"))
+			list = append(list, ref{c.names.take(prefix+own, k.branches[name]), k.branches[name]})
+		}
+	}
+	list = unique(list)
+	if c.connected(list, nil) == nil {
+		return list, false, nil
+	}
+	if len(c.shallow()) > 0 && c.connected(list, c.shallow()) == nil {
+		return list, true, nil
+	}
+	var sound []ref
+	for _, f := range list {
+		err := c.connected([]ref{f}, nil)
+		if c.ctx.Err() != nil {
+			return nil, false, context.Cause(c.ctx)
+		}
+		if err != nil {
+			// Quietly losing the work itself would look like success.
+			if isOwn(f.Name) {
+				return nil, false, fmt.Errorf("%s is incomplete: %w", f.Name, err)
+			}
+			c.limits.Warn(strings.TrimPrefix(f.Name, "refs/heads/") + " is left out: its objects are incomplete")
+			continue
+		}
+		sound = append(sound, f)
+	}
+	return sound, false, nil
+}
+
+// connected fails unless all that the refs need is there.
+func (c *capturer) connected(list []ref, except []string) error {
+	in := wants(list)
+	for _, oid := range except {
+		in += "^" + oid + "\n"
+	}
+	return c.g.run(c.ctx, strings.NewReader(in), nil, "rev-list", "--objects", "--quiet", "--stdin")
+}
