@@ -1,0 +1,317 @@
+package lifecycle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"bottle/pkg/agent"
+	"bottle/pkg/bottle"
+	"bottle/pkg/engine"
+	"bottle/pkg/engine/enginetest"
+	"bottle/pkg/image"
+	"bottle/pkg/manifest"
+	"bottle/pkg/plan"
+	"bottle/pkg/policy"
+	"bottle/pkg/probe"
+	"bottle/pkg/state"
+)
+
+// lab is a home and a fake engine whose bottles come up at once.
+type lab struct {
+	*Manager
+	fake *enginetest.Fake
+	spec Spec
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	home, err := state.Open(filepath.Join(t.TempDir(), "home"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	libexec := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(libexec, "sidecars"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(libexec, "sidecars", "bottle-egress"), []byte("program"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	route, err := policy.NewRoute("api.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell, err := agent.Lookup(agent.Program{Name: "shell"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lab{fake: enginetest.NewFake(image.Base), spec: Spec{Agent: shell, Workspace: WorkspaceNone,
+		Manifest: manifest.Manifest{Agent: "dev", BottleName: "dev", Program: agent.Program{Name: "shell"}, Prompt: "be brief",
+			Routes: []policy.Route{route}},
+		Secrets: map[string]string{"KEY": "topsecret-value"}}}
+	l.Manager = &Manager{Home: home, Engine: l.fake, Libexec: libexec}
+	l.fake.OnStart = func(c plan.Container) {
+		for _, m := range c.Mounts {
+			if m.Target == plan.SidecarOut {
+				os.WriteFile(filepath.Join(m.Source, readyFile), nil, 0o600)
+			}
+		}
+	}
+	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) { return answer(x, "") }
+	return l
+}
+
+// answer plays bottle-inside; failing names a row of the self-test that fails.
+func answer(x engine.Exec, failing string) (int, error) {
+	if x.Stdin != nil {
+		io.Copy(io.Discard, x.Stdin)
+	}
+	code := 0
+	switch x.Cmd[1] {
+	case "probe":
+		for _, row := range probe.SelfTestRows() {
+			r := probe.Result{ID: row.ID, Title: row.Title, By: row.By, OK: row.ID != failing, Detail: "tcp to the host got through"}
+			line, _ := json.Marshal(r)
+			fmt.Fprintln(x.Stdout, string(line))
+			if !r.OK {
+				code = 1
+			}
+		}
+	case "capture":
+		io.WriteString(x.Stdout, "a bundle")
+	}
+	return code, nil
+}
+
+func TestABottleComesUpAndLeavesOnlyItsHistory(t *testing.T) {
+	l := newLab(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Status != bottle.Running || !strings.HasPrefix(b.Slug, "dev-") || !slices.Equal(b.Sidecars, []string{"egress"}) {
+		t.Errorf("came up as %+v", b)
+	}
+	list, err := List(t.Context(), l.Home, l.fake)
+	if err != nil || len(list) != 1 || list[0].Status != bottle.Running || !slices.Equal(list[0].Services, []string{"agent", "egress"}) {
+		t.Errorf("listed as %+v, %v", list, err)
+	}
+	took, err := l.Down(t.Context(), b.Slug, DownOptions{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := l.fake.Left(); len(left) > 0 {
+		t.Errorf("the engine still holds %q", left)
+	}
+	for _, name := range []string{state.MetadataFile, state.BringupLog, state.TeardownLog, state.ComposeLog} {
+		if _, err := os.Stat(filepath.Join(took.History, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if slugs, _ := l.Home.Slugs(); len(slugs) > 0 {
+		t.Errorf("state is left: %q", slugs)
+	}
+}
+
+func TestNoSecretIsInStateOrPlan(t *testing.T) {
+	l := newLab(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(b.StateDir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if strings.Contains(string(data), "topsecret-value") {
+			t.Errorf("the secret is in %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever call fails, nothing is left but the log.
+func TestAFailureAtAnyCallTakesEverythingDown(t *testing.T) {
+	dry := newLab(t)
+	if _, err := dry.Up(t.Context(), dry.spec, nil); err != nil {
+		t.Fatal(err)
+	}
+	calls := len(dry.fake.Calls)
+	if calls < 8 {
+		t.Fatalf("only %d calls: %q", calls, dry.fake.Calls)
+	}
+	for n := range calls {
+		l := newLab(t)
+		boom := errors.New("the engine said no")
+		count := 0
+		l.fake.Fail = failNth(&count, n, boom)
+		_, err := l.Up(t.Context(), l.spec, nil)
+		var failure *Failure
+		if !errors.Is(err, boom) || !errors.As(err, &failure) {
+			t.Fatalf("call %d: %v", n, err)
+		}
+		if left := l.fake.Left(); len(left) > 0 {
+			t.Errorf("after a failure at call %d of %q the engine still holds %q", n, dry.fake.Calls, left)
+		}
+		if slugs, _ := l.Home.Slugs(); len(slugs) > 0 {
+			t.Errorf("after a failure at call %d state is left: %q", n, slugs)
+		}
+		if _, err := os.Stat(failure.Log); err != nil || len(failure.Tail) == 0 {
+			t.Errorf("the log is gone: %v, tail %q", err, failure.Tail)
+		}
+	}
+}
+
+// failNth fails the n-th changing call; those that clean up work again.
+func failNth(count *int, n int, err error) func(string, string) error {
+	failed := false
+	var mu = make(chan struct{}, 1)
+	return func(call, _ string) error {
+		mu <- struct{}{}
+		defer func() { <-mu }()
+		if strings.HasPrefix(call, "Remove") || strings.HasPrefix(call, "Stop") || failed {
+			return nil
+		}
+		if *count++; *count == n+1 {
+			failed = true
+			return err
+		}
+		return nil
+	}
+}
+
+func TestAnInterruptTakesEverythingDown(t *testing.T) {
+	l := newLab(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+		cancel()
+		return 0, ctx.Err()
+	}
+	_, err := l.Up(ctx, l.spec, nil)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
+	if left := l.fake.Left(); len(left) > 0 {
+		t.Errorf("the engine still holds %q", left)
+	}
+}
+
+func TestAWallThatDoesNotHoldIsNamedAndTheBottleTakenDown(t *testing.T) {
+	l := newLab(t)
+	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) { return answer(x, "A4") }
+	_, err := l.Up(t.Context(), l.spec, nil)
+	if !errors.Is(err, ErrSelfTest) || !strings.Contains(err.Error(), "A4") {
+		t.Errorf("ended with %v", err)
+	}
+	if left := l.fake.Left(); len(left) > 0 {
+		t.Errorf("the engine still holds %q", left)
+	}
+}
+
+func TestASelfTestThatSaysNothingIsAFailure(t *testing.T) {
+	l := newLab(t)
+	l.fake.OnExec = func(string, engine.Exec) (int, error) { return 0, nil }
+	if _, err := l.Up(t.Context(), l.spec, nil); !errors.Is(err, ErrSelfTest) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestASidecarThatDiesIsNotWaitedFor(t *testing.T) {
+	l := newLab(t)
+	l.fake.OnStart = func(c plan.Container) {
+		if c.Service == plan.EgressService {
+			go l.fake.Stop(context.Background(), c.Name)
+		}
+	}
+	_, err := l.Up(t.Context(), l.spec, nil)
+	if err == nil || !strings.Contains(err.Error(), "egress did not get ready: its container ended") {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestAFailedCaptureKeepsTheBottle(t *testing.T) {
+	l := newLab(t)
+	l.spec.Workspace, l.spec.Folder = WorkspaceCopy, t.TempDir()
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+		io.WriteString(x.Stderr, "bottle-inside: cannot capture the work: no space\n")
+		return 1, nil
+	}
+	took, err := l.Down(t.Context(), b.Slug, DownOptions{}, nil)
+	if !errors.Is(err, ErrCapture) || !strings.Contains(err.Error(), "no space") || !took.Kept {
+		t.Errorf("ended with %v, %+v", err, took)
+	}
+	left := l.fake.Left()
+	if !slices.Contains(left, "volume bottle-"+b.Slug+"_work") || slices.Contains(left, "volume bottle-"+b.Slug+"_scratch") {
+		t.Errorf("the engine holds %q", left)
+	}
+	list, _ := List(t.Context(), l.Home, l.fake)
+	if len(list) != 1 || list[0].Status != bottle.Stopped {
+		t.Errorf("listed as %+v", list)
+	}
+	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) { return answer(x, "") }
+	took, err = l.Down(t.Context(), b.Slug, DownOptions{}, nil)
+	if err != nil || took.Bundle == "" {
+		t.Errorf("the second stop: %v, %+v", err, took)
+	}
+	if data, err := os.ReadFile(took.Bundle); err != nil || string(data) != "a bundle" {
+		t.Errorf("the bundle: %q, %v", data, err)
+	}
+	if left := l.fake.Left(); len(left) > 0 {
+		t.Errorf("the engine still holds %q", left)
+	}
+}
+
+func TestTheUplinkGoesWithTheLastBottle(t *testing.T) {
+	l := newLab(t)
+	one, err1 := l.Up(t.Context(), l.spec, nil)
+	two, err2 := l.Up(t.Context(), l.spec, nil)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	uplink := "network " + plan.UplinkName(l.Home.ID)
+	if _, err := l.Down(t.Context(), one.Slug, DownOptions{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(l.fake.Left(), uplink) {
+		t.Error("the uplink went before the last bottle")
+	}
+	if _, err := l.Down(t.Context(), two.Slug, DownOptions{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(l.fake.Left(), uplink) {
+		t.Error("the uplink stayed")
+	}
+}
+
+func TestConcurrentStartsShareOneUplinkAndNoSubnet(t *testing.T) {
+	l := newLab(t)
+	const n = 12
+	errs := make(chan error, n)
+	for range n {
+		go func() { _, err := l.Up(t.Context(), l.spec, nil); errs <- err }()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	networks, _ := l.fake.Networks(t.Context())
+	if len(networks) != n+1 {
+		t.Errorf("%d networks for %d bottles", len(networks), n)
+	}
+}
