@@ -117,7 +117,7 @@ func (n npm) version(ctx context.Context, w Want) (string, error) {
 	if wanted == "" {
 		wanted = "latest"
 	}
-	out, err := n.run(ctx, "view", "--fetch-retries=1", "--fetch-timeout=10000", w.Package+"@"+wanted, "version")
+	out, err := n.run(ctx, "view", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=10000", w.Package+"@"+wanted, "version")
 	if err != nil {
 		return "", fmt.Errorf("cannot look up %s: %w", w.Package, err)
 	}
