@@ -15,10 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"bottle/pkg/engine/docker"
-	"bottle/pkg/lifecycle"
-	"bottle/pkg/state"
 )
 
 // Rig is one test's home and programs. Its fields may be changed before use.
@@ -145,19 +141,16 @@ func (r *Rig) Docker(args ...string) string {
 	return out
 }
 
-// Manager is what the programs use to make bottles, for tests that change a
-// plan before anything is made of it.
-func (r *Rig) Manager() *lifecycle.Manager {
+// TryDocker is Docker for what may fail.
+func (r *Rig) TryDocker(args ...string) (string, error) { return client(args...) }
+
+// Container runs a container of the test's own in the background; it goes with
+// the rig. The name is made unique, and returned.
+func (r *Rig) Container(name string, args ...string) string {
 	r.t.Helper()
-	home, err := state.Open(r.Home)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	e, err := docker.New()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return &lifecycle.Manager{Home: home, Engine: e, Libexec: r.Libexec}
+	name = r.tag + "-" + name
+	r.Docker(append([]string{"run", "-d", "--name", name, "--label", label + "=" + r.tag}, args...)...)
+	return name
 }
 
 // Decode reads a document that a program printed.

@@ -45,7 +45,7 @@ func (r *Rig) Upstream(names ...string) *Upstream {
 	r.t.Helper()
 	image := upstreamImage(r.t)
 	u := &Upstream{r: r, name: r.tag + "-upstream"}
-	u.makeNetwork(r.tag + "-internet")
+	u.Network, u.Subnet = r.network()
 	u.Addr = u.Subnet.Addr().Next().Next()
 	out := filepath.Join(r.dir, "upstream")
 	if err := os.Mkdir(out, 0o700); err != nil {
@@ -65,20 +65,27 @@ func (r *Rig) Upstream(names ...string) *Upstream {
 	return u
 }
 
-// makeNetwork makes an internal network on a free subnet outside the pool that
-// bottles use: nothing that goes astray leaves the machine.
-func (u *Upstream) makeNetwork(name string) {
-	u.r.t.Helper()
+// Network makes an internal network on a free subnet outside the pool that
+// bottles use: nothing that goes astray leaves the machine. It goes with the rig.
+func (r *Rig) Network(flags ...string) (name string) {
+	r.t.Helper()
+	name, _ = r.network(flags...)
+	return name
+}
+
+func (r *Rig) network(flags ...string) (string, netip.Prefix) {
+	r.t.Helper()
 	var last error
 	for range 20 {
-		u.Subnet = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 214, byte(rand.IntN(256)), 0}), 24)
-		_, last = client("network", "create", "--internal", "--subnet", u.Subnet.String(), "--label", label+"="+u.r.tag, name)
-		if last == nil {
-			u.Network = name
-			return
+		subnet := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 214, byte(rand.IntN(256)), 0}), 24)
+		name := fmt.Sprintf("%s-%d", r.tag, rand.IntN(1_000_000))
+		args := append([]string{"network", "create", "--internal", "--subnet", subnet.String(), "--label", label + "=" + r.tag}, flags...)
+		if _, last = client(append(args, name)...); last == nil {
+			return name, subnet
 		}
 	}
-	u.r.t.Fatalf("cannot find a free subnet: %v", last)
+	r.t.Fatalf("cannot find a free subnet: %v", last)
+	return "", netip.Prefix{}
 }
 
 // await returns when the upstream serves.

@@ -1,0 +1,124 @@
+package escape
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"testing"
+
+	"bottle/test/rig"
+)
+
+var jsonFile = flag.String("json", os.Getenv("BOTTLE_ESCAPE_JSON"), "`file` for the results as JSON")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(rig.Main(m))
+}
+
+// row is one row of the threat model, and what tries it.
+type row struct {
+	ID    string
+	Title string
+	By    string
+	try   func(*testing.T, *stage)
+}
+
+var rows = []row{
+	{"A1", "direct TCP, UDP and QUIC", "network", directConnections},
+	{"A2", "ICMP, raw and ping sockets", "container", rawSockets},
+	{"A3", "a tunnel through DNS", "network and egress", dnsTunnel},
+	{"A4", "the host, its gateway and DNS", "network", theHost},
+	{"A5", "another bottle", "network", anotherBottle},
+	{"A6", "ARP and routes", "container", layerTwo},
+	{"A7", "IPv6 and v4-mapped addresses", "container", ipv6},
+	{"A8", "AF_VSOCK, AF_ALG, io_uring, user namespaces", "container", kernelDoors},
+	{"A10", "the engine's socket; runsc where there is none", "host", engineAndRuntime},
+	{"A12", "the uplink and egress' second address", "network", uplink},
+	{"E1", "a host that is not allowed", "egress", refusedHost},
+	{"E2", "exfiltration in the name of a CONNECT", "egress", tellingName},
+	{"E26", "through egress to itself", "egress", egressItself},
+	{"E27", "the CA's key, egress' other ports", "network and egress", egressInsides},
+	{"G14", "a hostile repository when the work is captured", "host", hostileRepository},
+	{"S10", "a state directory that others may write", "host", openHome},
+	{"S17", "a hostile stream to the operator's terminal", "host", hostileStream},
+	{"S19", "looking for a secret", "host", secrets},
+}
+
+// TestEscape runs all rows side by side against one pair of bottles.
+func TestEscape(t *testing.T) {
+	l := &ledger{}
+	// Registered first, so that it speaks last.
+	t.Cleanup(func() { l.tell(t, os.Stdout) })
+	s := newStage(t)
+	for _, r := range rows {
+		t.Run(r.ID, func(t *testing.T) {
+			t.Parallel()
+			t.Cleanup(func() { l.note(r, t) })
+			r.try(t, s)
+		})
+	}
+}
+
+// outcome is one row's result, as it is written to the JSON file.
+type outcome struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	By    string `json:"by"`
+	OK    bool   `json:"ok"`
+}
+
+func (o outcome) String() string {
+	if o.OK {
+		return fmt.Sprintf("%-4s blocked by %s", o.ID, o.By)
+	}
+	return fmt.Sprintf("%-4s FAILED: %s", o.ID, o.Title)
+}
+
+// ledger collects outcomes.
+type ledger struct {
+	mu   sync.Mutex
+	done map[string]outcome
+}
+
+func (l *ledger) note(r row, t *testing.T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done = map[string]outcome{}
+	}
+	l.done[r.ID] = outcome{r.ID, r.Title, r.By, !t.Failed() && !t.Skipped()}
+}
+
+// tell prints a line for each row that ran, in the table's order, and the total.
+func (l *ledger) tell(t *testing.T, w io.Writer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := []outcome{}
+	held := 0
+	for _, r := range rows {
+		o, ran := l.done[r.ID]
+		if !ran {
+			continue
+		}
+		list = append(list, o)
+		if o.OK {
+			held++
+		}
+		fmt.Fprintln(w, o)
+	}
+	fmt.Fprintf(w, "%d of %d rows hold\n", held, len(list))
+	if *jsonFile == "" {
+		return
+	}
+	data, err := json.MarshalIndent(list, "", "  ")
+	if err == nil {
+		err = os.WriteFile(*jsonFile, append(data, '\n'), 0o644)
+	}
+	if err != nil {
+		t.Errorf("cannot write the results: %v", err)
+	}
+}
