@@ -1,0 +1,100 @@
+package manifest
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+var (
+	envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	envFrom = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
+)
+
+// Variables that bottle itself sets. An agent may change them for itself, which
+// opens nothing; a manifest that sets them would only break the bottle.
+var reserved = map[string]string{}
+
+func reserve(why string, names ...string) {
+	for _, n := range names {
+		reserved[n] = why
+	}
+}
+
+func init() {
+	reserve("it leads programs to egress, the only way out",
+		"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FTP_PROXY")
+	reserve("it names the bottle's own CA, the only one that egress answers with",
+		"SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "REQUESTS_CA_BUNDLE", "PIP_CERT",
+		"NODE_EXTRA_CA_CERTS", "NPM_CONFIG_CAFILE", "CARGO_HTTP_CAINFO", "AWS_CA_BUNDLE", "DENO_CERT")
+	reserve("it is the session's own", "HOME", "USER", "LOGNAME", "TMUX", "TMUX_PANE")
+}
+
+// reason says why a manifest may not set a variable; empty: it may.
+func reason(name string) string {
+	upper := strings.ToUpper(name) // programs read proxies in either case
+	if upper == "BOTTLE" || strings.HasPrefix(upper, "BOTTLE_") {
+		return "names of this kind are bottle's own"
+	}
+	return reserved[upper]
+}
+
+// env reads the variables of a bottle.
+func (f *file) env(n *yaml.Node) ([]EnvVar, error) {
+	var vars []EnvVar
+	err := f.pairs(n, `"env"`, func(k, value *yaml.Node) error {
+		name := k.Value
+		if !envName.MatchString(name) {
+			return f.err(k.Line, "%q is not a variable's name: letters, digits and _, no digit first", name)
+		}
+		if why := reason(name); why != "" {
+			return f.err(k.Line, "bottle sets %s itself: %s", name, why)
+		}
+		v, err := f.envValue(name, value)
+		if err != nil {
+			return err
+		}
+		v.Name, v.Where = name, fmt.Sprintf("%s:%d", f.name, k.Line)
+		vars = append(vars, v)
+		return nil
+	})
+	return vars, err
+}
+
+func (f *file) envValue(name string, n *yaml.Node) (EnvVar, error) {
+	if n.Kind == yaml.MappingNode {
+		return EnvVar{}, f.err(n.Line, `the value of %s: keys such as "from" and "hosts" are not supported yet; write ${NAME}`, name)
+	}
+	value, err := f.scalar(n, name)
+	if err != nil {
+		return EnvVar{}, err
+	}
+	if m := envFrom.FindStringSubmatch(value); m != nil {
+		return EnvVar{FromEnv: m[1]}, nil
+	}
+	if strings.Contains(value, "${") {
+		return EnvVar{}, f.err(n.Line, "the value of %s: ${NAME} must be the whole value", name)
+	}
+	return EnvVar{Literal: value}, nil
+}
+
+// ResolveEnv looks up what a manifest takes from the operator's environment
+// (lookup is os.LookupEnv). Literal holds what the manifest says itself, secret
+// what was looked up; secret is for memory and for pipes only.
+func ResolveEnv(m Manifest, lookup func(string) (string, bool)) (literal, secret map[string]string, err error) {
+	literal, secret = map[string]string{}, map[string]string{}
+	for _, v := range m.Env {
+		if v.FromEnv == "" {
+			literal[v.Name] = v.Literal
+			continue
+		}
+		value, ok := lookup(v.FromEnv)
+		if !ok {
+			return nil, nil, fmt.Errorf("%s: %s wants ${%s}, and your environment has no %s", v.Where, v.Name, v.FromEnv, v.FromEnv)
+		}
+		secret[v.Name] = value
+	}
+	return literal, secret, nil
+}
