@@ -26,13 +26,6 @@ var (
 	ErrNoVersion = errors.New("no such package or version")
 )
 
-// Want is the file to fetch.
-type Want struct {
-	Package string // such as @scope/name
-	Version string // exact; empty: the newest
-	File    string // as the package's archive names it, such as package/tool
-}
-
 // lookup bounds the question which version there is: it decides whether npm can
 // be used at all.
 const lookup = 25 * time.Second
@@ -52,20 +45,22 @@ func CheckVersion(v string) error {
 	return nil
 }
 
-// Fetch returns the path of the file in cacheDir, and its version. A version
-// that is there already is not asked for again, and once there a file is never
-// changed. npm's words go to log. The errors are ErrUnavailable, ErrNoVersion
-// and those of the disk, each with one line that says why.
-func Fetch(ctx context.Context, w Want, cacheDir string, log io.Writer) (path, version string, err error) {
-	if !plain.MatchString(w.Package) {
-		return "", "", fmt.Errorf("cannot fetch %q: it is not a package's name", w.Package)
+// Fetch returns the path in cacheDir of one file of a package (such as
+// @scope/name), and the version it has. The version wanted is exact, or empty
+// for the newest; file is named as the package's archive names it, such as
+// package/tool. A version that is there already is not asked for again, and once
+// there a file is never changed. npm's words go to log. The errors are
+// ErrUnavailable, ErrNoVersion and those of the disk, each in one line.
+func Fetch(ctx context.Context, pkg, wanted, file, cacheDir string, log io.Writer) (path, version string, err error) {
+	if !plain.MatchString(pkg) {
+		return "", "", fmt.Errorf("cannot fetch %q: it is not a package's name", pkg)
 	}
-	if w.Version != "" {
-		if err := CheckVersion(w.Version); err != nil {
-			return "", "", fmt.Errorf("cannot fetch %s: %w", w.Package, err)
+	if wanted != "" {
+		if err := CheckVersion(wanted); err != nil {
+			return "", "", fmt.Errorf("cannot fetch %s: %w", pkg, err)
 		}
-		if path = cached(cacheDir, w, w.Version); exists(path) {
-			return path, w.Version, nil
+		if path = cached(cacheDir, pkg, wanted, file); exists(path) {
+			return path, wanted, nil
 		}
 	}
 	if err := os.MkdirAll(cacheDir, 0o700); err != nil {
@@ -78,25 +73,25 @@ func Fetch(ctx context.Context, w Want, cacheDir string, log io.Writer) (path, v
 	}
 	defer os.RemoveAll(dir)
 	n := npm{dir: dir, log: log}
-	if version, err = n.version(ctx, w); err != nil {
+	if version, err = n.version(ctx, pkg, wanted); err != nil {
 		return "", "", err
 	}
-	if path = cached(cacheDir, w, version); exists(path) {
+	if path = cached(cacheDir, pkg, version, file); exists(path) {
 		return path, version, nil
 	}
-	archive, err := n.pack(ctx, w.Package+"@"+version)
+	archive, err := n.pack(ctx, pkg+"@"+version)
 	if err != nil {
 		return "", "", err
 	}
-	if err := unpack(archive, w.File, path, dir); err != nil {
-		return "", "", fmt.Errorf("cannot unpack %s@%s: %w", w.Package, version, err)
+	if err := unpack(archive, file, path, dir); err != nil {
+		return "", "", fmt.Errorf("cannot unpack %s@%s: %w", pkg, version, err)
 	}
 	return path, version, nil
 }
 
-func cached(cacheDir string, w Want, version string) string {
-	name := strings.ReplaceAll(strings.TrimPrefix(w.Package, "@"), "/", "+")
-	return filepath.Join(cacheDir, name+"@"+version+"+"+filepath.Base(w.File))
+func cached(cacheDir, pkg, version, file string) string {
+	name := strings.ReplaceAll(strings.TrimPrefix(pkg, "@"), "/", "+")
+	return filepath.Join(cacheDir, name+"@"+version+"+"+filepath.Base(file))
 }
 
 func exists(path string) bool {
@@ -110,20 +105,19 @@ type npm struct {
 	log io.Writer
 }
 
-func (n npm) version(ctx context.Context, w Want) (string, error) {
+func (n npm) version(ctx context.Context, pkg, wanted string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookup)
 	defer cancel()
-	wanted := w.Version
 	if wanted == "" {
 		wanted = "latest"
 	}
-	out, err := n.run(ctx, "view", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=10000", w.Package+"@"+wanted, "version")
+	out, err := n.run(ctx, "view", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=10000", pkg+"@"+wanted, "version")
 	if err != nil {
-		return "", fmt.Errorf("cannot look up %s: %w", w.Package, err)
+		return "", fmt.Errorf("cannot look up %s: %w", pkg, err)
 	}
 	var version string
 	if err := json.Unmarshal(out, &version); err != nil || exact.FindString(version) == "" {
-		return "", fmt.Errorf("cannot look up %s@%s: %w", w.Package, wanted, ErrNoVersion)
+		return "", fmt.Errorf("cannot look up %s@%s: %w", pkg, wanted, ErrNoVersion)
 	}
 	return version, nil
 }

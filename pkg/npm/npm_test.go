@@ -45,13 +45,16 @@ view) echo '"1.2.3"' ;;
 pack) cp $here/archive scope-tool-1.2.3.tgz; echo '[{"filename":"scope-tool-1.2.3.tgz","version":"1.2.3"}]' ;;
 esac`
 
-var tool = Want{Package: "@scope/tool", File: "package/tool"}
+// fetch asks for the tool.
+func fetch(ctx context.Context, version, cache string) (string, string, error) {
+	return Fetch(ctx, "@scope/tool", version, "package/tool", cache, io.Discard)
+}
 
 func TestFileIsFetchedOnceAndKept(t *testing.T) {
 	calls := fake(t, good)
 	cache := filepath.Join(t.TempDir(), "cache")
 	for range 2 {
-		path, version, err := Fetch(context.Background(), tool, cache, io.Discard)
+		path, version, err := fetch(context.Background(), "", cache)
 		if err != nil || version != "1.2.3" {
 			t.Fatalf("version %q, %v", version, err)
 		}
@@ -61,9 +64,7 @@ func TestFileIsFetchedOnceAndKept(t *testing.T) {
 			t.Fatalf("%s holds %q, %v, %v", path, content, fi.Mode(), err)
 		}
 	}
-	pinned := tool
-	pinned.Version = "1.2.3"
-	if _, _, err := Fetch(context.Background(), pinned, cache, io.Discard); err != nil {
+	if _, _, err := fetch(context.Background(), "1.2.3", cache); err != nil {
 		t.Fatal(err)
 	}
 	if got := calls(); got != "view pack view " {
@@ -90,7 +91,7 @@ func TestReasonIsTold(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fake(t, c.body)
-			_, _, err := Fetch(context.Background(), tool, t.TempDir(), io.Discard)
+			_, _, err := fetch(context.Background(), "", t.TempDir())
 			if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.text) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%v", err)
 			}
@@ -100,18 +101,18 @@ func TestReasonIsTold(t *testing.T) {
 
 func TestWithoutNpmItIsUnavailable(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, _, err := Fetch(context.Background(), tool, t.TempDir(), io.Discard); !errors.Is(err, ErrUnavailable) {
+	if _, _, err := fetch(context.Background(), "", t.TempDir()); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestOnlyNamesAndExactVersionsReachNpm(t *testing.T) {
 	calls := fake(t, good)
-	for _, w := range []Want{
-		{Package: "../x"}, {Package: "git+https://host/x"}, {Package: "--global"}, {Package: "a/b"}, {Package: "a b"},
-		{Package: "a", Version: "latest"}, {Package: "a", Version: "npm:b@1.0.0"}, {Package: "a", Version: "^1.2.3"}, {Package: "a", Version: "1.2.3/../.."},
+	for _, w := range []struct{ pkg, version string }{
+		{"../x", ""}, {"git+https://host/x", ""}, {"--global", ""}, {"a/b", ""}, {"a b", ""},
+		{"a", "latest"}, {"a", "npm:b@1.0.0"}, {"a", "^1.2.3"}, {"a", "1.2.3/../.."},
 	} {
-		if _, _, err := Fetch(context.Background(), w, t.TempDir(), io.Discard); err == nil {
+		if _, _, err := Fetch(context.Background(), w.pkg, w.version, "package/tool", t.TempDir(), io.Discard); err == nil {
 			t.Errorf("%v is fetched", w)
 		}
 	}
@@ -124,7 +125,7 @@ func TestInterruptedFetchSaysSo(t *testing.T) {
 	fake(t, good)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, _, err := Fetch(ctx, tool, t.TempDir(), io.Discard); !errors.Is(err, context.Canceled) {
+	if _, _, err := fetch(ctx, "", t.TempDir()); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
