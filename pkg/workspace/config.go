@@ -19,6 +19,7 @@ var carried = map[string]*regexp.Regexp{
 	"core.quotepath":            boolean,
 	"core.sparsecheckout":       boolean,
 	"core.sparsecheckoutcone":   boolean,
+	"index.sparse":              boolean,
 	"status.showuntrackedfiles": regexp.MustCompile(`^(no|normal|all|true|false)$`),
 	"status.renames":            word,
 	"status.relativepaths":      boolean,

@@ -18,7 +18,7 @@ import (
 // become works of their own.
 func (s *shot) untracked() error {
 	if s.c.traps {
-		s.c.limits.Warn(inertName(s.k.rel) + ": something here is made to mislead git; everything is captured, byte for byte")
+		s.c.limits.Warn(s.k.label() + ": something here is made to mislead git; everything is captured, byte for byte")
 		return s.walk(".")
 	}
 	out, err := s.g.out(s.c.ctx, "ls-files", "--others", "--exclude-standard", "-z")
@@ -127,7 +127,7 @@ func (s *shot) fill() error {
 		if err == nil || s.c.ctx.Err() != nil {
 			return err
 		}
-		s.c.limits.Warn(fmt.Sprintf("%s: captured byte for byte, since attributes got in the way (%v)", inertName(s.k.rel), err))
+		s.c.limits.Warn(fmt.Sprintf("%s: captured byte for byte, since attributes got in the way (%v)", s.k.label(), err))
 	}
 	return s.addRaw(take)
 }

@@ -10,6 +10,14 @@ import (
 	"strings"
 )
 
+// label names a repository in a warning.
+func (k *work) label() string {
+	if k.rel == "." {
+		return "the workspace"
+	}
+	return inertName(k.rel)
+}
+
 // commits learns which of the refs name commits that are there.
 func (c *capturer) commits(k *work) error {
 	ask := map[string]bool{}
@@ -58,7 +66,7 @@ func (c *capturer) commits(k *work) error {
 	if oid := k.store.resolve(k.store.head); is[oid] {
 		k.head = oid
 	} else if oid != "" {
-		c.limits.Warn(inertName(k.rel) + ": HEAD names no commit that is there; its files are captured without a history")
+		c.limits.Warn(k.label() + ": HEAD names no commit that is there; its files are captured without a history")
 	}
 	return nil
 }
@@ -199,7 +207,7 @@ func (s *shot) seed() error {
 		if theirs, err := s.entries(s.g, name); err == nil {
 			return s.merge(entries, theirs)
 		}
-		s.c.limits.Warn(inertName(s.k.rel) + ": the index cannot be read; what it alone says is left out")
+		s.c.limits.Warn(s.k.label() + ": the index cannot be read; what it alone says is left out")
 	}
 	return s.merge(entries, entries)
 }

@@ -13,6 +13,10 @@ import (
 // git would wait on for ever or follow out of the workspace: it opens the
 // files that say what is ignored, and those in the .git of a folder inside.
 func (c *capturer) survey() error {
+	// The outermost .git is ours to read, unless a .git file inside leads git
+	// back into it.
+	own, inward := false, false
+	defer func() { c.traps = c.traps || own && inward }()
 	todo := []string{"."}
 	for len(todo) > 0 {
 		if c.ctx.Err() != nil {
@@ -31,7 +35,14 @@ func (c *capturer) survey() error {
 		inGit := dir == ".git" || strings.HasPrefix(dir, ".git/") || strings.HasSuffix(dir, "/.git") || strings.Contains(dir, "/.git/")
 		for _, e := range entries {
 			rel := path.Join(dir, e.Name())
-			c.traps = c.traps || c.isTrap(dir, rel, e, inGit)
+			if c.isTrap(dir, rel, e, inGit) {
+				if inGit && (dir == ".git" || strings.HasPrefix(dir, ".git/")) {
+					own = true
+				} else {
+					c.traps = true
+				}
+			}
+			inward = inward || e.Name() == ".git" && dir != "." && e.Type() == 0
 			if e.IsDir() && len(rel) <= maxPath {
 				todo = append(todo, rel)
 			}
@@ -44,7 +55,7 @@ func (c *capturer) isTrap(dir, rel string, e fs.DirEntry, inGit bool) bool {
 	kind := e.Type()
 	switch {
 	case inGit:
-		return kind != 0 && kind != fs.ModeDir
+		return kind&(fs.ModeNamedPipe|fs.ModeSymlink|fs.ModeDevice) != 0
 	case e.Name() == ".gitignore" || e.Name() == ".gitattributes":
 		return kind&^(fs.ModeSymlink|fs.ModeDir) != 0
 	case e.Name() == ".git" && dir != ".":
