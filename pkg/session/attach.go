@@ -45,22 +45,22 @@ func attach(ctx context.Context, e engine.Engine, container string, tty Terminal
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(signals)
-	keys, err := newKeyboard(tty.In, o.DetachKeys)
-	if err != nil {
-		return Outcome{}, err
-	}
-	defer keys.close()
 	s, err := openScreen(tty)
 	if err != nil {
 		return Outcome{}, err
 	}
+	keys, err := newKeyboard(tty.In, o.DetachKeys)
+	if err != nil {
+		s.restore()
+		return Outcome{}, err
+	}
 	v := run(ctx, e, container, engine.Exec{Cmd: o.command(tty), Stdout: s, Stderr: said})
+	typed := keys.start(v.input)
+	stopped := v.follow(tty)
+	defer keys.close()
 	defer v.leave()
 	defer s.restore() // first: what a viewer says on leaving is nobody's business
-	stopped := v.follow(tty)
 	defer stopped()
-	typed := make(chan error, 1)
-	go func() { typed <- keys.copy(v.input) }()
 	for {
 		select {
 		case sig := <-signals:

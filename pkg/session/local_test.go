@@ -121,7 +121,7 @@ func newBox(t *testing.T, argv ...string) *box {
 	}
 	home := t.TempDir()
 	b := &box{T: t, dir: dir, e: local{env: []string{"BOTTLE_SESSION=" + dir, "HOME=" + home,
-		"BOTTLE_HOME_FILES=" + filepath.Join(home, "none"), "PS1=$ "}}}
+		"BOTTLE_HOME_FILES=" + filepath.Join(home, "none"), "PS1=$ ", "GORACE=atexit_sleep_ms=0"}}}
 	t.Cleanup(func() {
 		b.tmux("kill-server")
 		os.RemoveAll(dir)

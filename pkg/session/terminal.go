@@ -94,6 +94,7 @@ type keyboard struct {
 	in      *os.File
 	detach  detector
 	stop, w *os.File // a pipe: closing w stops
+	done    chan struct{}
 }
 
 func newKeyboard(in *os.File, detach []byte) (*keyboard, error) {
@@ -101,17 +102,26 @@ func newKeyboard(in *os.File, detach []byte) (*keyboard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a pipe: %w", err)
 	}
-	return &keyboard{in: in, detach: detector{keys: detach}, stop: r, w: w}, nil
+	return &keyboard{in: in, detach: detector{keys: detach}, stop: r, w: w, done: make(chan struct{})}, nil
 }
 
-// copy passes what is typed on to w. It returns nil when it was told to stop.
+// start passes what is typed on to w, and tells how that ended: nil where it was
+// told to.
+func (k *keyboard) start(w io.Writer) <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		defer close(k.done)
+		ended <- k.copy(w)
+	}()
+	return ended
+}
+
 func (k *keyboard) copy(w io.Writer) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("cannot read the keyboard: %v", r)
 		}
 	}()
-	defer k.stop.Close()
 	buf := make([]byte, 4096)
 	for {
 		ready, err := k.wait()
@@ -154,4 +164,10 @@ func (k *keyboard) wait() (bool, error) {
 	}
 }
 
-func (k *keyboard) close() { k.w.Close() }
+// close stops a keyboard that was started, and waits until nobody reads it.
+// Writing to what it passes on to must have come to its end.
+func (k *keyboard) close() {
+	k.w.Close()
+	<-k.done
+	k.stop.Close()
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/operator"
+)
+
+// choose returns the slug that was named, or else the one that runs, or else
+// the one that is picked. It refuses what the command line cannot mean.
+func choose(c *cli.Call, m *lifecycle.Manager) (string, error) {
+	switch {
+	case len(c.Args) > 1:
+		return "", cli.Error{Code: cli.Usage, Msg: "one bottle at a time", Hint: "a command stands behind --"}
+	case c.Tail != nil && len(c.Tail) == 0:
+		return "", cli.Error{Code: cli.Usage, Msg: "no command behind --"}
+	case c.Tail != nil && c.Bool("peek"):
+		return "", cli.Error{Code: cli.Usage, Msg: "--peek runs no command"}
+	case len(c.Args) == 1:
+		if bottle.CheckSlug(c.Args[0]) != nil {
+			return "", cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no bottle named %q", c.Args[0]), Hint: "run bottle-ls"}
+		}
+		return c.Args[0], nil
+	}
+	ctx, cancel := operator.Context()
+	defer cancel()
+	all, err := lifecycle.List(ctx, m.Home, m.Engine)
+	if err != nil {
+		return "", operator.Explain("", err)
+	}
+	return pick(c, living(all))
+}
+
+// living are the bottles that may have a session to show.
+func living(all []bottle.Bottle) []bottle.Bottle {
+	var some []bottle.Bottle
+	for _, b := range all {
+		if b.Status == bottle.Running || b.Status == bottle.Degraded {
+			some = append(some, b)
+		}
+	}
+	return some
+}
+
+func pick(c *cli.Call, some []bottle.Bottle) (string, error) {
+	switch {
+	case len(some) == 0:
+		return "", cli.Error{Code: cli.NotFound, Msg: "no bottle is running", Hint: "bottle-start starts one"}
+	case len(some) == 1:
+		return some[0].Slug, nil
+	case !c.CanAsk():
+		return "", cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("%d bottles are running, and none was named", len(some)), Hint: "run bottle-ls, and name one"}
+	}
+	var items []string
+	for _, b := range some {
+		items = append(items, cli.Inert(fmt.Sprintf("%s  %s  %s  %s", b.Slug, b.Status, b.StartedAt.Local().Format(time.DateTime), b.Folder)))
+	}
+	i, err := c.Pick("Bottle", items)
+	if err != nil {
+		return "", err
+	}
+	return some[i].Slug, nil
+}

@@ -1,0 +1,132 @@
+// Command bottle-attach shows a bottle's living session, prints its screen, or
+// runs a command in the bottle.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"bottle/pkg/cli"
+	"bottle/pkg/engine"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/operator"
+	"bottle/pkg/plan"
+	"bottle/pkg/session"
+)
+
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	return app().Run(args, in, out, errOut)
+}
+
+func app() cli.App {
+	return cli.App{
+		Name: "bottle-attach", Usage: "open a bottle's session, or run a command in the bottle", ArgsUsage: "[SLUG] [-- CMD…]",
+		About: "Shows the agent's living session on this terminal until the agent ends or the\n" +
+			"detach keys are pressed; the agent goes on when the view ends. Without SLUG it takes\n" +
+			"the one bottle that runs, or asks which. With CMD it runs that beside the agent, with\n" +
+			"a terminal where this has one, and in pipes otherwise.",
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "detach-keys", Value: session.DefaultDetachKeys,
+				Usage: "`KEYS` that leave the session: characters or ctrl-X between commas, or none"},
+			&urfave.BoolFlag{Name: "peek", Usage: "print the screen as it is, and end"},
+			&urfave.BoolFlag{Name: "color", Usage: "with --peek: colours even where the output is no terminal"},
+		},
+		Examples: "bottle-attach dev-k3fq\nbottle-attach --detach-keys ctrl-^,d dev-k3fq\nbottle-attach --peek dev-k3fq | tail -n 5\n" +
+			"bottle-attach dev-k3fq -- git -C /work log --oneline | head",
+		Exit: "with CMD: that command's own\n",
+		Action: func(c *cli.Call) error {
+			m, err := operator.Open()
+			if err != nil {
+				return operator.Explain("", err)
+			}
+			slug, err := choose(c, m)
+			if err != nil {
+				return err
+			}
+			return explain(slug, act(c, m, slug))
+		},
+	}
+}
+
+// act does what was asked of one bottle.
+func act(c *cli.Call, m *lifecycle.Manager, slug string) error {
+	if _, err := m.Home.Bottle(slug); err != nil {
+		return err
+	}
+	container := plan.ContainerName(slug, plan.AgentService)
+	// The signals that end this program are pkg/session's: it has a terminal to
+	// put back, or a command to end.
+	ctx := context.Background()
+	switch {
+	case c.Bool("peek"):
+		return peek(c, m.Engine, container)
+	case c.Tail != nil:
+		code, err := session.Run(ctx, m.Engine, container, c.Tail, c.In, c.Out, c.Err)
+		if err == nil && code != 0 {
+			return cli.Status(code)
+		}
+		return err
+	}
+	return attach(ctx, c, m.Engine, container, slug)
+}
+
+func peek(c *cli.Call, e engine.Engine, container string) error {
+	ctx, cancel := operator.Context()
+	defer cancel()
+	level := session.Text
+	if c.Bool("color") || cli.IsTerminal(c.Out) {
+		level = session.Colours
+	}
+	return session.Peek(ctx, e, container, c.Out, level)
+}
+
+func attach(ctx context.Context, c *cli.Call, e engine.Engine, container, slug string) error {
+	keys, err := session.ParseKeys(c.String("detach-keys"))
+	if err != nil {
+		return cli.Error{Code: cli.Usage, Msg: err.Error()}
+	}
+	in, _ := c.In.(*os.File)
+	out, _ := c.Out.(*os.File)
+	tty := session.Terminal{In: in, Out: out}
+	if !tty.IsTerminal() {
+		return cli.Error{Code: cli.Usage, Msg: "a session can be shown on a terminal only",
+			Hint: "--peek prints its screen, and -- CMD runs a command"}
+	}
+	outcome, err := session.Attach(ctx, e, container, tty, session.Options{Term: os.Getenv("TERM"), DetachKeys: keys})
+	switch {
+	case err != nil:
+		return err
+	case outcome.Ended:
+		fmt.Fprintf(c.Err, "the agent of %s ended with exit code %d: bottle-stop %s keeps its work and clears up\n", slug, outcome.Code, slug)
+	default:
+		fmt.Fprintf(c.Err, "%s goes on: bottle-attach %s returns to it, bottle-stop %s stops it\n", slug, slug, slug)
+	}
+	return nil
+}
+
+// explain turns what pkg/session and the engine say into what the operator
+// sees.
+func explain(slug string, err error) error {
+	var sig session.Signalled
+	switch {
+	case errors.As(err, &sig):
+		return cli.Status(sig.ExitCode())
+	case errors.Is(err, session.ErrNoSession):
+		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("the session of %q does not live", slug),
+			Hint: fmt.Sprintf("bottle-attach --peek %s prints its last screen, bottle-stop %s keeps its work and clears up", slug, slug)}
+	case errors.Is(err, session.ErrViewer):
+		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("the view of %q was ended from inside; the session goes on", slug),
+			Hint: "bottle-attach " + slug + " returns to it"}
+	case errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrConflict):
+		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("%q is not running", slug),
+			Hint: fmt.Sprintf("bottle-ls tells its state, bottle-stop %s keeps its work and clears up", slug)}
+	}
+	return operator.Explain(slug, err)
+}
