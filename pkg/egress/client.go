@@ -143,7 +143,8 @@ func (c *client) skipBody() bool {
 // refuse answers a request ourselves; keep says whether the connection could go
 // on, and the result whether it does.
 func (c *client) refuse(ev *bottle.Event, r *refusal, keep bool) bool {
-	keep = keep && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
+	// Behind a malformed request nobody knows where the next one begins.
+	keep = keep && r.status != 400 && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
 	ours := r.status < 500
 	c.out = appendRefusal(c.out[:0], r.status, r.reason, ours, keep, c.q.method == "HEAD")
 	_, err := c.conn.Write(c.out)
