@@ -1,0 +1,50 @@
+package manifest
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func mkfifo(t *testing.T, path string) {
+	t.Helper()
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever a manifest holds, it is read, or refused in one line that names it.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{plainAgent, string(FirstAgent), string(FirstBottle), "---\na: &a [*a]\n---", "---\n? [x]\n: y\n---\n",
+		"---\nenv: {A: ${B}, C: !!binary x}\negress: {routes: [{host: a.b}, {host: '*'}]}\n---\n", "\ufeff---\r\n---\r\n", "---\n%YAML 1.1\n---\n",
+		"---\nprogram: {command: [a, 1, null]}\nbottle: x\nskills: [a]\n---\n", "---\n<<: *x\n---\n", "---\n- - - -\n---\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, errB := parseBottle("bottles/x.md", data)
+		a, errA := parseAgent("agents/x.md", data)
+		for _, err := range []error{errA, errB} {
+			var mistake *Error
+			if err != nil && (!errors.As(err, &mistake) || strings.Contains(err.Error(), "\n")) {
+				t.Fatalf("%q", err)
+			}
+		}
+		if errA == nil && (a.bottle == "" || (a.program.Name == "") == (a.program.Command == nil)) {
+			t.Fatalf("agent %+v is taken", a)
+		}
+		if errB != nil {
+			return
+		}
+		for _, v := range p.env {
+			if reason(v.Name) != "" || strings.ContainsAny(v.Name, "=\x00") || strings.Contains(v.Literal, "${") {
+				t.Fatalf("variable %+v is taken", v)
+			}
+		}
+		for _, r := range p.routes {
+			if r.Host == "" || r.Scheme != "https" || r.Port != 443 {
+				t.Fatalf("route %+v is taken", r)
+			}
+		}
+	})
+}

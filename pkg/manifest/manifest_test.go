@@ -1,0 +1,230 @@
+package manifest
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"bottle/pkg/agent"
+)
+
+// home makes a $BOTTLE_HOME with these files, and an operator without any.
+func home(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("HOME", t.TempDir())
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const plainAgent = "---\nbottle: dev\nprogram: shell\n---\n"
+
+func TestWholeManifestIsRead(t *testing.T) {
+	dir := home(t, map[string]string{
+		"agents/engine.md":         "\ufeff---\r\nbottle: dev\r\nprogram: claude\r\nversion: 2.1.330\r\nskills: [review]\r\n---\r\nYou implement\r\none issue.\r\n",
+		"agents/engine.Dockerfile": "RUN true\n",
+		"skills/review/SKILL.md":   "how to review",
+		"bottles/dev.md": "---\nenv:\n  EDITOR: vi\n  N: 0x10\n  ON: true\n  DAY: 2020-01-02\n  EMPTY: \"\"\n  STAGE_KEY: ${STAGE_KEY}\n" +
+			"egress:\n  routes:\n    - host: API.example.com.\n    - host: \"*.x.com\"\nruntime: runc\n---\nwhy\n",
+	})
+	m, err := Load(dir, "engine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	where := func(line string) string { return "bottles/dev.md:" + line }
+	want := []EnvVar{{"EDITOR", "vi", "", where("3")}, {"N", "0x10", "", where("4")}, {"ON", "true", "", where("5")},
+		{"DAY", "2020-01-02", "", where("6")}, {"EMPTY", "", "", where("7")}, {"STAGE_KEY", "", "STAGE_KEY", where("8")}}
+	if !reflect.DeepEqual(m.Env, want) {
+		t.Errorf("env is %v", m.Env)
+	}
+	if m.Agent != "engine" || m.BottleName != "dev" || m.Program.Name != "claude" || m.Version != "2.1.330" ||
+		m.Prompt != "You implement\none issue." || m.Runtime != RuntimeRunc {
+		t.Errorf("manifest is %+v", m)
+	}
+	if len(m.Routes) != 2 || m.Routes[0].Host != "api.example.com" || m.Routes[0].Port != 443 {
+		t.Errorf("routes are %v", m.Routes)
+	}
+	if len(m.Warnings) != 1 || !strings.HasPrefix(m.Warnings[0], where("12")) {
+		t.Errorf("warnings are %q", m.Warnings)
+	}
+	if len(m.Skills) != 1 || m.Skills[0].Dir != filepath.Join(dir, "skills/review") || m.Dockerfile != filepath.Join(dir, "agents/engine.Dockerfile") {
+		t.Errorf("skills are %v, the Dockerfile %q", m.Skills, m.Dockerfile)
+	}
+}
+
+func TestCommandLineIsAProgram(t *testing.T) {
+	dir := home(t, map[string]string{
+		"agents/a.md":    "---\nbottle: dev\nprogram: {command: [python3, -c, 1]}\n---\n",
+		"bottles/dev.md": "---\n---\n",
+	})
+	m, err := Load(dir, "a")
+	if want := (agent.Program{Command: []string{"python3", "-c", "1"}}); err != nil || !reflect.DeepEqual(m.Program, want) {
+		t.Errorf("program is %v, %v", m.Program, err)
+	}
+	if m.Runtime != RuntimeAuto || m.Prompt != "" || m.Dockerfile != "" || len(m.Routes)+len(m.Env) != 0 {
+		t.Errorf("manifest is %+v", m)
+	}
+}
+
+// Each mistake names the file, the line, and where there is one the remedy.
+func TestMistakesAreNamed(t *testing.T) {
+	const head = "---\nbottle: dev\n"
+	for _, c := range []struct{ name, agent, bottle, want string }{
+		{"unknown key", head + "progam: shell\n---\n", "", `agents/a.md:3: unknown key "progam"; did you mean "program"?`},
+		{"nothing near", head + "colour: red\n---\n", "", `agents/a.md:3: unknown key "colour"; known: bottle, program, skills, version`},
+		{"later key", head + "program: shell\nremote_control: false\n---\n", "", `agents/a.md:4: "remote_control" is not supported yet`},
+		{"unknown program", head + "program: cluade\n---\n", "", `agents/a.md:3: unknown program "cluade"; did you mean "claude"? (or a command line: {command: [...]})`},
+		{"no program", head + "---\n", "", `agents/a.md:1: "program" is missing; known: claude, shell`},
+		{"no bottle", "---\nprogram: shell\n---\n", "", `agents/a.md:1: "bottle" is missing`},
+		{"missing bottle", "---\nprogram: shell\nbottle: dve\n---\n", "", `agents/a.md:3: there is no bottle "dve", no file bottles/dve.md; did you mean "dev"?`},
+		{"bottle elsewhere", "---\nprogram: shell\nbottle: ../dev\n---\n", "", `agents/a.md:3: "bottle": name "../dev" is not`},
+		{"wrong type", "---\nbottle: [dev]\n---\n", "", `agents/a.md:2: "bottle" must be text, not a list`},
+		{"number", "---\nbottle: 12\n---\n", "", `agents/a.md:2: "bottle" must be text, not a number`},
+		{"null", "---\nbottle:\n---\n", "", `agents/a.md:2: "bottle" must be text, not nothing`},
+		{"duplicate", head + "bottle: dev\n---\n", "", `agents/a.md:3: "bottle" is there already, in line 2`},
+		{"no front matter", "hello\n", "", `agents/a.md:1: the first line must be "---"`},
+		{"empty file", "", "", `agents/a.md:1: the first line`},
+		{"unclosed", head + "program: shell\n", "", `agents/a.md:1: the front matter that begins here is not closed`},
+		{"not YAML", head + "x: [\n---\n", "", `agents/a.md:`},
+		{"not UTF-8", head + "x: \xff\n---\n", "", `agents/a.md: it is not UTF-8 text`},
+		{"too large", "---\n" + strings.Repeat("#", maxFile) + "\n---\n", "", `agents/a.md: it is larger than`},
+		{"alias", "---\nbottle: &x dev\nprogram: *x\n---\n", "", `agents/a.md:3: "program" is an alias (*x)`},
+		{"list", "---\n- a\n---\n", "", `agents/a.md:2: the front matter must be keys and values, not a list`},
+		{"open version", head + "program: claude\nversion: latest\n---\n", "", `agents/a.md:4: version "latest" is not exact`},
+		{"version of a shell", head + "version: 1.2.3\nprogram: shell\n---\n", "", `agents/a.md:3: "version" is for programs that are fetched`},
+		{"command of text", head + "program: {command: vim}\n---\n", "", `agents/a.md:3: "command" must be a list, not text`},
+		{"empty command", head + "program: {command: []}\n---\n", "", `agents/a.md:3: "command" must be a list of words`},
+		{"no such skill", head + "program: shell\nskills:\n  - none\n---\n", "", `agents/a.md:5: there is no skill "none": no regular file SKILL.md in `},
+		{"skill elsewhere", head + "program: shell\nskills: [../x]\n---\n", "", `agents/a.md:4: "../x" is not a skill's name`},
+		{"skill twice", head + "program: shell\nskills: [x, x]\n---\n", "", `agents/a.md:4: skill x is there already`},
+
+		{"git", "", "git: {}\n", `bottles/dev.md:2: "git" is not supported yet`},
+		{"supervise", "", "supervise: true\n", `bottles/dev.md:2: "supervise" is not supported yet`},
+		{"pipelock", "", "pipelock: {}\n", `bottles/dev.md:2: "pipelock" is not supported yet`},
+		{"on_deny", "", "egress:\n  on_deny: ask\n", `bottles/dev.md:3: "on_deny" is not supported yet`},
+		{"auth", "", "egress:\n  routes:\n  - host: x.com\n    auth: {}\n", `bottles/dev.md:5: "auth" is not supported yet`},
+		{"env from", "", "env:\n  A: {from: B}\n", `bottles/dev.md:3: the value of A: keys such as "from"`},
+		{"partial variable", "", "env:\n  A: x${B}\n", `bottles/dev.md:3: the value of A: ${NAME} must be the whole value`},
+		{"variable with default", "", "env:\n  A: ${B:-c}\n", `bottles/dev.md:3: the value of A`},
+		{"env name", "", "env:\n  1A: x\n", `bottles/dev.md:3: "1A" is not a variable's name`},
+		{"merge key", "", "env:\n  <<: {A: x}\n", `bottles/dev.md:3: "<<" is not a variable's name`},
+		{"env nothing", "", "env:\n  A:\n", `bottles/dev.md:3: A has no value`},
+		{"env list", "", "env:\n  A: [x]\n", `bottles/dev.md:3: A must be one value, not a list`},
+		{"env NUL", "", "env:\n  A: \"a\\0b\"\n", `bottles/dev.md:3: A holds a NUL`},
+		{"env binary", "", "env:\n  A: !!binary aGk=\n", `bottles/dev.md:3: A must be one value, not !!binary`},
+		{"proxy", "", "env:\n  https_proxy: x\n", `bottles/dev.md:3: bottle sets https_proxy itself: it leads programs to egress`},
+		{"trust", "", "env:\n  SSL_CERT_FILE: x\n", `bottles/dev.md:3: bottle sets SSL_CERT_FILE itself`},
+		{"own names", "", "env:\n  BOTTLE_HOME_FILES: x\n", `bottles/dev.md:3: bottle sets BOTTLE_HOME_FILES itself`},
+		{"runtime", "", "runtime: gvisor\n", `bottles/dev.md:2: unknown runtime "gvisor"; known: auto, runc, runsc`},
+		{"runtime, nearly", "", "runtime: runs\n", `bottles/dev.md:2: unknown runtime "runs"; did you mean "runc"?`},
+		{"route of text", "", "egress:\n  routes: [x.com]\n", `bottles/dev.md:3: a route must be keys and values (- host: NAME), not text`},
+		{"route without host", "", "egress:\n  routes:\n  - {}\n", `bottles/dev.md:4: a route needs a "host"`},
+		{"address", "", "egress:\n  routes:\n  - host: 10.0.0.1\n", `bottles/dev.md:4: "10.0.0.1" cannot be a route's host: an IP address`},
+		{"URL", "", "egress:\n  routes:\n  - host: https://x.com\n", `bottles/dev.md:4: "https://x.com" cannot be a route's host`},
+		{"same host", "", "egress:\n  routes:\n  - host: x.com\n  - host: X.com.\n", `bottles/dev.md:5: host x.com is there already, in line 4`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.agent == "" && c.bottle != "" {
+				c.agent = plainAgent
+			}
+			dir := home(t, map[string]string{"agents/a.md": c.agent, "bottles/dev.md": "---\n" + c.bottle + "---\n"})
+			_, err := Load(dir, "a")
+			var mistake *Error
+			if !errors.As(err, &mistake) || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%v\nwant %s", err, c.want)
+			}
+			if agents, broken := Agents(dir); len(agents) != 0 || len(broken) != 1 {
+				t.Errorf("it is listed as one that can be started: %v, %v", agents, broken)
+			}
+		})
+	}
+}
+
+func TestAgentThatIsNotThere(t *testing.T) {
+	dir := home(t, map[string]string{"agents/web.md": plainAgent})
+	if _, err := Load(dir, "wbe"); !errors.Is(err, ErrNoAgent) || !strings.HasSuffix(err.Error(), `did you mean "web"?`) {
+		t.Errorf("%v", err)
+	}
+	if _, err := Load(dir, "../web"); !errors.Is(err, ErrNoAgent) {
+		t.Errorf("%v", err)
+	}
+	if _, err := Load(filepath.Join(dir, "nowhere"), "web"); !errors.Is(err, ErrNoAgent) {
+		t.Errorf("%v", err)
+	}
+	if agents, broken := Agents(filepath.Join(dir, "nowhere")); agents != nil || broken != nil {
+		t.Errorf("an empty home lists %v, %v", agents, broken)
+	}
+}
+
+func TestFirstManifestsAreGood(t *testing.T) {
+	dir := home(t, map[string]string{"agents/dev.md": string(FirstAgent), "bottles/dev.md": string(FirstBottle), "agents/README.md": "for people"})
+	m, err := Load(dir, "dev")
+	if err != nil || m.Program.Name != "claude" || m.Prompt == "" || len(m.Routes) != 0 || len(m.Warnings) != 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	agents, broken := Agents(dir)
+	want := []AgentInfo{{Name: "dev", Bottle: "dev", Program: "claude", File: filepath.Join(dir, "agents/dev.md")}}
+	if !reflect.DeepEqual(agents, want) || len(broken) != 0 {
+		t.Errorf("%v, %v", agents, broken)
+	}
+}
+
+func TestSkillIsFoundInEitherPlaceAndNotBehindALink(t *testing.T) {
+	dir := home(t, map[string]string{"bottles/dev.md": "---\n---\n", "outside/SKILL.md": "x",
+		"agents/a.md": "---\nbottle: dev\nprogram: claude\nskills: [mine]\n---\n"})
+	user, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := filepath.Join(user, ".claude/skills/mine")
+	if err := os.MkdirAll(mine, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(dir, "outside/SKILL.md"), filepath.Join(mine, "SKILL.md")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir, "a"); err == nil {
+		t.Error("a skill behind a link is taken")
+	}
+	if err := os.Rename(filepath.Join(dir, "outside/SKILL.md"), filepath.Join(mine, "SKILL.md")); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := Load(dir, "a"); err != nil || m.Skills[0].Dir != mine {
+		t.Errorf("%v, %v", m.Skills, err)
+	}
+}
+
+func TestFIFOIsNoManifest(t *testing.T) {
+	dir := home(t, map[string]string{"bottles/dev.md": "---\n---\n"})
+	if err := os.Mkdir(filepath.Join(dir, "agents"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mkfifo(t, filepath.Join(dir, "agents/a.md"))
+	if _, err := Load(dir, "a"); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOperatorsVariablesAreLookedUpAndMissingOnesNamed(t *testing.T) {
+	m := Manifest{Env: []EnvVar{{Name: "A", Literal: "1"}, {Name: "B", FromEnv: "MINE", Where: "bottles/dev.md:4"}}}
+	have := func(name string) (string, bool) { return "s3cret", name == "MINE" }
+	literal, secret, err := ResolveEnv(m, have)
+	if err != nil || !reflect.DeepEqual(literal, map[string]string{"A": "1"}) || !reflect.DeepEqual(secret, map[string]string{"B": "s3cret"}) {
+		t.Errorf("%v, %v, %v", literal, secret, err)
+	}
+	_, _, err = ResolveEnv(m, func(string) (string, bool) { return "", false })
+	if err == nil || err.Error() != "bottles/dev.md:4: B wants ${MINE}, and your environment has no MINE" {
+		t.Errorf("%v", err)
+	}
+}
