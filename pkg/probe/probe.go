@@ -107,12 +107,12 @@ func runRows(ctx context.Context, chosen []Row, t Targets) []Result {
 func (r Row) run(ctx context.Context, t Targets) Result {
 	began := time.Now()
 	attempts := r.attempts(t)
-	failed := make([]string, len(attempts))
+	failed := make([]error, len(attempts))
 	var all sync.WaitGroup
 	for i, a := range attempts {
 		all.Go(func() {
 			if err := a.run(ctx); err != nil {
-				failed[i] = a.what + ": " + err.Error()
+				failed[i] = fmt.Errorf("%s: %w", a.what, err)
 			}
 		})
 	}
@@ -143,22 +143,22 @@ func (a attempt) run(ctx context.Context) error {
 	return err
 }
 
-// summary joins what failed, the first few of them.
-func summary(failed []string) string {
+// summary joins what failed, the first few of them: what got through before
+// what only kept silent.
+func summary(failed []error) string {
 	const most = 4
-	var said []string
-	more := 0
-	for _, f := range failed {
+	var through, silent []string
+	for _, err := range failed {
 		switch {
-		case f == "":
-		case len(said) < most:
-			said = append(said, f)
-		default:
-			more++
+		case errors.Is(err, errSlow):
+			silent = append(silent, err.Error())
+		case err != nil:
+			through = append(through, err.Error())
 		}
 	}
-	if more > 0 {
-		said = append(said, fmt.Sprintf("and %d more", more))
+	said := append(through, silent...)
+	if more := len(said) - most; more > 0 {
+		said = append(said[:most], fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(said, "; ")
 }

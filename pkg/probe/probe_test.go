@@ -79,7 +79,8 @@ func TestResultsAreShown(t *testing.T) {
 	if got := failed.String(); got != "A3 FAILED (a tunnel): x: it was reached" {
 		t.Errorf("shown as %q", got)
 	}
-	if got := summary([]string{"", "a", "b", "", "c", "d", "e", "f"}); got != "a; b; c; d; and 2 more" {
+	a, b, c := errors.New("a"), errors.New("b"), errors.New("c")
+	if got := summary([]error{nil, errSlow, a, nil, b, c, errSlow, errSlow}); got != "a; b; c; no answer within the bound; and 2 more" {
 		t.Errorf("summed up as %q", got)
 	}
 }

@@ -81,7 +81,7 @@ func closedModes(t *testing.T, s *stage) {
 
 // hostileScript is what a repository's own programs do: leave word, and end the
 // capture if they can.
-const hostileScript = "#!/bin/sh\necho ran >>/work/ran 2>/dev/null\necho CANARY >&2\nkill -9 -1\n"
+const hostileScript = "#!/bin/sh\necho ran >>/work/ran 2>/dev/null\necho CANARY >&2\nkill -9 0\n"
 
 // hostileRepository is G14: a bottle is stopped whose repository runs programs
 // wherever git lets one.
@@ -99,7 +99,7 @@ func hostileRepository(t *testing.T, s *stage) {
 cd /work
 git config user.name a; git config user.email a@b
 echo committed >kept; git add kept; git commit -qm kept
-cat >evil; chmod 755 evil
+cat >evil; chmod 755 evil; mkdir -p .git/hooks
 for h in pre-commit post-checkout post-index-change reference-transaction pre-auto-gc fsmonitor-watchman; do cp evil .git/hooks/$h; done
 git config core.fsmonitor /work/evil
 git config filter.evil.clean '/work/evil; cat'
