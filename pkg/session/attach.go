@@ -13,6 +13,7 @@ import (
 
 	"bottle/pkg/engine"
 	"bottle/pkg/frame"
+	"bottle/pkg/plan"
 )
 
 // leaveTimeout is how long a viewer is waited for after its input ended.
@@ -84,7 +85,7 @@ func attach(ctx context.Context, e engine.Engine, container string, tty Terminal
 
 func (o Options) command(tty Terminal) []string {
 	cols, rows := tty.size()
-	cmd := []string{Inside, "view", "--cols", strconv.Itoa(cols), "--rows", strconv.Itoa(rows)}
+	cmd := []string{plan.InsideBin, "view", "--cols", strconv.Itoa(cols), "--rows", strconv.Itoa(rows)}
 	if o.Term != "" {
 		cmd = append(cmd, "--term", o.Term)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"bottle/pkg/engine"
+	"bottle/pkg/plan"
 )
 
 // Run runs a command in the session's environment and returns its exit code.
@@ -30,7 +31,7 @@ func Run(ctx context.Context, e engine.Engine, container string, argv []string, 
 	defer restoreOut()
 	shownErr, restoreErr := shown(errOut)
 	defer restoreErr()
-	r := run(ctx, e, container, engine.Exec{Cmd: append([]string{Inside, "run", "--"}, argv...),
+	r := run(ctx, e, container, engine.Exec{Cmd: append([]string{plan.InsideBin, "run", "--"}, argv...),
 		Stdout: shownOut, Stderr: shownErr})
 	defer r.leave()
 	// The stream stays open after the input's end: should this program go, the

@@ -18,10 +18,8 @@ import (
 
 	"bottle/pkg/engine"
 	"bottle/pkg/frame"
+	"bottle/pkg/plan"
 )
-
-// Inside is where bottle-inside is in the agent's container.
-const Inside = "/opt/bottle/bottle-inside"
 
 // Errors that callers act on.
 var (
@@ -54,7 +52,7 @@ func Start(ctx context.Context, e engine.Engine, container string, doc frame.Sta
 		return fmt.Errorf("cannot encode the session's start: %w", err)
 	}
 	var said words
-	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{Inside, "start"}, Stdin: bytes.NewReader(b), Stderr: &said})
+	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "start"}, Stdin: bytes.NewReader(b), Stderr: &said})
 	switch {
 	case err != nil:
 		return fmt.Errorf("cannot start the session: %w", err)
@@ -68,7 +66,7 @@ func Start(ctx context.Context, e engine.Engine, container string, doc frame.Sta
 
 // Wait waits for the agent's end and returns its exit code.
 func Wait(ctx context.Context, e engine.Engine, container string) (int, error) {
-	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{Inside, "wait"}})
+	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "wait"}})
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("cannot wait for the session's end: %w", err)
@@ -88,7 +86,7 @@ func Peek(ctx context.Context, e engine.Engine, container string, out io.Writer,
 	var screen bytes.Buffer
 	f := NewFilter(&screen, min(level, Colours))
 	var said words
-	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{Inside, "peek"}, Stdout: &bounded{f, maxPeek}, Stderr: &said})
+	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "peek"}, Stdout: &bounded{f, maxPeek}, Stderr: &said})
 	switch {
 	case err != nil:
 		return fmt.Errorf("cannot read the screen: %w", err)
