@@ -1,0 +1,73 @@
+# The targets that people and CI use; "make" alone lists them.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+# Go is often installed there and not on root's PATH.
+export PATH := $(PATH):/usr/local/go/bin
+
+HOST := bottle-start bottle-attach bottle-ls bottle-stop
+SIDECARS := bottle-egress
+INSIDE := bottle-inside
+LIBEXEC := libexec/bottle
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
+
+.PHONY: help build install demo test escape bench fmt lint clean engine base
+
+help: ## lists these targets
+	@echo "targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the programs, into bin/ and libexec/
+	@mkdir -p bin $(LIBEXEC)/sidecars $(LIBEXEC)/inside
+	$(BUILD) -o bin/ $(HOST:%=./cmd/%)
+	$(BUILD) -o $(LIBEXEC)/sidecars/ $(SIDECARS:%=./cmd/%)
+	$(BUILD) -o $(LIBEXEC)/inside/ $(INSIDE:%=./cmd/%)
+	@install -m 0755 scripts/base-image $(LIBEXEC)/base-image
+
+# By rename: a program that runs, or is mounted into a bottle, is never half a file.
+define put
+	install -m 0755 $(1) $(DESTDIR)$(PREFIX)/$(1).new
+	mv -f $(DESTDIR)$(PREFIX)/$(1).new $(DESTDIR)$(PREFIX)/$(1)
+
+endef
+
+install: build ## the programs, into PREFIX (/usr/local); DESTDIR is honoured
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/$(LIBEXEC)/sidecars $(DESTDIR)$(PREFIX)/$(LIBEXEC)/inside
+	$(foreach f,$(HOST:%=bin/%) $(SIDECARS:%=$(LIBEXEC)/sidecars/%) $(INSIDE:%=$(LIBEXEC)/inside/%) $(LIBEXEC)/base-image,$(call put,$(f)))
+
+demo: engine build base ## a bottle from end to end; ends attached to it on a terminal
+	@scripts/deps git jq curl
+	@scripts/demo
+
+test: engine build base ## everything, against a real engine
+	@scripts/deps git git-lfs tmux jq fzf ps docker-compose
+	go test -timeout 13m ./...
+
+escape: engine build base ## tries to get out of a bottle: one line a row; JSON=FILE writes the rows there
+	cd test/escape && BOTTLE_ESCAPE_JSON=$(abspath $(JSON)) go test -count=1 -timeout 12m
+
+bench: engine build base ## start against docker-compose, bottle-ls against docker ps
+	@scripts/deps docker-compose
+	cd test/bench && BOTTLE_BENCH=1 go test -count=1 -timeout 20m
+
+fmt: ## formats the Go files
+	gofmt -w cmd pkg test
+
+lint: ## go vet, gofmt; staticcheck and govulncheck where they can be fetched
+	go vet ./...
+	@test -z "$$(gofmt -l cmd pkg test)" || { gofmt -l cmd pkg test; echo "lint: make fmt formats these"; exit 1; }
+	@scripts/lint $(STATICCHECK) $(GOVULNCHECK)
+
+clean: ## removes what build made
+	rm -rf bin libexec
+
+# Steps of others.
+engine:
+	@scripts/docker-up
+
+base:
+	@scripts/base-image
