@@ -32,19 +32,13 @@ func (b *bundle) write(w io.Writer, check string) error {
 	if _, err := io.WriteString(out, b.header()); err != nil {
 		return err
 	}
-	args := []string{"index-pack", "--stdin", "--strict"}
-	if b.thin {
-		args = []string{"index-pack", "--stdin", "--fix-thin", "--fsck-objects"}
-	}
-	f, err := v.feed(b.ctx, args...)
+	f, err := v.feed(b.ctx, b.indexPack()...)
 	if err != nil {
 		return err
 	}
-	pack := []string{"pack-objects", "-q", "--stdout", "--revs", "--delta-base-offset", "--window=0"}
-	if b.thin {
-		pack = append(pack, "--thin")
-	}
-	if err := b.g.run(b.ctx, strings.NewReader(b.wants()), io.MultiWriter(out, f), pack...); err != nil {
+	err = b.g.run(b.ctx, strings.NewReader(b.wants()), io.MultiWriter(out, f),
+		"pack-objects", "-q", "--stdout", "--revs", "--delta-base-offset", "--window=0")
+	if err != nil {
 		f.abandon()
 		if out.err != nil {
 			return out.err
@@ -54,32 +48,46 @@ func (b *bundle) write(w io.Writer, check string) error {
 	if err := f.close(); err != nil {
 		return fmt.Errorf("the bundle does not hold: %w", err)
 	}
-	if err := v.run(b.ctx, strings.NewReader(b.wants()), nil, "rev-list", "--objects", "--quiet", "--stdin"); err != nil {
+	return b.complete(v)
+}
+
+// indexPack unpacks with git's strictest checks. With a presumed boundary the
+// links to what lies behind it cannot be followed.
+func (b *bundle) indexPack() []string {
+	if b.thin {
+		return []string{"index-pack", "--stdin", "--fsck-objects"}
+	}
+	return []string{"index-pack", "--stdin", "--strict"}
+}
+
+// complete fails unless the heads are commits with all that belongs to them.
+func (b *bundle) complete(v git) error {
+	if b.thin {
+		return nil
+	}
+	kinds, err := v.pipe(b.ctx, []byte(b.wants()), "cat-file", "--batch-check=%(objecttype)")
+	if err != nil {
+		return err
+	}
+	for kind := range strings.Lines(string(kinds)) {
+		if kind != "commit\n" {
+			return fmt.Errorf("a head is no commit: %s", strings.TrimSpace(kind))
+		}
+	}
+	err = v.run(b.ctx, strings.NewReader(b.wants()), nil, "rev-list", "--objects", "--quiet", "--stdin")
+	if err != nil {
 		return fmt.Errorf("the bundle is incomplete: %w", err)
 	}
 	return nil
 }
 
-// checker is an empty repository. Where the bundle presumes commits, it
-// borrows them from the source.
+// checker is an empty repository, with the bundle's boundary.
 func (b *bundle) checker(dir string) (git, error) {
-	g := b.g.in(filepath.Dir(dir))
-	if err := g.with("GIT_DIR="+dir).run(b.ctx, nil, nil, "init", "-q", "--bare", "--template=", "--object-format="+b.format); err != nil {
+	g := b.g.in(filepath.Dir(dir)).with("GIT_DIR=" + dir)
+	if err := g.run(b.ctx, nil, nil, "init", "-q", "--bare", "--template=", "--object-format="+b.format); err != nil {
 		return g, err
 	}
-	g = g.with("GIT_DIR=" + dir)
-	if err := os.WriteFile(filepath.Join(dir, "shallow"), lines(b.shallow), 0o600); err != nil {
-		return g, err
-	}
-	if !b.thin {
-		return g, nil
-	}
-	source := filepath.Join(filepath.Dir(dir), "repo/objects")
-	info := filepath.Join(dir, "objects/info")
-	if err := os.MkdirAll(info, 0o700); err != nil {
-		return g, err
-	}
-	return g, os.WriteFile(filepath.Join(info, "alternates"), []byte(source+"\n"), 0o600)
+	return g, os.WriteFile(filepath.Join(dir, "shallow"), lines(b.shallow), 0o600)
 }
 
 func (b *bundle) wants() string {

@@ -24,6 +24,8 @@ type Limits struct {
 	Warn  func(string) // told what could not be captured, one line each; may be nil
 }
 
+const defaultBytes = 8 << 30
+
 // Capture writes the work in dir to w as a git bundle (see the package's
 // comment). Everything in dir is hostile: its .git is read as data, by a
 // repository of Capture's own, so that no hook, filter, alternate, include or
@@ -40,7 +42,7 @@ func Capture(ctx context.Context, dir string, w io.Writer, l Limits) error {
 
 func capture(ctx context.Context, dir string, w io.Writer, l Limits) error {
 	if l.Bytes == 0 {
-		l.Bytes = 8 << 30
+		l.Bytes = defaultBytes
 	}
 	if l.Files == 0 {
 		l.Files = 2_000_000
@@ -151,7 +153,7 @@ func (c *capturer) open(rel string) (*work, error) {
 	return k, nil
 }
 
-// config is what counts in place of all configuration of the work.
+// isolated is what counts in place of all configuration of the work.
 var isolated = []string{
 	"core.attributesFile=/dev/null", "core.excludesFile=/dev/null", "core.bare=false", "core.commitGraph=false",
 	"core.multiPackIndex=false", "core.safecrlf=false", "core.autocrlf=false", "core.logAllRefUpdates=false",
@@ -164,16 +166,21 @@ var isolated = []string{
 // prepare makes the repository that everything is read with.
 func (c *capturer) prepare() error {
 	repo := filepath.Join(c.scratch, "repo")
-	env := append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + c.scratch, "XDG_CONFIG_HOME=" + c.scratch, "TMPDIR=" + c.scratch,
-		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
-	}, fixedEnv...)
-	g := git{dir: c.scratch, env: env, args: quiet}.set(isolated...)
+	g := isolate(c.scratch)
 	if err := g.run(c.ctx, nil, nil, "init", "-q", "--bare", "--template=", "--object-format="+c.format, repo); err != nil {
 		return err
 	}
 	c.g = g.with("GIT_DIR=" + repo)
 	return os.MkdirAll(filepath.Join(repo, "info"), 0o700)
+}
+
+// isolate is git with no configuration but ours, at home in scratch.
+func isolate(scratch string) git {
+	env := append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + scratch, "XDG_CONFIG_HOME=" + scratch, "TMPDIR=" + scratch,
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
+	}, fixedEnv...)
+	return git{dir: scratch, env: env, args: quiet}.set(isolated...)
 }
 
 // shallow are the boundaries of all histories.

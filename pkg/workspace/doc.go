@@ -1,7 +1,8 @@
 // Package workspace carries an operator's folder into a bottle and brings the
 // work back out. Pack reads the folder on the host, Unpack builds it inside,
-// and Capture makes a git bundle of what an agent left behind. The package
-// knows nothing of containers: its ends are readers, writers and directories.
+// Capture makes a git bundle of what an agent left behind, and Check looks it
+// over on the host. The package knows nothing of containers: its ends are
+// readers, writers and directories.
 //
 // # The stream
 //
@@ -24,6 +25,10 @@
 // but a short list stay behind. A pack, unlike git bundle, also carries shallow
 // histories and staged files, and needs no commit. The working tree comes over
 // byte for byte, so nothing is checked out inside and no filter runs for it.
+// In a git repository that is what is tracked, and what is neither tracked nor
+// ignored; elsewhere it is everything, and Unpack makes a first commit of it.
+// What git does not see as a file (FIFOs, sockets, empty folders) is not there
+// in a repository's section.
 //
 // # The bundle
 //
@@ -44,4 +49,10 @@
 // or where these IDs are first written to .git/shallow. Where objects were
 // missing from the start (a sparse partial clone) the boundary commits are
 // prerequisites of the bundle instead.
+//
+// wip holds what is tracked, staged or neither tracked nor ignored, as it is in
+// the working tree, line ends as the operator's settings and the attributes
+// have them. A git-lfs pointer stays one where the file is unchanged since the
+// start; other such files come whole, as nobody else has them. Repositories
+// inside are not part of it, but for the commit IDs of submodules.
 package workspace

@@ -80,6 +80,13 @@ func inertName(s string) string {
 	return shorten(b.String())
 }
 
+// isInert says whether s is of the letters that inertName leaves or writes.
+func isInert(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("%._/+@=#,-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) < 0
+}
+
 // shorten keeps a name within what file systems bear.
 func shorten(s string) string {
 	long := len(s) > 800

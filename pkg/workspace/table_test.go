@@ -97,7 +97,18 @@ func TestPartialClone(t *testing.T) {
 			}
 			run(t, outside, "reset", "-q", "--hard")
 			run(t, inside, "reset", "-q", "--hard")
-			roundTrip(t, outside, inside)
+			head := run(t, outside, "rev-parse", "HEAD")
+			unchanged, _ := grab(t, inside)
+			fetch(t, outside, unchanged)
+			if got := run(t, outside, "rev-parse", "bottle/web-a1b2/wip"); got != head {
+				t.Errorf("without any work, wip is %s", got)
+			}
+			file := roundTrip(t, outside, inside)
+			// With holes from the start the boundary is presumed, else included.
+			text, _, _ := strings.Cut(read(t, filepath.Dir(file), filepath.Base(file)), "\n\n")
+			if strings.Contains(text, "\n-"+head) != sparse || strings.Contains(text, "refs/shallow/"+head) == sparse {
+				t.Errorf("the bundle begins with\n%s", text)
+			}
 		})
 	}
 }

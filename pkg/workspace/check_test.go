@@ -1,0 +1,136 @@
+package workspace
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// evil stores an object that git would not make, and returns its ID.
+func evil(t *testing.T, dir, kind, content string) string {
+	t.Helper()
+	cmd := exec.Command("git", "hash-object", "-t", kind, "-w", "--literally", "--stdin")
+	cmd.Dir = dir
+	cmd.Stdin = strings.NewReader(content)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// TestEvilObjectsAreNotCaptured: git 2.39 fetches these from a bundle, even
+// with transfer.fsckObjects. Both sides of ours refuse them.
+func TestEvilObjectsAreNotCaptured(t *testing.T) {
+	bytesOf := func(t *testing.T, dir, oid string) string {
+		var b bytes.Buffer
+		for i := 0; i < len(oid); i += 2 {
+			var c byte
+			for _, d := range []byte(oid[i : i+2]) {
+				c = c<<4 | byte(strings.IndexByte("0123456789abcdef", d))
+			}
+			b.WriteByte(c)
+		}
+		return b.String()
+	}
+	for name, tree := range map[string]func(t *testing.T, dir, blob string) string{
+		"dot git":     func(t *testing.T, dir, blob string) string { return "40000 .git\x00" + blob },
+		"dot git mac": func(t *testing.T, dir, blob string) string { return "40000 .g\u200cit\x00" + blob },
+		"dot dot":     func(t *testing.T, dir, blob string) string { return "100644 ..\x00" + blob },
+		"slash":       func(t *testing.T, dir, blob string) string { return "100644 a/b\x00" + blob },
+		"gitmodules that runs": func(t *testing.T, dir, _ string) string {
+			m := evil(t, dir, "blob", "[submodule \"x\"]\n\tpath = x\n\turl = -u./payload\n")
+			return "100644 .gitmodules\x00" + bytesOf(t, dir, m)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := newRepo(t)
+			blob := evil(t, dir, "blob", "x")
+			if name == "dot git" || name == "dot git mac" {
+				blob = evil(t, dir, "tree", "")
+			}
+			root := evil(t, dir, "tree", tree(t, dir, bytesOf(t, dir, blob)))
+			commit := run(t, dir, "commit-tree", "-m", "x", root)
+			run(t, dir, "update-ref", "refs/heads/evil", commit)
+			if err := Capture(testContext(t), dir, &bytes.Buffer{}, Limits{}); err == nil {
+				t.Error("it was captured")
+			} else {
+				t.Log(err)
+			}
+			file := filepath.Join(t.TempDir(), "evil.bundle")
+			run(t, dir, "bundle", "create", "-q", file, "evil")
+			if err := checked(t, file); err == nil {
+				t.Error("it passed the check")
+			}
+		})
+	}
+}
+
+func TestForgedBundlesFailTheCheck(t *testing.T) {
+	dir := newRepo(t)
+	run(t, dir, "tag", "v1")
+	good, _ := grab(t, dir)
+	data := read(t, filepath.Dir(good), filepath.Base(good))
+	head := run(t, dir, "rev-parse", "HEAD")
+	edit := func(old, new string) string {
+		if !strings.Contains(data, old) {
+			t.Fatalf("no %q", old)
+		}
+		return strings.Replace(data, old, new, 1)
+	}
+	line := head + " refs/heads/main\n"
+	for name, forged := range map[string]string{
+		"nothing":          "",
+		"text":             "hello\n",
+		"no pack":          data[:strings.Index(data, "PACK")],
+		"cut":              data[:len(data)-30],
+		"flipped bit":      data[:len(data)-100] + string(data[len(data)-100]^1) + data[len(data)-99:],
+		"missing commit":   edit(line, strings.Repeat("1", 40)+" refs/heads/main\n"),
+		"a tree":           edit(line, run(t, dir, "rev-parse", "HEAD^{tree}")+" refs/heads/main\n"),
+		"dot dot":          edit(line, head+" refs/heads/../x\n"),
+		"tag":              edit(line, head+" refs/tags/main\n"),
+		"escape sequence":  edit(line, head+" refs/heads/\x1b[31m\n"),
+		"C1":               edit(line, head+" refs/heads/a\u009b31m\n"),
+		"shell":            edit(line, head+" refs/heads/$(id)\n"),
+		"twice":            edit(line, line+line[:40]+" refs/heads/MAIN\n"),
+		"in the way":       edit(line, line+line[:40]+" refs/heads/main/x\n"),
+		"endless line":     edit(line, head+" refs/heads/"+strings.Repeat("a", 100_000)+"\n"),
+		"filter":           "# v3 git bundle\n@filter=blob:none\n" + data[len("# v2 git bundle\n"):],
+		"boundary made up": edit("\n\nPACK", "\n"+strings.Repeat("1", 40)+" refs/shallow/"+head+"\n\nPACK"),
+	} {
+		file := filepath.Join(t.TempDir(), "forged.bundle")
+		if err := os.WriteFile(file, []byte(forged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name == "twice" {
+			// The same name for the same commit is one ref; make it another's.
+			forged = strings.Replace(forged, head+" refs/heads/MAIN", run(t, dir, "rev-parse", "HEAD~1")+" refs/heads/MAIN", 1)
+			os.WriteFile(file, []byte(forged), 0o600)
+		}
+		if err := checked(t, file); err == nil {
+			t.Errorf("%s: it passed", name)
+		}
+	}
+}
+
+func FuzzCheck(f *testing.F) {
+	oid := strings.Repeat("1", 40)
+	f.Add("# v2 git bundle\n" + oid + " HEAD\n" + oid + " refs/heads/work\n\nPACK")
+	f.Add("# v3 git bundle\n@object-format=sha256\n-" + oid + "\n\n")
+	f.Add("# v2 git bundle\n" + oid + " refs/heads/a\n" + oid + " refs/shallow/" + oid + "\n\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		b, err := parseHeader(bufio.NewReaderSize(strings.NewReader(s), 64<<10))
+		if err != nil {
+			return
+		}
+		for _, r := range b.refs {
+			if !validRef(r.Name) || !isOID(r.OID) || strings.ContainsAny(r.Name, "$`'\";|&<>()\x1b") {
+				t.Errorf("%q was taken", r.Name)
+			}
+		}
+	})
+}
