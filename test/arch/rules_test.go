@@ -1,0 +1,93 @@
+package arch
+
+// rule says what of this module a package may import itself, and why no more.
+type rule struct {
+	may []string // below bottle/; none: a leaf
+	why string
+	// pure packages decide with values: they open, dial, run and wait for nothing.
+	pure bool
+}
+
+// rules has one row for each package of the module. A new package needs a row:
+// deciding what it may know is part of making it.
+var rules = map[string]rule{
+	"pkg/agent":     {pure: true, why: "what an agent needs is said once, for whoever asks: a leaf"},
+	"pkg/bottle":    {pure: true, why: "all programs exchange these documents, sidecars too: a leaf"},
+	"pkg/ca":        {pure: true, why: "makes keys and certificates as values, for host and sidecar: a leaf"},
+	"pkg/cli":       {why: "command lines know nothing of bottles or engines: a leaf"},
+	"pkg/frame":     {pure: true, why: "both ends of the stream into a container speak it: a leaf"},
+	"pkg/npm":       {why: "runs the host's npm and knows no agent: a leaf"},
+	"pkg/policy":    {pure: true, why: "one judgement for manifests, sidecars and what people are shown: a leaf"},
+	"pkg/probe":     {why: "attacks run inside, in a program that has nothing of the host: a leaf"},
+	"pkg/spool":     {why: "a directory as a queue, whatever lies in it: a leaf"},
+	"pkg/tmux":      {pure: true, why: "builds tmux's command lines; who runs them is another's business: a leaf"},
+	"pkg/workspace": {why: "packs and captures with git alone, on either side of the wall: a leaf"},
+
+	"pkg/manifest": {may: []string{"pkg/agent", "pkg/bottle", "pkg/policy"},
+		why: "reads what the operator wrote, by the names and hosts that these call good; it makes nothing"},
+	"pkg/plan": {may: []string{"pkg/manifest", "pkg/agent"}, pure: true,
+		why: "a plan is a function of manifest and host, so that golden files can show it"},
+	"pkg/image": {may: []string{"pkg/agent"}, pure: true,
+		why: "what an image is made of depends on the agent alone, so that its tag can be known before it exists"},
+	"pkg/engine": {may: []string{"pkg/plan"},
+		why: "an engine makes what a plan says, and has no idea of bottles' lives"},
+	"pkg/engine/docker": {may: []string{"pkg/engine", "pkg/plan"},
+		why: "one engine among others: whatever else it knew, the next one would have to know"},
+	"pkg/engine/enginetest": {may: []string{"pkg/engine", "pkg/plan"},
+		why: "the suite tries the contract, and no engine in particular"},
+	"pkg/state": {may: []string{"pkg/bottle", "pkg/spool"},
+		why: "the state directory's layout is a contract of its own: the disk can be read with the engine down"},
+	"pkg/inside": {may: []string{"pkg/frame", "pkg/tmux"},
+		why: "runs beside the agent: what is not in it cannot be taken from it"},
+	"pkg/session": {may: []string{"pkg/engine", "pkg/plan", "pkg/tmux", "pkg/frame"},
+		why: "the operator's end of a session; a bottle's life is not its business"},
+	"pkg/sidecar": {may: []string{"pkg/bottle", "pkg/spool"},
+		why: "what sidecars share, and nothing that only the host may know"},
+	"pkg/egress": {may: []string{"pkg/policy", "pkg/sidecar", "pkg/bottle", "pkg/ca"},
+		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
+	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
+		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
+		why: "the one place where engine and state meet; it asks nobody and prints nothing"},
+	"pkg/operator": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/state"},
+		why: "what the host's programs share at their command line: home, engine, errors as people see them"},
+
+	"cmd/bottle-start": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/manifest", "pkg/operator", "pkg/plan",
+		"pkg/policy", "pkg/session", "pkg/spool", "pkg/workspace"}, why: "flags, the preflight, then one call"},
+	"cmd/bottle-attach": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/plan", "pkg/session"},
+		why: "flags, then one call"},
+	"cmd/bottle-ls":     {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
+	"cmd/bottle-stop":   {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/operator"}, why: "flags, then one call"},
+	"cmd/bottle-egress": {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
+	"cmd/bottle-inside": {may: []string{"pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
+
+	"test/arch":      {why: "reads the sources, and imports none of them"},
+	"test/bench":     {may: []string{"test/rig"}, why: "measures the programs as they are installed"},
+	"test/escape":    {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
+	"test/lifecycle": {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
+	"test/session":   {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
+	"test/upstream":  {may: []string{"pkg/ca", "pkg/spool"}, why: "the suite's internet, in a container of its own"},
+	"test/rig": {may: []string{"pkg/agent", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/state"},
+		why: "builds, starts and weakens bottles for the suites"},
+}
+
+// walls are imports that must not happen at any remove.
+var walls = []struct {
+	from, to []string
+	why      string
+}{
+	{sidecars, []string{"pkg/state", "pkg/plan", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/session"},
+		"a sidecar faces the agent: it must not be able to reach the engine, or to read what the host remembers"},
+	{host, []string{"pkg/sidecar", "pkg/egress", "pkg/inside"},
+		"host programs run nothing of what faces an agent: a flaw there must stay in its container"},
+	{[]string{"cmd/bottle-inside"}, []string{"pkg/state", "pkg/plan", "pkg/engine", "pkg/lifecycle", "pkg/sidecar", "pkg/session"},
+		"it runs in the agent's reach, and needs nothing of the host's"},
+}
+
+var (
+	sidecars = []string{"cmd/bottle-egress"}
+	host     = []string{"cmd/bottle-start", "cmd/bottle-attach", "cmd/bottle-ls", "cmd/bottle-stop"}
+)
+
+// doors are the standard library's ways to the outside, which pure packages do
+// without.
+var doors = []string{"os", "os/exec", "net", "net/http", "syscall", "io/ioutil", "log"}
