@@ -13,6 +13,13 @@ func rawSockets(t *testing.T, s *stage) {
 func layerTwo(t *testing.T, s *stage) {
 	s.holds(t, "A6")
 	s.falls(t, "A6", "a packet socket: it worked", "SIOCSARP: it worked", "a neighbour entry: it worked")
+	// Should a frame come all the same, egress is no router.
+	for container, want := range map[string]string{egressOf(s.slug): "0", s.weak: "1"} {
+		out := s.r.Docker("run", "--rm", "--network", "container:"+container, "--entrypoint", "cat", s.image(agentOf(s.slug)), "/proc/sys/net/ipv4/ip_forward")
+		if got := strings.TrimSpace(out); got != want {
+			t.Errorf("%s has ip_forward=%s, not %s", container, got, want)
+		}
+	}
 }
 
 func ipv6(t *testing.T, s *stage) {

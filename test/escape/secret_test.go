@@ -26,7 +26,11 @@ func secrets(t *testing.T, _ *stage) {
 	if code != 0 {
 		t.Fatalf("no plan: %s", said)
 	}
+	watched := watchCommandLines(t, secret)
 	slug := r.Start("dev")
+	if seen := watched(); seen != "" {
+		t.Errorf("while it started, a command line held the secret: %.300s", seen)
+	}
 	r.Env = nil
 	if out, said, _ := r.Inside(slug, "printenv", "STAGE_KEY"); strings.TrimSpace(out) != secret {
 		t.Fatalf("the session does not have the secret either: %q %s", out, said)
@@ -52,6 +56,32 @@ func secrets(t *testing.T, _ *stage) {
 	r.Docker("exec", agentOf(slug), "sh", "-c", "printf %s '"+secret+"' >/home/agent/leak")
 	if got := searchEngine(t, r, slug, secret); os.Getuid() == 0 && !strings.Contains(got, "leak") {
 		t.Errorf("the engine's disk is searched in vain: %q", got)
+	}
+}
+
+// watchCommandLines looks at all command lines, over and over, until the
+// function that it returns is called, which tells the one that held the secret.
+func watchCommandLines(t *testing.T, secret string) func() string {
+	t.Helper()
+	stop, result := make(chan struct{}), make(chan string, 1)
+	go func() {
+		for {
+			lines := processFiles(t, "cmdline", nil)
+			if i := strings.Index(lines, secret); i >= 0 {
+				result <- lines[max(0, i-100):i]
+				return
+			}
+			select {
+			case <-stop:
+				result <- ""
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	}()
+	return func() string {
+		close(stop)
+		return <-result
 	}
 }
 

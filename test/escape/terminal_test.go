@@ -3,9 +3,8 @@ package escape
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
-	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,31 +27,55 @@ var hostileBytes = []struct{ name, sequence, part string }{
 	{"a hyperlink", "\x1b]8;;http://evil.test/\x07", "evil.test"},
 }
 
-// afterHostile is shown after all of it. Its parts are put together by the
-// shell, so that the echo of the command line is not taken for it.
-const afterHostile = "text-after"
-
-// hostileStream is S17: through a real terminal, the session and a command
-// write what makes terminals act.
-func hostileStream(t *testing.T, s *stage) {
+// stream is a command line that writes all of the hostile bytes, and the text
+// that is shown after them. The shell puts that together, so that the echo of
+// the line is not taken for it.
+func stream(after string) (line, shown string) {
 	var all strings.Builder
 	for _, h := range hostileBytes {
 		all.WriteString(h.sequence)
 	}
+	return "printf '" + octal(all.String()) + "'; printf 'text-%s\\n' " + after, "text-" + after
+}
+
+// hostileStream is S17: through a real terminal, the session and a command
+// write what makes terminals act.
+func hostileStream(t *testing.T, s *stage) {
+	line, shown := stream("raw")
 	// The way works: the engine's own client passes all of it on.
-	raw := s.r.Docker("exec", agentOf(s.slug), "printf", "%b", octal(all.String()))
+	raw := s.r.Docker("exec", agentOf(s.slug), "sh", "-c", line)
 	for _, h := range hostileBytes {
 		if !strings.Contains(raw, h.part) {
 			t.Errorf("%s does not even leave the container: the test proves nothing", h.name)
 		}
 	}
-	script := "printf '" + octal(all.String()) + "'; printf 'text-%s\\n' after"
-	t.Run("a command", func(t *testing.T) {
-		inert(t, terminal(t, s, nil, s.slug, "--", "sh", "-c", script))
-	})
-	t.Run("the session", func(t *testing.T) {
-		inert(t, terminal(t, s, []byte(" clear; "+script+"\r"), s.slug))
-	})
+	inert(t, terminal(t, s.attach(s.slug, "--", "sh", "-c", line), "", shown), shown)
+
+	line, shown = stream("session")
+	inert(t, terminal(t, s.attach(s.slug), " clear; "+line+"\r", shown), shown)
+
+	// The agent may tell its own multiplexer whatever it likes: to pass titles
+	// and the clipboard on, for one.
+	socket := strings.TrimSpace(s.r.Docker("exec", agentOf(s.slug), "find", "/tmp", "-type", "s"))
+	for _, option := range []string{"set -g set-titles on", "set -g set-titles-string evil-title", "set -s set-clipboard on", "set -g allow-passthrough on"} {
+		argv := append([]string{"exec", agentOf(s.slug), "tmux", "-S", socket}, strings.Fields(option)...)
+		s.r.Docker(argv...)
+	}
+	s.r.Docker("exec", agentOf(s.slug), "sh", "-c", "echo 'set -g status on' >/home/agent/.tmux.conf")
+	line, shown = stream("rogue")
+	rogue := exec.Command("docker", "exec", "-it", "-e", "TERM=xterm-256color", agentOf(s.slug), "tmux", "-u", "-S", socket, "attach")
+	if seen := terminal(t, rogue, " clear; "+line+"\r", shown); !bytes.Contains(seen, []byte("evil-title")) {
+		t.Errorf("the multiplexer does not pass titles on: the test proves nothing: %q", seen)
+	}
+	line, shown = stream("filtered")
+	inert(t, terminal(t, s.attach(s.slug), " clear; "+line+"\r", shown), shown)
+}
+
+// attach prepares bottle-attach for a terminal.
+func (s *stage) attach(args ...string) *exec.Cmd {
+	cmd := s.r.Command(context.Background(), "bottle-attach", args...)
+	cmd.Env = append(cmd.Env, "TERM=xterm-256color")
+	return cmd
 }
 
 // octal writes text as printf's escapes.
@@ -64,9 +87,10 @@ func octal(text string) string {
 	return strings.ReplaceAll(b.String(), `\0`, `\`)
 }
 
-func inert(t *testing.T, shown []byte) {
+// inert holds what was shown to what may be: text, and nothing that acts.
+func inert(t *testing.T, shown []byte, after string) {
 	t.Helper()
-	if !bytes.Contains(shown, []byte(afterHostile)) {
+	if !bytes.Contains(shown, []byte(after)) {
 		t.Errorf("the text after it is not shown: %q", shown)
 	}
 	for _, h := range hostileBytes {
@@ -76,34 +100,30 @@ func inert(t *testing.T, shown []byte) {
 	}
 }
 
-// terminal runs bottle-attach on a terminal, types, and returns what it showed
-// until the text after the hostile bytes was there.
-func terminal(t *testing.T, s *stage, typed []byte, args ...string) []byte {
+// terminal runs a program on a terminal, types once it shows something, and
+// returns what it showed until a text was there.
+func terminal(t *testing.T, cmd *exec.Cmd, typed, until string) []byte {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	cmd := s.r.Command(ctx, "bottle-attach", args...)
-	cmd.Env = append(cmd.Env, "TERM=xterm-256color")
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 200})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tty.Close()
+	late := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	defer late.Stop()
 	var shown bytes.Buffer
 	buffer := make([]byte, 4096)
 	for {
 		n, err := tty.Read(buffer)
 		shown.Write(buffer[:n])
-		if typed != nil && shown.Len() > 0 {
-			if _, err := tty.Write(typed); err != nil {
+		if typed != "" && shown.Len() > 0 {
+			if _, err := tty.WriteString(typed); err != nil {
 				t.Fatal(err)
 			}
-			typed = nil
+			typed = ""
 		}
-		if err != nil || bytes.Contains(shown.Bytes(), []byte(afterHostile)) {
-			if err != nil && !errors.Is(err, syscall.EIO) && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
-				t.Errorf("cannot read the terminal: %v", err)
-			}
+		// A terminal whose program is gone ends in an error.
+		if err != nil || bytes.Contains(shown.Bytes(), []byte(until)) {
 			break
 		}
 	}

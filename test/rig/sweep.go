@@ -70,24 +70,24 @@ func lock(dir string) (f *os.File, locked bool, err error) {
 
 var swept sync.Once
 
-// sweepOnce takes down what runs left that are gone.
-func sweepOnce(t testing.TB) {
-	swept.Do(func() {
-		left, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
-		if err != nil {
-			t.Fatal(err)
+func sweepOnce(t testing.TB) { swept.Do(func() { sweep(t) }) }
+
+// sweep takes down what runs left that are gone.
+func sweep(t testing.TB) {
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range left {
+		f, locked, err := lock(dir)
+		if err != nil || !locked {
+			continue // it lives, or went just now
 		}
-		for _, dir := range left {
-			f, locked, err := lock(dir)
-			if err != nil || !locked {
-				continue // it lives, or went just now
-			}
-			if err := remove(dir); err != nil {
-				t.Logf("cannot sweep what another run left: %v", err)
-			}
-			f.Close()
+		if err := remove(dir); err != nil {
+			t.Logf("cannot sweep what another run left: %v", err)
 		}
-	})
+		f.Close()
+	}
 }
 
 // remove takes down all that a rig made, on the engine first: its directory is
