@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -109,13 +110,23 @@ func (s *stage) aim(t *testing.T) {
 // weakContainer is a container as an engine makes them when told nothing, and
 // with what some ask for besides: no filter, more capabilities, IPv6.
 func (s *stage) weakContainer(name string, flags ...string) string {
-	image := s.image(agentOf(s.slug))
 	args := append([]string{"--network", s.u.Network, "--dns", s.u.Addr.String(), "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW",
-		"--security-opt", "seccomp=unconfined", "--sysctl", "net.ipv6.conf.all.disable_ipv6=0", "--user", "0:0",
+		"--security-opt", "seccomp=unconfined", "--user", "0:0",
 		"-v", s.r.Libexec + "/inside:" + plan.InsideDir + ":ro", "--entrypoint", plan.InsideBin}, flags...)
-	name = s.r.Container(name, append(args, image, "hold")...)
-	s.r.Docker("network", "connect", s.six(), name)
+	if hasIPv6() {
+		args = append(args, "--sysctl", "net.ipv6.conf.all.disable_ipv6=0")
+	}
+	name = s.r.Container(name, append(args, s.image(agentOf(s.slug)), "hold")...)
+	if hasIPv6() {
+		s.r.Docker("network", "connect", s.six(), name)
+	}
 	return name
+}
+
+// hasIPv6 says whether this machine's kernel has IPv6 at all.
+func hasIPv6() bool {
+	_, err := os.Stat("/proc/net/if_inet6")
+	return err == nil
 }
 
 // six makes a network with IPv6.
