@@ -40,7 +40,7 @@ func (c *client) serve(begin func(*client) bool) {
 		c.in.release()
 		putBuf(c.out)
 	}()
-	c.sock.limit(headTime)
+	c.sock.limit(c.s.headTime)
 	if begin == nil || begin(c) {
 		for c.one() && !c.s.draining.Load() {
 		}
@@ -111,7 +111,7 @@ func (c *client) head() ([]byte, error) {
 		}
 	}
 	if !c.sock.limited && !bytes.Contains(c.in.buffered(), []byte("\r\n\r\n")) {
-		c.sock.limit(headTime)
+		c.sock.limit(c.s.headTime)
 	}
 	return c.in.head()
 }
@@ -181,7 +181,7 @@ func (c *client) tunnel(ev *bottle.Event) bool {
 	if _, err := c.conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		return false
 	}
-	c.sock.limit(headTime)
+	c.sock.limit(c.s.headTime)
 	if len(c.in.buffered()) == 0 && c.in.fill() != nil {
 		return false
 	}

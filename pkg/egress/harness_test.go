@@ -51,6 +51,12 @@ const testRoutes = `routes:
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldWith(t, Config{})
+}
+
+// newWorldWith is newWorld with what cfg sets beyond the usual.
+func newWorldWith(t testing.TB, cfg Config) *world {
+	t.Helper()
 	w := &world{t: t, in: t.TempDir(), hosts: map[string]string{}, added: make(chan bottle.Event, 100_000)}
 	cert, key, err := ca.New("bottle test", time.Now())
 	must(t, err)
@@ -62,8 +68,9 @@ func newWorld(t testing.TB) *world {
 	for name, data := range map[string][]byte{CertFile: cert, KeyFile: key, RootsFile: outCert, PolicyFile: []byte(testRoutes)} {
 		must(t, os.WriteFile(filepath.Join(w.in, name), data, 0o600))
 	}
-	w.s, err = Start(Config{In: w.in, Listen: netip.MustParseAddr("127.0.0.1"), Dial: w.dial, Record: w.record,
-		Names: map[string]netip.Addr{"egress": netip.MustParseAddr("10.83.0.2"), "supervise": netip.MustParseAddr("10.83.0.3")}})
+	cfg.In, cfg.Listen, cfg.Dial, cfg.Record = w.in, netip.MustParseAddr("127.0.0.1"), w.dial, w.record
+	cfg.Names = map[string]netip.Addr{"egress": netip.MustParseAddr("10.83.0.2"), "supervise": netip.MustParseAddr("10.83.0.3")}
+	w.s, err = Start(cfg)
 	must(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)

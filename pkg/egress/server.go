@@ -51,6 +51,8 @@ type Config struct {
 	// Dial connects to a host that was judged, such as sidecar.Dialer.Dial.
 	Dial   func(ctx context.Context, host string, port int) (*net.TCPConn, error)
 	Record func(bottle.Event)
+	// HeadTime bounds a TLS handshake and a request's head; 0 is 10 seconds.
+	HeadTime time.Duration
 }
 
 // Server is a running egress. It is a sidecar.Service.
@@ -63,6 +65,7 @@ type Server struct {
 	clients  registry
 	dns      *nameServer
 	ports    Ports
+	headTime time.Duration
 	draining atomic.Bool
 	stop     chan struct{}
 	failed   chan error
@@ -73,7 +76,10 @@ type Server struct {
 
 // Start reads the files and serves until Drain.
 func Start(cfg Config) (*Server, error) {
-	s := &Server{in: cfg.In, record: cfg.Record, stop: make(chan struct{}), failed: make(chan error, 1)}
+	s := &Server{in: cfg.In, record: cfg.Record, stop: make(chan struct{}), failed: make(chan error, 1), headTime: cfg.HeadTime}
+	if s.headTime == 0 {
+		s.headTime = headTime
+	}
 	if err := s.Reload(); err != nil {
 		return nil, err
 	}

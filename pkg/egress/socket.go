@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Limits of one connection. Variables, for tests.
-var (
+// Limits of one connection.
+const (
 	headTime   = 10 * time.Second // TLS handshake and head, once a client has begun
 	idleTime   = 5 * time.Minute  // silence in one direction
 	lingerTime = 10 * time.Second // reading what a refused client still sends
-	lingerSize = int64(32 << 20)
+	lingerSize = 32 << 20
 )
 
 // socket is a TCP connection that gives up after idleTime of silence. Deadlines
@@ -24,6 +24,8 @@ type socket struct {
 	*net.TCPConn
 	pending   []byte // was read already; comes first
 	limited   bool   // a deadline of another kind is set for reading
+	watch     bool   // during a handshake: keep tail
+	tail      []byte // the last bytes that came
 	readUntil time.Time
 	sendUntil time.Time
 }
@@ -32,13 +34,25 @@ func (s *socket) Read(p []byte) (int, error) {
 	if len(s.pending) > 0 {
 		n := copy(p, s.pending)
 		s.pending = s.pending[n:]
+		s.note(p[:n])
 		return n, nil
 	}
 	if now := time.Now(); !s.limited && s.readUntil.Sub(now) < idleTime*7/8 {
 		s.readUntil = now.Add(idleTime)
 		s.SetReadDeadline(s.readUntil)
 	}
-	return s.TCPConn.Read(p)
+	n, err := s.TCPConn.Read(p)
+	s.note(p[:n])
+	return n, err
+}
+
+// note keeps as many of the last bytes as a bare alert has.
+func (s *socket) note(p []byte) {
+	if !s.watch {
+		return
+	}
+	s.tail = append(s.tail, p...)
+	s.tail = s.tail[max(0, len(s.tail)-alertSize):]
 }
 
 func (s *socket) Write(p []byte) (int, error) {

@@ -57,14 +57,17 @@ func towardsUpstreams(roots *x509.CertPool) *tls.Config {
 func (c *client) secure() bool {
 	c.sock.pending = append([]byte(nil), c.in.buffered()...)
 	c.in.r, c.in.w = 0, 0
+	c.sock.watch, c.sock.tail = true, nil
 	t := tls.Server(c.sock, c.s.tls)
 	ev := bottle.Event{Kind: "tls", Verdict: "deny"}
 	if c.front.bound != nil {
 		ev.Host, ev.Port = c.front.bound.host, c.front.bound.port
 	}
-	if err := t.Handshake(); err != nil {
+	err := t.Handshake()
+	c.sock.watch = false
+	if err != nil {
 		ev.Reason, ev.Detail = "the TLS handshake failed", err.Error()
-		if rejected(err) {
+		if rejected(err) || bareAlert(c.sock.tail) {
 			ev.Reason = reasonRejected
 		}
 		c.s.record(ev)
@@ -100,4 +103,15 @@ func rejected(err error) bool {
 		}
 	}
 	return false
+}
+
+// alertSize is the size of an alert that is not encrypted.
+const alertSize = 7
+
+// bareAlert says whether what came last from a client is an alert about a
+// certificate, in clear. OpenSSL sends it so in TLS 1.3, before it has switched
+// to its keys, and crypto/tls can only say that it does not decrypt.
+func bareAlert(tail []byte) bool {
+	return len(tail) == alertSize && tail[0] == 21 && tail[1] == 3 && tail[3] == 0 && tail[4] == 2 && tail[5] == 2 &&
+		tail[6] >= 42 && tail[6] <= 48 && tail[6] != 47 // bad, unsupported, revoked, expired, unknown; unknown CA
 }

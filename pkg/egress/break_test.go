@@ -1,0 +1,168 @@
+package egress
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestTruncatedAnswerIsNotTakenForWhole(t *testing.T) {
+	w := newWorld(t)
+	for _, head := range []string{"Content-Length: 1000", "Transfer-Encoding: chunked"} {
+		w.raw("a.example:443", func(c net.Conn, r *bufio.Reader) {
+			http.ReadRequest(r)
+			body := "0123456789"
+			if strings.HasPrefix(head, "Transfer") {
+				body = "3e8\r\n0123456789"
+			}
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\n%s\r\n\r\n%s", head, body)
+			c.(*tls.Conn).NetConn().Close() // no close_notify
+		})
+		r, err := w.agent().Get("https://a.example/")
+		if err != nil {
+			continue // the reset overtook the head
+		}
+		if _, err := io.ReadAll(r.Body); err == nil {
+			t.Errorf("%s: a cut answer looked whole", head)
+		}
+		r.Body.Close()
+	}
+}
+
+func TestClientThatLeavesFreesItsUpstream(t *testing.T) {
+	w := newWorld(t)
+	began, ended := make(chan struct{}, 4), make(chan struct{}, 4)
+	w.serve("a.example:443", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		began <- struct{}{}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	}))
+	c := w.inside("a.example")
+	io.WriteString(c, "POST /wait HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\n{}")
+	<-began
+	c.Close()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the upstream was left waiting")
+	}
+	if e := w.event("request"); e.Reason != "the client left" {
+		t.Errorf("event %+v", e)
+	}
+}
+
+func TestBodyThatBreaksOffNeverLooksWholeUpstream(t *testing.T) {
+	w := newWorld(t)
+	result := make(chan error, 4)
+	w.serve("plain.example:80", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		result <- err
+	}))
+	const head = "POST / HTTP/1.1\r\nHost: plain.example\r\n"
+	for _, text := range []string{"Content-Length: 10\r\n\r\n12345", "Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n"} {
+		c := w.open(w.s.Ports().HTTP)
+		io.WriteString(c, head+text)
+		c.(*net.TCPConn).CloseWrite()
+		if err := <-result; err == nil {
+			t.Errorf("%q looked whole", text)
+		}
+	}
+	got := say(t, w.open(w.s.Ports().HTTP), head+"Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\nzz\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 400 egress: ") {
+		t.Errorf("a malformed chunk: %q", got)
+	}
+}
+
+func TestStalePooledConnectionsAreReplaced(t *testing.T) {
+	w := newWorld(t)
+	var conns atomic.Int32
+	w.raw("a.example:443", func(c net.Conn, r *bufio.Reader) {
+		conns.Add(1)
+		q, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, q.Body)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") // and it closes, without a word
+	})
+	c := w.agent()
+	for i := range 20 {
+		var r *http.Response
+		var err error
+		if i%2 == 0 {
+			r, err = c.Get("https://a.example/")
+		} else {
+			r, err = c.Post("https://a.example/", "text/plain", strings.NewReader("x"))
+		}
+		must(t, err)
+		body, _ := io.ReadAll(r.Body)
+		r.Body.Close()
+		if r.StatusCode == 502 && i%2 == 1 {
+			continue // it closed between our look and our request; a POST is not sent twice
+		}
+		if string(body) != "ok" {
+			t.Fatalf("request %d: %s %q", i, r.Status, body)
+		}
+	}
+}
+
+func TestSlowClientsBlockNobodyAndAreCut(t *testing.T) {
+	w := newWorldWith(t, Config{HeadTime: 300 * time.Millisecond})
+	w.serve("a.example:443", http.HandlerFunc(hello))
+	var slow []net.Conn
+	for range 50 {
+		c := w.open(w.s.Ports().Proxy)
+		io.WriteString(c, "GET http://plain.exa")
+		slow = append(slow, c)
+	}
+	if r, _ := get(t, w.agent(), "https://a.example/"); r.StatusCode != 200 {
+		t.Error(r.Status)
+	}
+	for _, c := range slow {
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("a slow client was not cut: %v", err)
+		}
+	}
+}
+
+func TestDrainEndsIdleConnectionsAndWaitsForBusyOnes(t *testing.T) {
+	w := newWorld(t)
+	began, release := make(chan struct{}), make(chan struct{})
+	w.serve("a.example:443", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		close(began)
+		<-release
+		io.WriteString(rw, "late")
+	}))
+	idle := w.open(w.s.Ports().Proxy)
+	answer := make(chan string)
+	go func() {
+		r, err := w.agent().Get("https://a.example/")
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		answer <- string(body)
+	}()
+	<-began
+	drained := make(chan struct{})
+	go func() { w.s.Drain(t.Context()); close(drained) }()
+	if _, err := idle.Read(make([]byte, 1)); err == nil {
+		t.Error("an idle connection lives on")
+	}
+	close(release)
+	if got := <-answer; got != "late" {
+		t.Errorf("the request under way got %q", got)
+	}
+	<-drained
+}
