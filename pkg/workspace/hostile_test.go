@@ -11,39 +11,40 @@ import (
 	"testing"
 )
 
-// TestNothingOfTheTreeRuns plants every way that git has of running a program.
-func TestNothingOfTheTreeRuns(t *testing.T) {
+// plant puts every way that git has of running a program into a repository.
+func plant(t *testing.T, dir, touch string) {
+	for _, h := range []string{"pre-commit", "post-commit", "post-index-change", "reference-transaction", "post-checkout", "pre-auto-gc", "fsmonitor-watchman"} {
+		write(t, dir, ".git/hooks/"+h, "#!/bin/sh\n"+touch+"\n")
+		os.Chmod(filepath.Join(dir, ".git/hooks", h), 0o755)
+	}
+	for k, v := range map[string]string{
+		"core.fsmonitor": touch, "core.hooksPath": filepath.Join(dir, ".git/hooks"), "core.sshCommand": touch, "core.editor": touch,
+		"core.pager": touch, "core.askPass": touch, "core.gitProxy": touch, "core.alternateRefsCommand": touch,
+		"filter.evil.clean": touch, "filter.evil.smudge": touch, "filter.evil.process": touch, "filter.evil.required": "true",
+		"filter.lfs.clean": touch, "filter.lfs.process": touch, "diff.evil.textconv": touch, "diff.evil.command": touch,
+		"diff.external": touch, "merge.evil.driver": touch, "gpg.program": touch, "commit.gpgSign": "true", "credential.helper": "!" + touch,
+		"uploadpack.packObjectsHook": touch, "include.path": filepath.Join(dir, "included"), "alias.ls-files": "!" + touch,
+		"remote.origin.url": "ext::" + touch, "remote.origin.promisor": "true", "extensions.partialClone": "origin",
+		"core.attributesFile": filepath.Join(dir, "attrs"), "core.worktree": "/", "core.excludesFile": filepath.Join(dir, "all"),
+	} {
+		run(t, dir, "config", "-f", ".git/config", k, v)
+	}
+	write(t, dir, "included", "[core]\n\tfsmonitor = "+touch+"\n")
+	write(t, dir, "all", "*\n")
+	write(t, dir, ".gitattributes", "* filter=evil diff=evil merge=evil\n*.bin filter=lfs\n")
+	write(t, dir, "attrs", "* filter=evil\n")
+	write(t, dir, "x.bin", "x\n")
+	write(t, dir, "new", "x\n")
+}
+
+func TestNothingOfTheTreeRunsInACapture(t *testing.T) {
 	canary := filepath.Join(t.TempDir(), "canary")
 	touch := "touch " + canary
-	plant := func(dir string) {
-		for _, h := range []string{"pre-commit", "post-commit", "post-index-change", "reference-transaction", "post-checkout", "pre-auto-gc", "fsmonitor-watchman"} {
-			write(t, dir, ".git/hooks/"+h, "#!/bin/sh\n"+touch+"\n")
-			os.Chmod(filepath.Join(dir, ".git/hooks", h), 0o755)
-		}
-		for k, v := range map[string]string{
-			"core.fsmonitor": touch, "core.hooksPath": filepath.Join(dir, ".git/hooks"), "core.sshCommand": touch, "core.editor": touch,
-			"core.pager": touch, "core.askPass": touch, "core.gitProxy": touch, "core.alternateRefsCommand": touch,
-			"filter.evil.clean": touch, "filter.evil.smudge": touch, "filter.evil.process": touch, "filter.evil.required": "true",
-			"filter.lfs.clean": touch, "filter.lfs.process": touch, "diff.evil.textconv": touch, "diff.evil.command": touch,
-			"diff.external": touch, "merge.evil.driver": touch, "gpg.program": touch, "commit.gpgSign": "true", "credential.helper": "!" + touch,
-			"uploadpack.packObjectsHook": touch, "include.path": filepath.Join(dir, "included"), "alias.ls-files": "!" + touch,
-			"remote.origin.url": "ext::" + touch, "remote.origin.promisor": "true", "extensions.partialClone": "origin",
-			"core.attributesFile": filepath.Join(dir, "attrs"), "core.worktree": "/", "core.excludesFile": filepath.Join(dir, "all"),
-		} {
-			run(t, dir, "config", "-f", ".git/config", k, v)
-		}
-		write(t, dir, "included", "[core]\n\tfsmonitor = "+touch+"\n")
-		write(t, dir, "all", "*\n")
-		write(t, dir, ".gitattributes", "* filter=evil diff=evil merge=evil\n*.bin filter=lfs\n")
-		write(t, dir, "attrs", "* filter=evil\n")
-		write(t, dir, "x.bin", "x\n")
-		write(t, dir, "new", "x\n")
-	}
 	dir := newRepo(t)
 	inner := filepath.Join(dir, "inner")
 	run(t, dir, "clone", "-q", newRepo(t), inner)
-	plant(inner)
-	plant(dir)
+	plant(t, inner, touch)
+	plant(t, dir, touch)
 	outside := newRepo(t)
 	run(t, outside, "commit", "-q", "--allow-empty", "-m", "nobody else's")
 	secret := run(t, outside, "rev-parse", "HEAD")
@@ -72,6 +73,44 @@ func TestNothingOfTheTreeRuns(t *testing.T) {
 	}
 	if got := show(t, repo, "wip:x.bin") + show(t, repo, "sub/inner/wip:new"); got != "xx" {
 		t.Errorf("the files hold %q", got)
+	}
+}
+
+func TestNothingOfTheTreeRunsOnTheHost(t *testing.T) {
+	canary := filepath.Join(t.TempDir(), "canary")
+	dir := newRepo(t)
+	inner := filepath.Join(dir, "inner")
+	run(t, dir, "clone", "-q", newRepo(t), inner)
+	for _, d := range []string{inner, dir} {
+		plant(t, d, "touch "+canary)
+		// The operator's own word: where the files are, and what is no work.
+		run(t, d, "config", "-f", ".git/config", "--unset", "core.worktree")
+		run(t, d, "config", "-f", ".git/config", "--unset", "core.excludesFile")
+		write(t, d, "a", "modified\n")
+		write(t, d, "empty", "")
+	}
+	var stream bytes.Buffer
+	info, err := Pack(testContext(t), dir, &stream, nil)
+	if err != nil || info.Repos != 2 {
+		t.Error(info, err)
+	}
+	if _, err := os.Stat(canary); err == nil {
+		t.Error("something of the tree ran")
+	}
+	inside := t.TempDir()
+	if err := Unpack(testContext(t), &stream, inside); err != nil {
+		t.Fatal(err)
+	}
+	run(t, inside, "status")
+	run(t, inside, "add", "--all", "--", ":!inner")
+	run(t, inside, "commit", "-qm", "x")
+	if _, err := os.Stat(canary); err == nil {
+		t.Error("something came along and ran")
+	}
+	// The trap works: git without our care springs it.
+	tryRun(dir, "status")
+	if _, err := os.Stat(canary); err != nil {
+		t.Error("git status ran nothing: this test shows nothing")
 	}
 }
 
