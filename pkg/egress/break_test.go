@@ -166,3 +166,21 @@ func TestDrainEndsIdleConnectionsAndWaitsForBusyOnes(t *testing.T) {
 	}
 	<-drained
 }
+
+func TestSurplusConnectionsAreClosedAndOthersServed(t *testing.T) {
+	w := newWorld(t)
+	w.serve("a.example:443", http.HandlerFunc(hello))
+	var held []net.Conn
+	for range MaxConns {
+		held = append(held, w.open(w.s.Ports().HTTP))
+	}
+	if _, err := w.open(w.s.Ports().HTTP).Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the surplus connection was not closed: %v", err)
+	}
+	if r, _ := get(t, w.agent(), "https://a.example/"); r.StatusCode != 200 { // another port
+		t.Error(r.Status)
+	}
+	for _, c := range held {
+		c.Close()
+	}
+}

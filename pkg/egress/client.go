@@ -123,7 +123,7 @@ func (c *client) ended(err error) {
 		return
 	}
 	ev := bottle.Event{Kind: "tls", Host: c.front.bound.host, Port: c.front.bound.port, Detail: err.Error(),
-		Reason: "the client left after the handshake without a request"}
+		Reason: reasonLeft}
 	if rejected(err) {
 		ev.Reason = reasonRejected
 	}

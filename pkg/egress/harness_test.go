@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,7 +72,11 @@ func newWorldWith(t testing.TB, cfg Config) *world {
 	}
 	cfg.In, cfg.Listen, cfg.Dial, cfg.Record = w.in, netip.MustParseAddr("127.0.0.1"), w.dial, w.record
 	cfg.Names = map[string]netip.Addr{"egress": netip.MustParseAddr("10.83.0.2"), "supervise": netip.MustParseAddr("10.83.0.3")}
-	w.s, err = Start(cfg)
+	for range 5 { // the port that the system gave for DNS over UDP may be taken for TCP
+		if w.s, err = Start(cfg); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
 	must(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)

@@ -93,7 +93,7 @@ func (n *nameServer) answer(q *dns.Msg) *dns.Msg {
 		}
 	}
 	ask := q.Question[0]
-	n.notes.question(ask)
+	n.notes.question(ask, time.Now())
 	if ask.Qclass != dns.ClassINET || ask.Qtype != dns.TypeA {
 		return m
 	}
@@ -117,7 +117,7 @@ type noteLimit struct {
 	dropped int
 }
 
-func (l *noteLimit) question(q dns.Question) {
+func (l *noteLimit) question(q dns.Question, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	kind := dns.Type(q.Qtype).String()
@@ -125,7 +125,6 @@ func (l *noteLimit) question(q dns.Question) {
 	if _, old := l.seen[key]; old {
 		return
 	}
-	now := time.Now()
 	if !l.last.IsZero() {
 		l.left = min(noteBurst, l.left+noteRate*now.Sub(l.last).Seconds())
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -72,19 +73,27 @@ func TestNewQuestionsAreEventsAndAFloodIsCounted(t *testing.T) {
 	var mu sync.Mutex
 	var events []bottle.Event
 	l := noteLimit{seen: map[string]struct{}{}, left: noteBurst, record: func(e bottle.Event) { mu.Lock(); defer mu.Unlock(); events = append(events, e) }}
+	now := time.Now()
 	for range 3 {
-		l.question(dns.Question{Name: "A.example.", Qtype: dns.TypeA})
-		l.question(dns.Question{Name: "a.Example.", Qtype: dns.TypeA})
+		l.question(dns.Question{Name: "A.example.", Qtype: dns.TypeA}, now)
+		l.question(dns.Question{Name: "a.Example.", Qtype: dns.TypeA}, now)
 	}
-	l.question(dns.Question{Name: "a.example.", Qtype: dns.TypeTXT})
+	l.question(dns.Question{Name: "a.example.", Qtype: dns.TypeTXT}, now)
 	if len(events) != 2 || events[0].Host != "A.example" || events[0].Detail != "A" || events[1].Detail != "TXT" {
 		t.Fatalf("events %+v", events)
 	}
 	for i := range 20_000 {
-		l.question(dns.Question{Name: fmt.Sprintf("x%d.example.", i), Qtype: dns.TypeA})
+		l.question(dns.Question{Name: fmt.Sprintf("x%d.example.", i), Qtype: dns.TypeA}, now)
 	}
-	if len(events) > noteBurst+50 || l.dropped < 19_000 || len(l.seen) > maxSeen {
-		t.Errorf("%d events, %d dropped, %d remembered", len(events), l.dropped, len(l.seen))
+	if len(events) != noteBurst || l.dropped != 20_000-noteBurst+2 {
+		t.Errorf("%d events, %d dropped", len(events), l.dropped)
+	}
+	for i := range 2 * maxSeen {
+		now = now.Add(time.Second)
+		l.question(dns.Question{Name: fmt.Sprintf("y%d.example.", i), Qtype: dns.TypeA}, now)
+	}
+	if len(events) != noteBurst+2*maxSeen || len(l.seen) > maxSeen || !strings.Contains(events[noteBurst].Detail, "19902 questions") {
+		t.Errorf("%d events, %d remembered, first after the flood %+v", len(events), len(l.seen), events[noteBurst])
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"strings"
 
 	"bottle/pkg/bottle"
@@ -14,7 +15,10 @@ import (
 // recordHandshake is the first byte of a TLS connection.
 const recordHandshake = 0x16
 
-const reasonRejected = "the client does not trust the bottle's CA"
+const (
+	reasonRejected = "the client does not trust the bottle's CA"
+	reasonLeft     = "the client left at the handshake; programs that do not trust the bottle's CA do so"
+)
 
 var errNoName = errors.New("the client names no host (SNI)")
 
@@ -67,8 +71,11 @@ func (c *client) secure() bool {
 	c.sock.watch = false
 	if err != nil {
 		ev.Reason, ev.Detail = "the TLS handshake failed", err.Error()
-		if rejected(err) || bareAlert(c.sock.tail) {
+		switch {
+		case rejected(err), bareAlert(c.sock.tail):
 			ev.Reason = reasonRejected
+		case errors.Is(err, io.EOF) && len(c.sock.tail) > 0:
+			ev.Reason = reasonLeft
 		}
 		c.s.record(ev)
 		return false
