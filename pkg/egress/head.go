@@ -42,7 +42,6 @@ type fields struct {
 	length  int64 // -1: there is no Content-Length
 	chunked bool
 	close   bool // Connection: close
-	keep    bool // Connection: keep-alive
 	upgrade bool // it wants another protocol
 	expect  []byte
 	seconds int // Keep-Alive: timeout=N; 0 where there is none
@@ -122,7 +121,6 @@ func (f *fields) note(x field) error {
 	case kindConnection:
 		eachToken(x.value, func(t []byte) {
 			f.close = f.close || equalFold(t, "close")
-			f.keep = f.keep || equalFold(t, "keep-alive")
 			f.upgrade = f.upgrade || equalFold(t, "upgrade") || equalFold(t, "http2-settings")
 		})
 	case kindUpgrade:

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"bottle/pkg/bottle"
@@ -180,7 +181,7 @@ func (s *Server) accept(l net.Listener, f front, begin func(*client) bool) {
 			if s.draining.Load() || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if ne := net.Error(nil); errors.As(err, &ne) && ne.Temporary() { //nolint:staticcheck // what else tells EMFILE from the end
+			if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ECONNABORTED) {
 				time.Sleep(20 * time.Millisecond)
 				continue
 			}
