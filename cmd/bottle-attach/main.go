@@ -111,20 +111,9 @@ func attach(ctx context.Context, c *cli.Call, e engine.Engine, container, slug s
 	return nil
 }
 
-// explain turns what pkg/session and the engine say into what the operator
-// sees.
+// explain is operator.Explain, for who wanted a container that runs.
 func explain(slug string, err error) error {
-	var sig session.Signalled
-	switch {
-	case errors.As(err, &sig):
-		return cli.Status(sig.ExitCode())
-	case errors.Is(err, session.ErrNoSession):
-		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("the session of %q does not live", slug),
-			Hint: fmt.Sprintf("bottle-attach --peek %s prints its last screen, bottle-stop %s keeps its work and clears up", slug, slug)}
-	case errors.Is(err, session.ErrViewer):
-		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("the view of %q was ended from inside; the session goes on", slug),
-			Hint: "bottle-attach " + slug + " returns to it"}
-	case errors.Is(err, engine.ErrNotFound), errors.Is(err, engine.ErrConflict):
+	if errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrConflict) {
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("%q is not running", slug),
 			Hint: fmt.Sprintf("bottle-ls tells its state, bottle-stop %s keeps its work and clears up", slug)}
 	}

@@ -7,6 +7,7 @@ import (
 	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
+	"bottle/pkg/operator"
 	"bottle/pkg/plan"
 	"bottle/pkg/session"
 )
@@ -16,6 +17,8 @@ import (
 func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bottle, attached bool) (session.Outcome, error) {
 	container := plan.ContainerName(b.Slug, plan.AgentService)
 	if !attached {
+		ctx, cancel := operator.Context()
+		defer cancel()
 		code, err := session.Wait(ctx, m.Engine, container)
 		return session.Outcome{Ended: err == nil, Code: code}, err
 	}

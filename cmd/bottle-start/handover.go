@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
 	"bottle/pkg/operator"
-	"bottle/pkg/session"
 )
 
 // handOver gives the bottle to whoever asked for it: its slug, or its session.
@@ -23,8 +21,8 @@ func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
 			return nil
 		}
 	}
-	ctx, cancel := operator.Context()
-	defer cancel()
+	// The signals that end a view are pkg/session's: it has a terminal to put back.
+	ctx := context.Background()
 	outcome, err := follow(ctx, c, m, b, attached)
 	if c.Bool("rm") && (outcome.Ended || !attached) {
 		if derr := stopAfter(ctx, c, m, b.Slug); err == nil {
@@ -33,10 +31,7 @@ func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
 	} else {
 		fmt.Fprintf(c.Err, "%s goes on: bottle-attach %s returns to it, bottle-stop %s stops it\n", b.Slug, b.Slug, b.Slug)
 	}
-	var signalled session.Signalled
 	switch {
-	case errors.As(err, &signalled):
-		return cli.Status(signalled.ExitCode())
 	case err != nil:
 		return operator.Explain(b.Slug, err)
 	case c.Bool("rm") && outcome.Code != 0:

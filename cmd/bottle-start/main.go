@@ -73,6 +73,10 @@ func start(c *cli.Call) error {
 		}
 		return cli.WriteJSON(c.Out, p)
 	}
+	// Nobody should read a preflight, say yes, and then hear that there is no engine.
+	if _, err := m.Engine.Host(ctx); err != nil && !c.Bool("dry-run") {
+		return operator.Explain("", err)
+	}
 	if goOn, err := preflight(c, spec); err != nil || !goOn {
 		return err
 	}
@@ -111,7 +115,7 @@ func checkFlags(c *cli.Call) error {
 func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string) (lifecycle.Spec, error) {
 	man, err := manifest.Load(m.Home.Dir, name)
 	if err != nil {
-		return lifecycle.Spec{}, err
+		return lifecycle.Spec{}, operator.Explain(name, err)
 	}
 	a, err := agent.Lookup(man.Program)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"bottle/pkg/plan"
 	"bottle/pkg/spool"
 	"bottle/pkg/state"
+	"bottle/pkg/workspace"
 )
 
 // capture writes the bottle's work as a git bundle and returns its path. It
@@ -75,13 +77,27 @@ func (m *Manager) readBundle(ctx context.Context, slug, container string, log *j
 	case code != 0:
 		return "", fmt.Errorf("the capture ended with %d: %s", code, lastLine(said.String()))
 	}
-	if err := errors.Join(out.Flush(), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(out.Flush(), f.Sync()); err != nil {
 		return "", fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	// What came out of a container is checked where the agent has no say: git
+	// itself looks into a bundle's objects in its newest versions only.
+	if err := check(ctx, f); err != nil {
+		return "", fmt.Errorf("the captured bundle is not sound: %w", err)
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return "", err
 	}
 	return filepath.Join(m.Home.HistoryDir(slug), state.WorkBundle), nil
+}
+
+// check reads a bundle back and judges it.
+func check(ctx context.Context, f *os.File) error {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := workspace.Check(ctx, f, workspace.Limits{Temp: filepath.Dir(f.Name())})
+	return err
 }
 
 // captureNothing is how bottle-inside capture says that there is no work.

@@ -67,7 +67,7 @@ func (m *Manager) Down(ctx context.Context, slug string, o DownOptions, say Say)
 	if o.Keep {
 		return m.keep(ctx, b, left, took, log)
 	}
-	if known && !o.Discard && b.Workspace == WorkspaceCopy && len(left.volumes) > 0 {
+	if known && !o.Discard && len(left.volumes) > 0 {
 		if took.Bundle, err = m.capture(ctx, b, log); err != nil {
 			log.step("the capture failed: %v", err)
 			if _, kerr := m.keep(context.WithoutCancel(ctx), b, left, took, log); kerr != nil {

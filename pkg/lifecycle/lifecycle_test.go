@@ -22,6 +22,7 @@ import (
 	"bottle/pkg/policy"
 	"bottle/pkg/probe"
 	"bottle/pkg/state"
+	"bottle/pkg/workspace"
 )
 
 // lab is a home and a fake engine whose bottles come up at once.
@@ -85,7 +86,7 @@ func answer(x engine.Exec, failing string) (int, error) {
 			}
 		}
 	case "capture":
-		io.WriteString(x.Stdout, "a bundle")
+		return captureNothing, nil
 	}
 	return code, nil
 }
@@ -251,6 +252,10 @@ func TestAFailedCaptureKeepsTheBottle(t *testing.T) {
 		io.WriteString(x.Stderr, "bottle-inside: cannot capture the work: no space\n")
 		return 1, nil
 	}
+	work := t.TempDir()
+	if err := os.WriteFile(filepath.Join(work, "left"), []byte("work"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	took, err := l.Down(t.Context(), b.Slug, DownOptions{}, nil)
 	if !errors.Is(err, ErrCapture) || !strings.Contains(err.Error(), "no space") || !took.Kept {
 		t.Errorf("ended with %v, %+v", err, took)
@@ -263,13 +268,22 @@ func TestAFailedCaptureKeepsTheBottle(t *testing.T) {
 	if len(list) != 1 || list[0].Status != bottle.Stopped {
 		t.Errorf("listed as %+v", list)
 	}
-	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) { return answer(x, "") }
+	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+		_, err := io.WriteString(x.Stdout, "no bundle of ours")
+		return 0, err
+	}
+	if _, err = l.Down(t.Context(), b.Slug, DownOptions{}, nil); !errors.Is(err, ErrCapture) {
+		t.Errorf("a bundle that is none: %v", err)
+	}
+	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+		return 0, workspace.Capture(t.Context(), work, x.Stdout, workspace.Limits{})
+	}
 	took, err = l.Down(t.Context(), b.Slug, DownOptions{}, nil)
 	if err != nil || took.Bundle == "" {
-		t.Errorf("the second stop: %v, %+v", err, took)
+		t.Errorf("the third stop: %v, %+v", err, took)
 	}
-	if data, err := os.ReadFile(took.Bundle); err != nil || string(data) != "a bundle" {
-		t.Errorf("the bundle: %q, %v", data, err)
+	if _, err := os.Stat(took.Bundle); err != nil {
+		t.Error(err)
 	}
 	if left := l.fake.Left(); len(left) > 0 {
 		t.Errorf("the engine still holds %q", left)

@@ -48,7 +48,9 @@ func TestABottleWithoutMetadataIsListedNotHidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, damage := range []func() error{
-		func() error { return os.WriteFile(filepath.Join(b.StateDir, state.MetadataFile), []byte("{half"), 0o600) },
+		func() error {
+			return os.WriteFile(filepath.Join(b.StateDir, state.MetadataFile), []byte("{half"), 0o600)
+		},
 		func() error { return os.RemoveAll(b.StateDir) },
 	} {
 		if err := damage(); err != nil {

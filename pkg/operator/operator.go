@@ -18,6 +18,8 @@ import (
 	"bottle/pkg/engine"
 	"bottle/pkg/engine/docker"
 	"bottle/pkg/lifecycle"
+	"bottle/pkg/manifest"
+	"bottle/pkg/session"
 	"bottle/pkg/state"
 )
 
@@ -48,9 +50,12 @@ func Context() (context.Context, context.CancelFunc) {
 func Explain(slug string, err error) error {
 	var said cli.Error
 	var status cli.Status
+	var signalled session.Signalled
 	switch {
 	case err == nil || errors.As(err, &said) || errors.As(err, &status):
 		return err
+	case errors.As(err, &signalled):
+		return cli.Status(signalled.ExitCode())
 	case errors.Is(err, context.Canceled):
 		return cli.Error{Code: cli.Interrupted, Msg: "interrupted"}
 	case errors.Is(err, engine.ErrUnreachable):
@@ -60,6 +65,14 @@ func Explain(slug string, err error) error {
 		return cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no bottle named %q", slug), Hint: "run bottle-ls"}
 	case errors.Is(err, state.ErrLocked):
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("another program is at work on %s", slug), Hint: "wait for it to end, and try again"}
+	case errors.Is(err, session.ErrNoSession):
+		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("the session of %q does not live", slug),
+			Hint: fmt.Sprintf("bottle-attach --peek %s prints its last screen, bottle-stop %s keeps its work and clears up", slug, slug)}
+	case errors.Is(err, session.ErrViewer):
+		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("the view of %q was ended from inside; the session goes on", slug),
+			Hint: "bottle-attach " + slug + " returns to it"}
+	case errors.Is(err, manifest.ErrNoAgent):
+		return cli.Error{Code: cli.NotFound, Msg: err.Error(), Hint: "run bottle-ls agents"}
 	case errors.Is(err, state.ErrExists):
 		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "choose another --name"}
 	}

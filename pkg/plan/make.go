@@ -23,6 +23,7 @@ type Host struct {
 	Memory   int64 // bytes
 	Runtimes []string
 	Docker28 bool         // the engine knows isolated gateways and sysctls per endpoint
+	IPv6     bool         // the kernel has IPv6, to be switched off
 	Subnet   netip.Prefix // of the bottle's own network
 	Uplink   netip.Prefix // of the network that sidecars get out by
 	Sidecar  string       // image of the sidecars
@@ -157,18 +158,21 @@ func (b builder) volume(key string) Volume {
 
 // walls are the flags that all containers get.
 func (b builder) walls(service string) Container {
-	return Container{
+	c := Container{
 		Name: ContainerName(b.slug, service), Service: service,
 		Labels:  b.labels(LabelService, service, "com.docker.compose.container-number", "1", "com.docker.compose.oneoff", "False"),
 		CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges:true"},
 		Sysctls: map[string]string{
-			"net.ipv6.conf.all.disable_ipv6":     "1",
-			"net.ipv6.conf.default.disable_ipv6": "1",
-			"net.ipv4.ping_group_range":          "1 0",
+			"net.ipv4.ping_group_range": "1 0",
 		},
 		Ulimits:  map[string]Limit{"core": {0, 0}, "nofile": {4096, 8192}},
 		ReadOnly: true, Init: true, StopSeconds: 5,
 	}
+	if b.h.IPv6 {
+		c.Sysctls["net.ipv6.conf.all.disable_ipv6"] = "1"
+		c.Sysctls["net.ipv6.conf.default.disable_ipv6"] = "1"
+	}
+	return c
 }
 
 func (b builder) egress() Container {

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // host is a machine as plans are tested for.
 func host() Host {
 	return Host{Home: "0123456789abcdef", StateDir: "/home/ada/.bottle/state/dev-k3zq", Inside: "/usr/local/libexec/bottle/inside",
-		OwnerUID: 1000, OwnerGID: 1000, CPUs: 8, Memory: 32 << 30, Runtimes: []string{"runc"},
+		OwnerUID: 1000, OwnerGID: 1000, CPUs: 8, Memory: 32 << 30, Runtimes: []string{"runc"}, IPv6: true,
 		Subnet: netip.MustParsePrefix("10.213.4.16/28"), Uplink: netip.MustParsePrefix("10.213.192.0/22"),
 		Sidecar: "bottle-sidecar:1111", AgentTag: "bottle-agent:2222"}
 }

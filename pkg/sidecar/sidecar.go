@@ -73,7 +73,7 @@ func (p Program) run(signals <-chan os.Signal) error {
 		return err
 	}
 	events.Add(bottle.Event{Kind: "start"})
-	if err := spool.WriteFile(ready, []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o644); err != nil {
+	if err := spool.WriteFile(ready, []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
 		return err
 	}
 	err = p.wait(service, signals, events)

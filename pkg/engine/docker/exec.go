@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
@@ -45,11 +46,26 @@ func (e *Engine) Exec(ctx context.Context, name string, x engine.Exec) (int, err
 	if err != nil {
 		return 0, fmt.Errorf("cannot read what a command in %s says: %w", name, err)
 	}
-	end, err := e.api.ContainerExecInspect(ctx, made.ID)
-	if err != nil {
-		return 0, wrap("ask how a command in "+name+" ended", err)
+	return e.exitCode(ctx, name, made.ID)
+}
+
+// exitCode asks how a command ended. The stream may end a moment before the
+// engine knows; there is no event for one exec that could not be missed.
+func (e *Engine) exitCode(ctx context.Context, name, id string) (int, error) {
+	for {
+		end, err := e.api.ContainerExecInspect(ctx, id)
+		if err != nil {
+			return 0, wrap("ask how a command in "+name+" ended", err)
+		}
+		if !end.Running {
+			return end.ExitCode, nil
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
 	}
-	return end.ExitCode, nil
 }
 
 func orDiscard(w io.Writer) io.Writer {
