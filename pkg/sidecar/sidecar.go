@@ -73,6 +73,7 @@ func (p Program) run(signals <-chan os.Signal) error {
 		return err
 	}
 	events.Add(bottle.Event{Kind: "start"})
+	fmt.Fprintf(os.Stderr, "%s: ready\n", p.Name) // for who reads the container's log
 	if err := spool.WriteFile(ready, []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
 		return err
 	}

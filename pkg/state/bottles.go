@@ -44,13 +44,11 @@ func (h *Home) HistoryDir(slug string) string { return filepath.Join(h.Dir, "his
 func NewSlug(agent string) string { return agent + "-" + strings.ToLower(rand.Text()[:4]) }
 
 // Create claims a slug: of several claimers one wins, the others get ErrExists.
-// A slug whose history is still there is taken as well.
+// An earlier bottle's history under that name is moved out of the way, to
+// SLUG.1, SLUG.2 and so on.
 func (h *Home) Create(slug string) error {
 	if err := bottle.CheckSlug(slug); err != nil {
 		return err
-	}
-	if _, err := os.Lstat(h.HistoryDir(slug)); err == nil {
-		return fmt.Errorf("%s: %w: its history is in %s", slug, ErrExists, h.HistoryDir(slug))
 	}
 	err := os.Mkdir(h.StateDir(slug), 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -59,7 +57,24 @@ func (h *Home) Create(slug string) error {
 	if err != nil {
 		return fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	return nil
+	return h.shelve(slug)
+}
+
+// shelve moves the history of an earlier bottle of that name aside. The caller
+// has claimed the slug, so nobody else does.
+func (h *Home) shelve(slug string) error {
+	for n := 1; ; n++ {
+		if _, err := os.Lstat(h.HistoryDir(slug)); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		shelf := fmt.Sprintf("%s.%d", h.HistoryDir(slug), n)
+		if _, err := os.Lstat(shelf); err == nil {
+			continue
+		}
+		if err := os.Rename(h.HistoryDir(slug), shelf); err != nil {
+			return fmt.Errorf("cannot move the history of an earlier %s aside: %w", slug, err)
+		}
+	}
 }
 
 // Slugs returns the slugs that have a state directory, sorted.

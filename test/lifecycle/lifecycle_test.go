@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -78,10 +79,14 @@ func TestABottleIsListedAndLeavesNothing(t *testing.T) {
 	if _, said, code := r.Run("bottle-stop", slug); code != 3 || !strings.Contains(said, `no bottle named "`+slug+`"`) {
 		t.Errorf("a second stop ended with %d: %s", code, said)
 	}
-	for _, name := range []string{"metadata.json", "bringup.log", "teardown.log", "compose.log", "egress-events.jsonl"} {
+	for _, name := range []string{"metadata.json", "bringup.log", "teardown.log", "egress-events.jsonl"} {
 		if _, err := os.Stat(filepath.Join(r.Home, "history", slug, name)); err != nil {
 			t.Error(err)
 		}
+	}
+	log, err := os.ReadFile(filepath.Join(r.Home, "history", slug, "compose.log"))
+	if err != nil || !regexp.MustCompile(`(?m)^bottle-`+slug+`-egress-1 \| \d{4}-\d\d-\d\dT\S+Z egress: ready$`).Match(log) {
+		t.Errorf("compose.log: %s, %v", log, err)
 	}
 }
 
