@@ -66,11 +66,28 @@ func (m *Manager) sidecarPrograms() (map[string][]byte, error) {
 	return programs, nil
 }
 
-// makeImages makes what is missing.
+// makeImages makes what is missing, one start at a time: two would fetch and
+// build the same.
 func (u *bringUp) makeImages(ctx context.Context) error {
-	return together(ctx,
-		func(ctx context.Context) error { return u.build(ctx, u.images.sidecar) },
-		u.makeAgentImage)
+	var haveSidecar, haveAgent bool
+	look := func(b image.Build, have *bool) func(context.Context) error {
+		return func(ctx context.Context) (err error) {
+			*have, err = u.Engine.HasImage(ctx, b.Tag)
+			return err
+		}
+	}
+	if err := together(ctx, look(u.images.sidecar, &haveSidecar), look(u.images.agent, &haveAgent)); err != nil {
+		return err
+	}
+	if haveSidecar && haveAgent {
+		return nil
+	}
+	lock, err := u.Home.LockImages(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	return together(ctx, func(ctx context.Context) error { return u.build(ctx, u.images.sidecar) }, u.makeAgentImage)
 }
 
 func (u *bringUp) makeAgentImage(ctx context.Context) error {
@@ -78,12 +95,6 @@ func (u *bringUp) makeAgentImage(ctx context.Context) error {
 	if err != nil || has {
 		return err
 	}
-	// One at a time: two starts would make, and fetch, the same.
-	lock, err := u.Home.LockImages(ctx)
-	if err != nil {
-		return err
-	}
-	defer lock.Unlock()
 	if err := u.baseImage(ctx); err != nil {
 		return err
 	}
@@ -92,9 +103,6 @@ func (u *bringUp) makeAgentImage(ctx context.Context) error {
 	}
 	if u.images.agent.Tag == u.images.tools.Tag {
 		return nil
-	}
-	if has, err := u.Engine.HasImage(ctx, u.images.agent.Tag); err != nil || has {
-		return err
 	}
 	build, err := u.provide(ctx, u.images.agent)
 	if err != nil {
