@@ -13,7 +13,7 @@ import (
 // Limits of one connection.
 const (
 	headTime   = 10 * time.Second // TLS handshake and head, once a client has begun
-	idleTime   = 5 * time.Minute  // silence in one direction
+	idleTime   = 15 * time.Minute // silence in one direction: a model may think for ten before it answers
 	lingerTime = 10 * time.Second // reading what a refused client still sends
 	lingerSize = 32 << 20
 )
