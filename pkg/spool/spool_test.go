@@ -1,0 +1,84 @@
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+func TestReadersSeeWholeFilesOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "doc")
+	contents := []string{strings.Repeat("a", 8000), strings.Repeat("b", 12000)}
+	if err := WriteFile(path, []byte(contents[0]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 10 {
+				if err := WriteFile(path, []byte(contents[i%2]), 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 200 {
+		data, err := os.ReadFile(path)
+		if err != nil || string(data) != contents[0] && string(data) != contents[1] {
+			t.Fatalf("%d bytes, %v", len(data), err)
+		}
+	}
+	wg.Wait()
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestReadFileIsNotLedAstray(t *testing.T) {
+	dir := t.TempDir()
+	outside := filepath.Join(t.TempDir(), "secret")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.WriteFile(outside, []byte("secret"), 0o600))
+	must(os.Symlink(outside, filepath.Join(dir, "link")))
+	must(syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
+	must(os.Mkdir(filepath.Join(dir, "folder"), 0o700))
+	must(os.WriteFile(filepath.Join(dir, "large"), make([]byte, 101), 0o600))
+	must(os.WriteFile(filepath.Join(dir, "good"), make([]byte, 100), 0o600))
+	for _, name := range []string{"link", "fifo", "folder", "large", "../secret", "/etc/passwd"} {
+		if data, err := ReadFile(dir, name, 100); err == nil {
+			t.Errorf("%s was read: %q", name, data)
+		}
+	}
+	for _, name := range []string{"fifo", "folder", "large"} {
+		if _, err := ReadFile(dir, name, 100); !errors.Is(err, ErrUnsafe) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if data, err := ReadFile(dir, "good", 100); err != nil || len(data) != 100 {
+		t.Errorf("good: %d bytes, %v", len(data), err)
+	}
+}
+
+func TestSweepTakesTemporaryFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{TempPrefix + "x-1", "kept"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Sweep(dir); err != nil {
+		t.Fatal(err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 || entries[0].Name() != "kept" {
+		t.Errorf("left: %v", entries)
+	}
+}
