@@ -133,11 +133,8 @@ func TestTheTerminalIsPutBackHoweverItEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBox(t, "sh", "-c", script)
+			before := freshTerminal(t) // the viewer's own may be raw before we can look
 			v := b.attach(80, 24)
-			before, err := unix.IoctlGetTermios(int(v.tty.Fd()), unix.TCGETS)
-			if err != nil {
-				t.Fatal(err)
-			}
 			v.sees("ready")
 			raw, _ := unix.IoctlGetTermios(int(v.tty.Fd()), unix.TCGETS)
 			if raw.Lflag&unix.ICANON != 0 {
@@ -162,4 +159,20 @@ func TestTheTerminalIsPutBackHoweverItEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// freshTerminal returns the settings that every new terminal has.
+func freshTerminal(t *testing.T) *unix.Termios {
+	t.Helper()
+	control, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	defer tty.Close()
+	settings, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return settings
 }
