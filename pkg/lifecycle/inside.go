@@ -44,6 +44,10 @@ func (u *bringUp) fillWorkspace(ctx context.Context) error {
 		result <- err
 	}()
 	said, code, err := u.inside(ctx, packed, "unpack", plan.WorkDir)
+	if err == nil && code == 0 {
+		// It ends at the stream's last entry; the padding behind that is nobody's.
+		io.Copy(io.Discard, packed)
+	}
 	packed.CloseWithError(io.ErrClosedPipe)
 	cancel()
 	if perr := <-result; perr != nil && code == 0 {
