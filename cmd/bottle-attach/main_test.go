@@ -27,12 +27,11 @@ func home(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Create("web-aaaa"); err != nil {
+	lock, err := h.Create(bottle.Bottle{Slug: "web-aaaa", Status: bottle.Running})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Save(bottle.Bottle{Slug: "web-aaaa", Status: bottle.Running}); err != nil {
-		t.Fatal(err)
-	}
+	lock.Unlock()
 }
 
 func TestWhatCannotBeShownIsSaidInOneLineWithItsExitCode(t *testing.T) {

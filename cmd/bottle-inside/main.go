@@ -20,6 +20,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 // at the bottle.
 func commands() []inside.Command {
 	return append(inside.Commands(),
+		inside.Command{Name: "open", Usage: "self-test, then start: two JSON documents on standard input", Run: open},
 		inside.Command{Name: "unpack", Usage: "DIR: make the workspace of the stream on standard input", Run: unpack},
 		inside.Command{Name: "capture", Usage: "DIR: write the work as a git bundle", Run: capture},
 		inside.Command{Name: "probe", Usage: "[ID…]: try the walls (no ID: the self-test); targets are read as JSON", Run: probe.Main})

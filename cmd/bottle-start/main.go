@@ -74,7 +74,7 @@ func start(c *cli.Call) error {
 		return cli.WriteJSON(c.Out, p)
 	}
 	// Nobody should read a preflight, say yes, and then hear that there is no engine.
-	if _, err := m.Engine.Host(ctx); err != nil && !c.Bool("dry-run") {
+	if _, err := m.Host(ctx); err != nil && !c.Bool("dry-run") {
 		return operator.Explain("", err)
 	}
 	if goOn, err := preflight(c, spec); err != nil || !goOn {

@@ -38,6 +38,7 @@ type Bottle struct {
 	Engine    string    `json:"engine,omitempty"` // the engine's own id
 	Sidecars  []string  `json:"sidecars,omitempty"`
 	Reason    string    `json:"reason,omitempty"` // why it is not running
+	Ran       bool      `json:"ran,omitempty"`    // its agent may have run: it may hold work
 }
 
 var name = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)

@@ -9,9 +9,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
 	"bottle/pkg/plan"
 	"bottle/pkg/spool"
@@ -19,45 +19,88 @@ import (
 	"bottle/pkg/workspace"
 )
 
-// capture writes the bottle's work as a git bundle and returns its path. It
-// runs in a fresh container without network or secrets: inside the agent's own,
-// the agent could veto it.
-func (m *Manager) capture(ctx context.Context, b bottle.Bottle, log *journal) (path string, err error) {
-	log.step("capturing the work")
+// capture reads a stopped bottle's work as a git bundle, in a fresh container
+// without network or secrets: inside the agent's own, the agent could veto it.
+type capture struct {
+	*Manager
+	slug      string
+	log       *journal
+	container plan.Container
+	scratch   plan.Volume
+}
+
+// prepare makes the container. It may do so while the agent still runs; nothing
+// is read yet.
+func (c *capture) prepare(ctx context.Context) error {
+	p, err := c.capturePlan(ctx)
+	if err != nil {
+		return err
+	}
+	c.container, c.scratch = p.Capture()
+	return whole(ctx, func(ctx context.Context) error {
+		if err := c.Engine.Remove(ctx, c.container.Name); err != nil { // of an earlier try
+			return err
+		}
+		if err := c.Engine.CreateVolume(ctx, c.scratch); err != nil {
+			return err
+		}
+		if err := c.Engine.Create(ctx, c.container); err != nil {
+			return err
+		}
+		return c.Engine.Start(ctx, c.container.Name)
+	})
+}
+
+// capturePlan is the plan the bottle was made of, or what can be had in its place.
+func (c *capture) capturePlan(ctx context.Context) (*plan.Plan, error) {
+	p, err := c.loadPlan(c.slug)
+	if err == nil {
+		return p, nil
+	}
+	c.log.step("its plan is lost (%v): capturing without", err)
+	tools := toolsImage().Tag
+	has, err := c.Engine.HasImage(ctx, tools)
+	if err == nil && !has {
+		err = fmt.Errorf("cannot capture without the image %s: start any bottle once, which makes it", tools)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return plan.Recover(c.slug, c.Home.ID, c.Home.StateDir(c.slug), c.insideDir(), tools), nil
+}
+
+// read captures the work to the state directory, when the agent has stopped.
+func (c *capture) read(ctx context.Context) error {
+	c.log.step("capturing the work")
 	ctx, cancel := context.WithTimeout(ctx, captureTime)
 	defer cancel()
-	c, scratch, err := m.captureContainer(b.Slug)
-	if err != nil {
-		return "", err
-	}
-	err = whole(ctx, func(ctx context.Context) error {
-		if err := m.Engine.Remove(ctx, c.Name); err != nil { // of an earlier try
-			return err
-		}
-		if err := m.Engine.CreateVolume(ctx, scratch); err != nil {
-			return err
-		}
-		if err := m.Engine.Create(ctx, c); err != nil {
-			return err
-		}
-		return m.Engine.Start(ctx, c.Name)
-	})
-	defer func() {
-		err = errors.Join(err, m.remove(context.WithoutCancel(ctx), remains{containers: []string{c.Name}, volumes: []string{scratch.Name}}))
-	}()
-	if err != nil {
-		return "", err
-	}
-	return m.readBundle(ctx, b.Slug, c.Name, log)
+	return c.readBundle(ctx, c.slug, c.container.Name, c.log)
 }
+
+// join adds what prepare made to what is to be removed.
+func (c *capture) join(r remains) remains {
+	if c.container.Name == "" {
+		return r
+	}
+	if !slices.Contains(r.containers, c.container.Name) { // a killed stop leaves one
+		r.containers = append(r.containers, c.container.Name)
+	}
+	if !slices.Contains(r.volumes, c.scratch.Name) {
+		r.volumes = append(r.volumes, c.scratch.Name)
+	}
+	return r
+}
+
+// remove removes what prepare made.
+func (c *capture) remove(ctx context.Context) error { return c.Manager.remove(ctx, c.join(remains{})) }
 
 // readBundle streams the bundle to disk; it appears under its name when it is
 // whole.
-func (m *Manager) readBundle(ctx context.Context, slug, container string, log *journal) (string, error) {
+func (m *Manager) readBundle(ctx context.Context, slug, container string, log *journal) error {
 	path := filepath.Join(m.Home.StateDir(slug), state.WorkBundle)
 	f, err := os.CreateTemp(filepath.Dir(path), spool.TempPrefix)
 	if err != nil {
-		return "", fmt.Errorf("cannot write %s: %w", path, err)
+		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
@@ -70,25 +113,25 @@ func (m *Manager) readBundle(ctx context.Context, slug, container string, log *j
 	}
 	switch {
 	case err != nil:
-		return "", err
+		return err
 	case code == captureNothing:
 		log.step("there is no work to capture")
-		return "", nil
+		return nil
 	case code != 0:
-		return "", fmt.Errorf("the capture ended with %d: %s", code, lastLine(said.String()))
+		return fmt.Errorf("the capture ended with %d: %s", code, lastLine(said.String()))
 	}
 	if err := errors.Join(out.Flush(), f.Sync()); err != nil {
-		return "", fmt.Errorf("cannot write %s: %w", path, err)
+		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	// What came out of a container is checked where the agent has no say: git
 	// itself looks into a bundle's objects in its newest versions only.
 	if err := check(ctx, f); err != nil {
-		return "", fmt.Errorf("the captured bundle is not sound: %w", err)
+		return fmt.Errorf("the captured bundle is not sound: %w", err)
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
-		return "", err
+		return err
 	}
-	return filepath.Join(m.Home.HistoryDir(slug), state.WorkBundle), nil
+	return spool.Sync(filepath.Dir(path))
 }
 
 // check reads a bundle back and judges it.
@@ -106,15 +149,4 @@ const captureNothing = 4
 func lastLine(text string) string {
 	text = strings.TrimSpace(text)
 	return text[strings.LastIndexByte(text, '\n')+1:]
-}
-
-// captureContainer plans the container of a capture: from the plan that the
-// bottle was made of.
-func (m *Manager) captureContainer(slug string) (plan.Container, plan.Volume, error) {
-	p, err := m.loadPlan(slug)
-	if err != nil {
-		return plan.Container{}, plan.Volume{}, err
-	}
-	c, scratch := p.Capture()
-	return c, scratch, nil
 }

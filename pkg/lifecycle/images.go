@@ -29,7 +29,7 @@ func (m *Manager) planImages(s Spec) (images, error) {
 	}
 	i := images{
 		sidecar: image.Sidecar(programs),
-		tools:   image.Tools(image.Base, image.User{UID: plan.AgentUID, Home: plan.AgentHome, Work: plan.WorkDir}),
+		tools:   toolsImage(),
 	}
 	var own []byte
 	if path := s.Manifest.Dockerfile; path != "" {
@@ -45,6 +45,11 @@ func (m *Manager) planImages(s Spec) (images, error) {
 		return images{}, fmt.Errorf("cannot use %s: %w", s.Manifest.Dockerfile, err)
 	}
 	return i, nil
+}
+
+// toolsImage is what all agents' images stand on.
+func toolsImage() image.Build {
+	return image.Tools(image.Base, image.User{UID: plan.AgentUID, Home: plan.AgentHome, Work: plan.WorkDir})
 }
 
 // sidecarPrograms reads the programs that go into the sidecars' image.

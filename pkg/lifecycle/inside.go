@@ -3,14 +3,12 @@ package lifecycle
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 
 	"bottle/pkg/engine"
 	"bottle/pkg/plan"
@@ -58,55 +56,6 @@ func (u *bringUp) fillWorkspace(ctx context.Context) error {
 	}
 	if code != 0 {
 		return fmt.Errorf("cannot copy %s: %s", u.spec.Folder, lastLine(said))
-	}
-	return nil
-}
-
-// selfTestTime bounds the self-test: standing walls take a third of a second.
-const selfTestTime = 30 * time.Second
-
-// selfTest tries the first attacks of the threat model from inside. A wall that
-// does not hold is an ErrSelfTest that names the row.
-func (u *bringUp) selfTest(ctx context.Context) error {
-	targets, err := u.targets(ctx)
-	if err != nil {
-		return err
-	}
-	doc, err := json.Marshal(targets)
-	if err != nil {
-		return fmt.Errorf("cannot encode the self-test: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, selfTestTime)
-	defer cancel()
-	var out, said bytes.Buffer
-	code, err := u.Engine.Exec(ctx, plan.ContainerName(u.bottle.Slug, plan.AgentService), engine.Exec{
-		Cmd: []string{plan.InsideBin, "probe"}, Stdin: bytes.NewReader(doc), Stdout: &out, Stderr: &said})
-	if err != nil {
-		return err
-	}
-	return u.verdict(out.String(), said.String(), code)
-}
-
-// verdict reads the self-test's results. No result is a failure too.
-func (u *bringUp) verdict(out, said string, code int) error {
-	var failed []string
-	rows := 0
-	for line := range strings.Lines(out) {
-		var r probe.Result
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			return fmt.Errorf("%w: its results cannot be read: %w", ErrSelfTest, err)
-		}
-		rows++
-		fmt.Fprintln(u.log, r.String())
-		if !r.OK {
-			failed = append(failed, r.String())
-		}
-	}
-	switch {
-	case len(failed) > 0:
-		return fmt.Errorf("%w: %s", ErrSelfTest, strings.Join(failed, "; "))
-	case code != 0 || rows != len(probe.SelfTestRows()):
-		return fmt.Errorf("%w: %d of %d rows ran, exit code %d: %s", ErrSelfTest, rows, len(probe.SelfTestRows()), code, lastLine(said))
 	}
 	return nil
 }

@@ -29,12 +29,32 @@ type Manager struct {
 	// Adjust, where set, changes a plan before anything is made of it: with it
 	// the escape suite weakens a bottle to see that its probes can fail.
 	Adjust func(*plan.Plan)
+
+	mu   sync.Mutex
+	host *engine.Host
+}
+
+// Host asks the engine what it is, once.
+func (m *Manager) Host(ctx context.Context) (engine.Host, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.host == nil {
+		host, err := m.Engine.Host(ctx)
+		if err != nil {
+			return engine.Host{}, err
+		}
+		m.host = &host
+	}
+	return *m.host, nil
 }
 
 // Errors that programs act on.
 var (
 	ErrSelfTest = errors.New("the bottle did not pass its self-test")
 	ErrCapture  = errors.New("the work could not be captured")
+	// ErrElsewhere is the error for a bottle that this engine knows nothing of,
+	// since it was made on another one.
+	ErrElsewhere = errors.New("it was made on another engine")
 )
 
 // Say is told, in a few words, what is being done.

@@ -16,6 +16,7 @@ import (
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
 	"bottle/pkg/engine/enginetest"
+	"bottle/pkg/frame"
 	"bottle/pkg/image"
 	"bottle/pkg/manifest"
 	"bottle/pkg/plan"
@@ -71,22 +72,36 @@ func newLab(t *testing.T) *lab {
 
 // answer plays bottle-inside; failing names a row of the self-test that fails.
 func answer(x engine.Exec, failing string) (int, error) {
+	switch x.Cmd[1] {
+	case "open":
+		return openAnswer(x, failing)
+	case "capture":
+		return captureNothing, nil
+	}
 	if x.Stdin != nil {
 		io.Copy(io.Discard, x.Stdin)
 	}
+	return 0, nil
+}
+
+func openAnswer(x engine.Exec, failing string) (int, error) {
+	said := json.NewDecoder(x.Stdin)
+	var targets probe.Targets
+	if err := said.Decode(&targets); err != nil {
+		return 2, nil
+	}
 	code := 0
-	switch x.Cmd[1] {
-	case "probe":
-		for _, row := range probe.SelfTestRows() {
-			r := probe.Result{ID: row.ID, Title: row.Title, By: row.By, OK: row.ID != failing, Detail: "tcp to the host got through"}
-			line, _ := json.Marshal(r)
-			fmt.Fprintln(x.Stdout, string(line))
-			if !r.OK {
-				code = 1
-			}
+	for _, row := range probe.SelfTestRows() {
+		r := probe.Result{ID: row.ID, Title: row.Title, By: row.By, OK: row.ID != failing, Detail: "tcp to the host got through"}
+		line, _ := json.Marshal(r)
+		fmt.Fprintln(x.Stdout, string(line))
+		if !r.OK {
+			code = 1
 		}
-	case "capture":
-		return captureNothing, nil
+	}
+	var start frame.Start
+	if code == 0 && said.Decode(&start) != nil {
+		code = 2
 	}
 	return code, nil
 }

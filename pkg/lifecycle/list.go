@@ -17,6 +17,44 @@ import (
 // joined with the state directory. With the engine out of reach it returns what
 // the disk knows, and the error.
 func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle, error) {
+	recorded, err := records(h)
+	if err != nil {
+		return nil, err
+	}
+	containers, failed := e.List(ctx, h.ID)
+	live := map[string][]engine.Container{}
+	for _, c := range containers {
+		live[c.Slug] = append(live[c.Slug], c)
+		if _, known := recorded[c.Slug]; !known {
+			b := unknown(h, c.Slug)
+			b.Reason = "its state directory is gone; bottle-stop keeps its work, bottle-stop --orphans drops it"
+			recorded[c.Slug] = b
+		}
+	}
+	var id string
+	if failed == nil && slices.ContainsFunc(slices.Collect(maps.Values(recorded)), func(b bottle.Bottle) bool { return len(live[b.Slug]) == 0 }) {
+		// Gone, or on another engine? Asked once, and only where it matters.
+		var host engine.Host
+		if host, failed = e.Host(ctx); failed == nil {
+			id = host.ID
+		}
+	}
+	list := make([]bottle.Bottle, 0, len(recorded))
+	for _, slug := range slices.Sorted(maps.Keys(recorded)) {
+		b := recorded[slug]
+		if failed == nil {
+			b = judge(b, live[slug], id, h.Busy)
+		}
+		if b.Services == nil {
+			b.Services = []string{}
+		}
+		list = append(list, b)
+	}
+	return list, failed
+}
+
+// records reads what the disk knows of every bottle.
+func records(h *state.Home) (map[string]bottle.Bottle, error) {
 	slugs, err := h.Slugs()
 	if err != nil {
 		return nil, err
@@ -33,26 +71,7 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 		}
 		recorded[slug] = b
 	}
-	containers, failed := e.List(ctx, h.ID)
-	live := map[string][]engine.Container{}
-	for _, c := range containers {
-		live[c.Slug] = append(live[c.Slug], c)
-		if _, known := recorded[c.Slug]; !known {
-			recorded[c.Slug] = unknown(h, c.Slug)
-		}
-	}
-	list := make([]bottle.Bottle, 0, len(recorded))
-	for _, slug := range slices.Sorted(maps.Keys(recorded)) {
-		b := recorded[slug]
-		if failed == nil {
-			b = judge(b, live[slug])
-		}
-		if b.Services == nil {
-			b.Services = []string{}
-		}
-		list = append(list, b)
-	}
-	return list, failed
+	return recorded, nil
 }
 
 // unknown is a bottle of which only the slug is known.
@@ -61,13 +80,22 @@ func unknown(h *state.Home, slug string) bottle.Bottle {
 		Project: plan.Project(slug), StateDir: h.StateDir(slug)}
 }
 
-// judge says how a bottle is, from what was recorded and what lives.
-func judge(b bottle.Bottle, containers []engine.Container) bottle.Bottle {
+// elsewhere says whether b was made on another engine than the one that was
+// asked, which can tell nothing of it then.
+func elsewhere(b bottle.Bottle, id string) bool { return b.Engine != "" && id != "" && b.Engine != id }
+
+// neverRan says whether b's bring-up has not come to where its agent starts.
+func neverRan(b bottle.Bottle) bool { return b.Status == bottle.Starting && !b.Ran }
+
+// judge says how a bottle is, from what was recorded, what lives on the engine
+// id, and whether a program is at work on it.
+func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(slug string) bool) bottle.Bottle {
 	b.Services = []string{}
 	agentUp := false
 	var down []string
 	for _, c := range containers {
 		switch {
+		case c.Service == plan.CaptureService: // a stop's own, or what a killed one left
 		case c.Running():
 			b.Services = append(b.Services, c.Service)
 			agentUp = agentUp || c.Service == plan.AgentService
@@ -82,16 +110,24 @@ func judge(b bottle.Bottle, containers []engine.Container) bottle.Bottle {
 	}
 	slices.Sort(b.Services)
 	slices.Sort(down)
+	atWork := b.Status == bottle.Starting && busy(b.Slug)
 	switch {
-	case b.Status == bottle.Starting:
+	case atWork:
+	case len(containers) == 0 && elsewhere(b, id):
+		b.Status, b.Reason = "?", "it was made on another engine, which DOCKER_HOST does not name"
+	case neverRan(b):
+		b.Reason = "its bottle-start is dead; bottle-stop --orphans clears it up"
 	case len(containers) == 0:
-		b.Status, b.Reason = bottle.Lost, "its containers are gone"
+		b.Status, b.Reason = bottle.Lost, "its containers are gone; bottle-stop keeps what work is left"
 	case !agentUp:
 		b.Status = bottle.Stopped
 	case len(down) > 0:
 		b.Status, b.Reason = bottle.Degraded, "not up: "+strings.Join(down, ", ")
 	default:
-		b.Status, b.Reason = bottle.Running, ""
+		b.Status = bottle.Running
+		if b.Agent != "?" { // what cannot be read is worth telling of a running one too
+			b.Reason = ""
+		}
 	}
 	return b
 }

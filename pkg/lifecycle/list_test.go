@@ -29,12 +29,13 @@ func TestStatusIsWhatLivesNotWhatWasRecorded(t *testing.T) {
 		{"egress removed", bottle.Running, []engine.Container{agent("running")}, bottle.Degraded, "not up: egress"},
 		{"agent died", bottle.Running, []engine.Container{agent("exited"), egress("running")}, bottle.Stopped, ""},
 		{"paused", bottle.Running, []engine.Container{agent("paused"), egress("running")}, bottle.Stopped, ""},
-		{"removed by hand", bottle.Running, nil, bottle.Lost, "its containers are gone"},
+		{"removed by hand", bottle.Running, nil, bottle.Lost, "its containers are gone; bottle-stop keeps what work is left"},
+		{"removed by hand, a capture left", bottle.Running, []engine.Container{{Service: "capture", State: "running"}}, bottle.Stopped, ""},
 		{"kept and started by hand", bottle.Stopped, []engine.Container{agent("running"), egress("running")}, bottle.Running, ""},
 		{"being made", bottle.Starting, nil, bottle.Starting, ""},
 	}
 	for _, tc := range cases {
-		got := judge(bottle.Bottle{Status: tc.recorded, Sidecars: []string{"egress"}}, tc.containers)
+		got := judge(bottle.Bottle{Status: tc.recorded, Sidecars: []string{"egress"}}, tc.containers, "fake", func(string) bool { return true })
 		if got.Status != tc.want || got.Reason != tc.reason {
 			t.Errorf("%s: %s (%s), want %s (%s)", tc.name, got.Status, got.Reason, tc.want, tc.reason)
 		}

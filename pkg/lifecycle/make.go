@@ -12,7 +12,7 @@ import (
 // Plan computes the plan that Up would act on, as far as it can be known
 // without making anything: the subnet is one that is free now.
 func (m *Manager) Plan(ctx context.Context, s Spec) (*plan.Plan, error) {
-	host, err := m.Engine.Host(ctx)
+	host, err := m.Host(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 // remains is all that an engine holds of one bottle.
 type remains struct {
 	containers, networks, volumes []string
+	stopped                       bool // none of the containers runs in the networks
 }
 
 func (r remains) empty() bool {
@@ -48,23 +49,27 @@ func (m *Manager) find(ctx context.Context, slug string) (r remains, err error) 
 	return r, err
 }
 
-// remove removes it: containers side by side, then networks and volumes.
+// remove removes it side by side: volumes after the containers that hold them,
+// networks after those that run in them.
 func (m *Manager) remove(ctx context.Context, r remains) error {
-	var steps []func(context.Context) error
+	var first, then []func(context.Context) error
 	for _, name := range r.containers {
-		steps = append(steps, func(ctx context.Context) error { return m.Engine.Remove(ctx, name) })
-	}
-	if err := all(ctx, steps); err != nil {
-		return err
-	}
-	steps = nil
-	for _, name := range r.networks {
-		steps = append(steps, func(ctx context.Context) error { return m.Engine.RemoveNetwork(ctx, name) })
+		first = append(first, func(ctx context.Context) error { return m.Engine.Remove(ctx, name) })
 	}
 	for _, name := range r.volumes {
-		steps = append(steps, func(ctx context.Context) error { return m.Engine.RemoveVolume(ctx, name) })
+		then = append(then, func(ctx context.Context) error { return m.Engine.RemoveVolume(ctx, name) })
 	}
-	return all(ctx, steps)
+	networks := &then
+	if r.stopped {
+		networks = &first
+	}
+	for _, name := range r.networks {
+		*networks = append(*networks, func(ctx context.Context) error { return m.Engine.RemoveNetwork(ctx, name) })
+	}
+	if err := all(ctx, first); err != nil {
+		return err
+	}
+	return all(ctx, then)
 }
 
 // all runs every step to its end, whatever becomes of the others.
@@ -80,18 +85,27 @@ func all(ctx context.Context, steps []func(context.Context) error) error {
 	return errors.Join(failed...)
 }
 
-// dropUplink removes the shared network if no bottle of the home is left. The
-// state directory decides: a bottle in the making has its directory before it
-// asks for the network.
+// dropUplink removes the shared network if no bottle of the home is left on this
+// engine. The state directory decides: a bottle in the making has its directory
+// before it asks for the network.
 func (m *Manager) dropUplink(ctx context.Context) error {
+	host, err := m.Host(ctx)
+	if err != nil {
+		return err
+	}
 	lock, err := m.Home.LockShared()
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	slugs, err := m.Home.Slugs()
-	if err != nil || len(slugs) > 0 {
+	bottles, err := records(m.Home)
+	if err != nil {
 		return err
+	}
+	for _, b := range bottles {
+		if !elsewhere(b, host.ID) {
+			return nil
+		}
 	}
 	err = m.Engine.RemoveNetwork(ctx, plan.UplinkName(m.Home.ID))
 	if errors.Is(err, engine.ErrConflict) {

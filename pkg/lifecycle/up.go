@@ -14,7 +14,6 @@ import (
 	"bottle/pkg/frame"
 	"bottle/pkg/manifest"
 	"bottle/pkg/plan"
-	"bottle/pkg/session"
 	"bottle/pkg/spool"
 	"bottle/pkg/state"
 )
@@ -48,32 +47,22 @@ func (f *Failure) Unwrap() error { return f.Err }
 // Up makes a bottle and starts its session. Whatever goes wrong, or when ctx
 // ends, everything that was made is taken down, and the error is a Failure.
 func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error) {
-	host, err := m.Engine.Host(ctx)
+	host, err := m.Host(ctx)
 	if err != nil {
 		return bottle.Bottle{}, err
 	}
 	if _, err := plan.Runtime(s.Manifest.Runtime, host.Runtimes); err != nil {
 		return bottle.Bottle{}, err
 	}
-	slug, err := m.newBottle(s)
+	// Intent before action: from here on the bottle is listed.
+	b, lock, err := m.newBottle(s, host)
 	if err != nil {
-		return bottle.Bottle{}, err
-	}
-	lock, err := m.Home.Lock(slug)
-	if err != nil {
-		return bottle.Bottle{}, err
+		return b, err
 	}
 	defer lock.Unlock()
-	b := bottle.Bottle{Slug: slug, Agent: s.Manifest.Agent, Bottle: s.Manifest.BottleName, Program: s.Agent.Name(),
-		Status: bottle.Starting, StartedAt: time.Now().UTC().Truncate(time.Second), Workspace: s.Workspace, Folder: s.Folder,
-		Project: plan.Project(slug), StateDir: m.Home.StateDir(slug), Home: m.Home.ID, Engine: host.ID}
-	// Intent before action: from here on the bottle is listed.
-	if err := m.Home.Save(b); err != nil {
-		return b, errors.Join(err, m.Home.Forget(slug))
-	}
 	log, err := openJournal(filepath.Join(b.StateDir, state.BringupLog), say)
 	if err != nil {
-		return b, errors.Join(err, m.Home.Forget(slug))
+		return b, errors.Join(err, m.Home.Forget(b.Slug))
 	}
 	defer log.Close()
 	u := &bringUp{Manager: m, spec: s, host: host, log: log, bottle: b}
@@ -83,15 +72,19 @@ func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error
 	return u.bottle, nil
 }
 
-// newBottle claims a slug.
-func (m *Manager) newBottle(s Spec) (string, error) {
-	if s.Slug != "" {
-		return s.Slug, m.Home.Create(s.Slug)
-	}
+// newBottle claims a slug and records what is to be.
+func (m *Manager) newBottle(s Spec, host engine.Host) (bottle.Bottle, *state.Lock, error) {
+	b := bottle.Bottle{Agent: s.Manifest.Agent, Bottle: s.Manifest.BottleName, Program: s.Agent.Name(), Status: bottle.Starting,
+		StartedAt: time.Now().UTC().Truncate(time.Second), Workspace: s.Workspace, Folder: s.Folder, Home: m.Home.ID, Engine: host.ID}
 	for {
-		slug := state.NewSlug(s.Manifest.Agent)
-		if err := m.Home.Create(slug); !errors.Is(err, state.ErrExists) {
-			return slug, err
+		b.Slug = s.Slug
+		if b.Slug == "" {
+			b.Slug = state.NewSlug(s.Manifest.Agent)
+		}
+		b.Project, b.StateDir = plan.Project(b.Slug), m.Home.StateDir(b.Slug)
+		lock, err := m.Home.Create(b)
+		if s.Slug != "" || !errors.Is(err, state.ErrExists) {
+			return b, lock, err
 		}
 	}
 }
@@ -127,28 +120,64 @@ func (u *bringUp) run(ctx context.Context) error {
 	if err := u.each(ctx, func(ctx context.Context, c plan.Container) error { return u.Engine.Create(ctx, c) }); err != nil {
 		return err
 	}
-	if err := u.each(ctx, func(ctx context.Context, c plan.Container) error { return u.Engine.Start(ctx, c.Name) }); err != nil {
-		return err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	inside, err := u.startContainers(ctx)
+	if inside != nil {
+		defer inside.end()
 	}
-	err = together(ctx, u.awaitSidecars, u.fillWorkspace)
 	if err != nil {
 		return err
 	}
 	u.log.step("trying the walls from inside")
-	if err := u.selfTest(ctx); err != nil {
+	if err := together(ctx, func(ctx context.Context) error { return u.selfTest(ctx, inside) }, u.fillWorkspace); err != nil {
 		return err
 	}
 	u.log.step("starting %s", u.spec.Agent.Name())
-	if err := u.startSession(ctx); err != nil {
-		return err
+	return u.handOver(inside)
+}
+
+// startContainers starts all containers and returns when the sidecars can
+// serve, with bottle-inside ready to try the walls.
+func (u *bringUp) startContainers(ctx context.Context) (inside *opening, err error) {
+	var steps []func(context.Context) error
+	for _, c := range u.plan.Containers {
+		steps = append(steps, func(ctx context.Context) error {
+			if err := whole(ctx, func(ctx context.Context) error { return u.Engine.Start(ctx, c.Name) }); err != nil {
+				return err
+			}
+			if c.Service != plan.AgentService {
+				return u.awaitSidecar(ctx, c)
+			}
+			inside = u.open(ctx)
+			return nil
+		})
 	}
-	u.bottle.Status = bottle.Running
+	return inside, all(ctx, steps)
+}
+
+// handOver starts the agent. That it may have run is recorded before: no reaper
+// takes it from then on.
+func (u *bringUp) handOver(inside *opening) error {
 	for _, c := range u.plan.Containers {
 		u.bottle.Services = append(u.bottle.Services, c.Service)
 		if c.Service != plan.AgentService {
 			u.bottle.Sidecars = append(u.bottle.Sidecars, c.Service)
 		}
 	}
+	u.bottle.Ran = true
+	if err := u.Home.Save(u.bottle); err != nil {
+		return err
+	}
+	err := u.startSession(inside, frame.Start{
+		Argv: u.spec.Agent.Argv(agentStart(u.spec)),
+		Dir:  filepath.Join(plan.WorkDir, u.subdir),
+		Env:  u.spec.Secrets,
+	})
+	if err != nil {
+		return err
+	}
+	u.bottle.Status = bottle.Running
 	if err := u.Home.Save(u.bottle); err != nil {
 		return err
 	}
@@ -175,15 +204,6 @@ func (u *bringUp) makeVolumes(ctx context.Context) error {
 		})
 	}
 	return all(ctx, steps)
-}
-
-// startSession hands the secrets over and starts the agent.
-func (u *bringUp) startSession(ctx context.Context) error {
-	return session.Start(ctx, u.Engine, plan.ContainerName(u.bottle.Slug, plan.AgentService), frame.Start{
-		Argv: u.spec.Agent.Argv(agentStart(u.spec)),
-		Dir:  filepath.Join(plan.WorkDir, u.subdir),
-		Env:  u.spec.Secrets,
-	})
 }
 
 // undo takes down what a failed bring-up made, and keeps its log.

@@ -18,18 +18,7 @@ const readyTime = 20 * time.Second
 // readyFile is what a sidecar writes to its out/ when it can serve.
 const readyFile = "ready"
 
-// awaitSidecars waits until all sidecars say that they can serve.
-func (u *bringUp) awaitSidecars(ctx context.Context) error {
-	var steps []func(context.Context) error
-	for _, c := range u.plan.Containers {
-		if c.Service == plan.AgentService {
-			continue
-		}
-		steps = append(steps, func(ctx context.Context) error { return u.awaitSidecar(ctx, c) })
-	}
-	return all(ctx, steps)
-}
-
+// awaitSidecar waits until a sidecar says that it can serve.
 func (u *bringUp) awaitSidecar(ctx context.Context, c plan.Container) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()

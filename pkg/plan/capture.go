@@ -1,5 +1,7 @@
 package plan
 
+import "fmt"
+
 // CaptureService is the service name of the container that captures the work.
 const CaptureService = "capture"
 
@@ -8,7 +10,7 @@ const CaptureService = "capture"
 // to write to.
 func (p *Plan) Capture() (Container, Volume) {
 	b := builder{slug: p.Slug, project: p.Project, h: Host{Home: p.Home, StateDir: p.StateDir}}
-	scratch := b.volume("scratch")
+	scratch := b.volume(scratchVolume)
 	agent := p.Find(AgentService)
 	c := b.walls(CaptureService)
 	c.Labels["com.docker.compose.oneoff"] = "True"
@@ -32,3 +34,22 @@ func (p *Plan) Capture() (Container, Volume) {
 	c.Pids, c.Memory, c.MilliCPUs = agent.Pids, agent.Memory, agent.MilliCPUs
 	return c, scratch
 }
+
+// Recover is what is left of a plan that was lost, as far as a capture needs it:
+// an agent's container from an image that has git.
+func Recover(slug, home, stateDir, inside, image string) *Plan {
+	return &Plan{Slug: slug, Project: Project(slug), Home: home, StateDir: stateDir, Containers: []Container{{
+		Name: ContainerName(slug, AgentService), Service: AgentService, Image: image,
+		User: agentUser(), Entrypoint: []string{InsideBin, "hold"},
+		Mounts: []Mount{
+			{Type: "bind", Source: inside, Target: InsideDir, ReadOnly: true},
+			{Type: "volume", Source: VolumeName(slug, WorkVolume), Target: WorkDir},
+		},
+		Tmpfs: agentTmpfs(), Pids: agentPids, Memory: captureMemory, MilliCPUs: 1000,
+	}}}
+}
+
+// captureMemory is little enough for every host.
+const captureMemory = 1 << 30
+
+func agentUser() string { return fmt.Sprintf("%d:%d", AgentUID, AgentUID) }

@@ -64,7 +64,7 @@ func Make(slug string, m manifest.Manifest, a agent.Agent, h Host) (*Plan, error
 	b := builder{slug: slug, project: Project(slug), h: h, runtime: runtime}
 	p := &Plan{Slug: slug, Project: b.project, Home: h.Home, StateDir: h.StateDir}
 	p.Networks = []Network{b.inner(), Uplink(h.Home, h.Uplink)}
-	p.Volumes = []Volume{b.volume("home"), b.volume("work")}
+	p.Volumes = []Volume{b.volume(HomeVolume), b.volume(WorkVolume)}
 	for _, sidecar := range sidecars {
 		p.Containers = append(p.Containers, sidecar(b))
 	}
@@ -75,6 +75,16 @@ func Make(slug string, m manifest.Manifest, a agent.Agent, h Host) (*Plan, error
 // sidecars is the table of a bottle's sidecars: one row each, in the order in
 // which they are told of.
 var sidecars = []func(builder) Container{builder.egress}
+
+// Keys of a bottle's volumes.
+const (
+	HomeVolume    = "home"
+	WorkVolume    = "work"
+	scratchVolume = "scratch" // of a capture
+)
+
+// VolumeName is the engine's name for a bottle's volume.
+func VolumeName(slug, key string) string { return Project(slug) + "_" + key }
 
 // Project is the Compose project's name of a bottle.
 func Project(slug string) string { return "bottle-" + slug }
@@ -153,7 +163,7 @@ func Uplink(home string, subnet netip.Prefix) Network {
 }
 
 func (b builder) volume(key string) Volume {
-	return Volume{Name: b.project + "_" + key, Key: key, Labels: b.labels("com.docker.compose.volume", key)}
+	return Volume{Name: VolumeName(b.slug, key), Key: key, Labels: b.labels("com.docker.compose.volume", key)}
 }
 
 // walls are the flags that all containers get.
@@ -198,7 +208,7 @@ func (b builder) egress() Container {
 func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	c := b.walls(AgentService)
 	c.Image = b.h.AgentTag
-	c.User = fmt.Sprintf("%d:%d", AgentUID, AgentUID)
+	c.User = agentUser()
 	c.Entrypoint = []string{InsideBin, "hold"}
 	c.WorkingDir = WorkDir
 	c.Env = b.env(m, a)
@@ -206,13 +216,10 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 		{Type: "bind", Source: b.h.Inside, Target: InsideDir, ReadOnly: true},
 		b.bind("agent/in", AgentIn, true),
 		b.bind("agent/certs", CertsDir, true),
-		{Type: "volume", Source: b.project + "_home", Target: AgentHome},
-		{Type: "volume", Source: b.project + "_work", Target: WorkDir},
+		{Type: "volume", Source: VolumeName(b.slug, HomeVolume), Target: AgentHome},
+		{Type: "volume", Source: VolumeName(b.slug, WorkVolume), Target: WorkDir},
 	}
-	c.Tmpfs = map[string]string{
-		"/tmp": "rw,nosuid,nodev,exec,size=1g,mode=1777",
-		"/run": "rw,nosuid,nodev,noexec,size=8m",
-	}
+	c.Tmpfs = agentTmpfs()
 	c.Endpoints = []Endpoint{{Network: b.innerName(), IP: b.agentIP(), Aliases: []string{AgentService}}}
 	c.DNS = []string{b.egressIP().String()}
 	c.DNSOptions = []string{"timeout:1", "attempts:1"}
@@ -224,16 +231,23 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	return c
 }
 
-// fastFail bounds the wait for a neighbour that does not exist to 0.1 s, so
+func agentTmpfs() map[string]string {
+	return map[string]string{
+		"/tmp": "rw,nosuid,nodev,exec,size=1g,mode=1777",
+		"/run": "rw,nosuid,nodev,noexec,size=8m",
+	}
+}
+
+// fastFail bounds the wait for a neighbour that does not exist to 50 ms, so
 // that a direct connection fails at once. Engines differ in how it is said.
 func (b builder) fastFail(c *Container) {
 	const solicit, retrans = "net.ipv4.neigh.%s.mcast_solicit", "net.ipv4.neigh.%s.retrans_time_ms"
 	if !b.h.Docker28 {
 		c.Sysctls[fmt.Sprintf(solicit, "eth0")] = "1"
-		c.Sysctls[fmt.Sprintf(retrans, "eth0")] = "100"
+		c.Sysctls[fmt.Sprintf(retrans, "eth0")] = "50"
 		return
 	}
-	c.Endpoints[0].Options = map[string]string{"com.docker.network.endpoint.sysctls": fmt.Sprintf(solicit+"=1,"+retrans+"=100", "IFNAME", "IFNAME")}
+	c.Endpoints[0].Options = map[string]string{"com.docker.network.endpoint.sysctls": fmt.Sprintf(solicit+"=1,"+retrans+"=50", "IFNAME", "IFNAME")}
 }
 
 func (b builder) bind(below, target string, readOnly bool) Mount {

@@ -53,15 +53,23 @@ func Start(ctx context.Context, e engine.Engine, container string, doc frame.Sta
 	}
 	var said words
 	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "start"}, Stdin: bytes.NewReader(b), Stderr: &said})
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("cannot start the session: %w", err)
-	case code == frame.ExitConflict:
-		return fmt.Errorf("cannot start the session: %w", ErrLives)
-	case code != 0:
-		return fmt.Errorf("cannot start the session: %s", said.text(code))
 	}
-	return nil
+	return Started(code, said.b)
+}
+
+// Started is the error for how bottle-inside ended that was to start a session:
+// nil where it did.
+func Started(code int, said []byte) error {
+	switch code {
+	case 0:
+		return nil
+	case frame.ExitConflict:
+		return fmt.Errorf("cannot start the session: %w", ErrLives)
+	}
+	w := words{said}
+	return fmt.Errorf("cannot start the session: %s", w.text(code))
 }
 
 // Wait waits for the agent's end and returns its exit code.

@@ -47,10 +47,11 @@ func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 	if err = os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return Sync(dir)
 }
 
-func syncDir(dir string) error {
+// Sync makes durable what appeared in dir, and what left it.
+func Sync(dir string) error {
 	if dir == "" {
 		dir = "."
 	}

@@ -8,7 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/spool"
@@ -43,21 +46,51 @@ func (h *Home) HistoryDir(slug string) string { return filepath.Join(h.Dir, "his
 // NewSlug returns agent and four random base32 characters.
 func NewSlug(agent string) string { return agent + "-" + strings.ToLower(rand.Text()[:4]) }
 
-// Create claims a slug: of several claimers one wins, the others get ErrExists.
-// An earlier bottle's history under that name is moved out of the way, to
-// SLUG.1, SLUG.2 and so on.
-func (h *Home) Create(slug string) error {
-	if err := bottle.CheckSlug(slug); err != nil {
-		return err
+// Create claims b's slug and records b: the state directory appears whole, with
+// its metadata in it and its lock held, or not at all. Of several claimers one
+// wins, the others get ErrExists. An earlier bottle's history under that name is
+// moved out of the way, to SLUG.1, SLUG.2 and so on.
+func (h *Home) Create(b bottle.Bottle) (*Lock, error) {
+	if err := bottle.CheckSlug(b.Slug); err != nil {
+		return nil, err
 	}
-	err := os.Mkdir(h.StateDir(slug), 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s: %w", slug, ErrExists)
+	names, err := lockNames(h.Dir, shared)
+	if err != nil {
+		return nil, err
+	}
+	defer names.Unlock()
+	dir, err := os.MkdirTemp(filepath.Join(h.Dir, "state"), spool.TempPrefix+"new-")
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the state directory: %w", err)
+	}
+	lock, err := h.furnish(dir, b)
+	if err == nil {
+		// A state directory is never empty, so this takes nobody's place.
+		if err = os.Rename(dir, h.StateDir(b.Slug)); errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
+			err = fmt.Errorf("%s: %w", b.Slug, ErrExists)
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("cannot make the state directory: %w", err)
+		os.RemoveAll(dir)
+		if lock != nil {
+			lock.Unlock()
+		}
+		return nil, err
 	}
-	return h.shelve(slug)
+	if err := errors.Join(spool.Sync(filepath.Dir(dir)), h.shelve(b.Slug)); err != nil {
+		defer lock.Unlock()
+		return nil, errors.Join(err, h.Forget(b.Slug))
+	}
+	return lock, nil
+}
+
+// furnish puts lock and metadata into a directory that nobody sees yet.
+func (h *Home) furnish(dir string, b bottle.Bottle) (*Lock, error) {
+	lock, err := take(filepath.Join(dir, "lock"), exclusive, unix.F_OFD_SETLK)
+	if err != nil {
+		return nil, err
+	}
+	return lock, saveIn(dir, b)
 }
 
 // shelve moves the history of an earlier bottle of that name aside. The caller
@@ -114,33 +147,53 @@ func (h *Home) Bottle(slug string) (bottle.Bottle, error) {
 }
 
 // Save writes a bottle's metadata, durably.
-func (h *Home) Save(b bottle.Bottle) error {
+func (h *Home) Save(b bottle.Bottle) error { return saveIn(h.StateDir(b.Slug), b) }
+
+func saveIn(dir string, b bottle.Bottle) error {
 	data, err := json.MarshalIndent(b, "", "  ")
 	if err != nil {
 		return fmt.Errorf("cannot encode the metadata of %s: %w", b.Slug, err)
 	}
-	return spool.WriteFile(filepath.Join(h.StateDir(b.Slug), MetadataFile), append(data, '\n'), 0o600)
+	return spool.WriteFile(filepath.Join(dir, MetadataFile), append(data, '\n'), 0o600)
 }
 
-// Retire moves files of a bottle's state directory into its history, each
-// under the name that keep gives it, and removes the rest. Files that are not
-// there are passed over.
-func (h *Home) Retire(slug string, keep map[string]string) error {
-	if err := os.MkdirAll(h.HistoryDir(slug), 0o700); err != nil {
+// Keep names a file of a state directory that outlives it: From is its path
+// there, To its name in the history.
+type Keep struct{ From, To string }
+
+// Retire moves files of a bottle's state directory into its history and removes
+// the rest. Files that are not there are passed over, so that a Retire that was
+// cut short can be done again; the metadata go last, so that until then the
+// bottle is known.
+func (h *Home) Retire(slug string, keep []Keep) error {
+	history := h.HistoryDir(slug)
+	if err := os.MkdirAll(history, 0o700); err != nil {
 		return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
 	}
-	for from, to := range keep {
-		err := os.Rename(filepath.Join(h.StateDir(slug), from), filepath.Join(h.HistoryDir(slug), to))
+	for _, k := range append(slices.Clone(keep), Keep{MetadataFile, MetadataFile}) {
+		err := os.Rename(filepath.Join(h.StateDir(slug), k.From), filepath.Join(history, k.To))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
 		}
 	}
+	if err := spool.Sync(history); err != nil {
+		return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
+	}
 	return h.Forget(slug)
 }
 
-// Forget removes a bottle's state directory. The lock goes last, with it.
+// Forget removes a bottle's state directory: at once for all who look, then
+// file by file.
 func (h *Home) Forget(slug string) error {
-	if err := os.RemoveAll(h.StateDir(slug)); err != nil {
+	gone, err := os.MkdirTemp(filepath.Join(h.Dir, "state"), spool.TempPrefix+"gone-")
+	if err != nil {
+		return fmt.Errorf("cannot remove the state of %s: %w", slug, err)
+	}
+	err = os.Rename(h.StateDir(slug), filepath.Join(gone, slug))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err := errors.Join(err, os.RemoveAll(gone)); err != nil {
 		return fmt.Errorf("cannot remove the state of %s: %w", slug, err)
 	}
 	return nil

@@ -148,9 +148,14 @@ func identity(dir string) (string, error) {
 
 // makeIdentity links a whole file into place, so that a reader never sees half an id.
 func makeIdentity(path string) error {
+	names, err := lockNames(filepath.Dir(path), shared)
+	if err != nil {
+		return err
+	}
+	defer names.Unlock()
 	raw := make([]byte, 8)
 	rand.Read(raw)
-	temp := path + "." + hex.EncodeToString(raw)
+	temp := filepath.Join(filepath.Dir(path), spool.TempPrefix+"id-"+hex.EncodeToString(raw))
 	if err := spool.WriteFile(temp, []byte(hex.EncodeToString(raw)+"\n"), 0o600); err != nil {
 		return err
 	}

@@ -7,7 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrLocked is the error for a bottle that another program is changing.
@@ -19,12 +20,19 @@ type Lock struct{ f *os.File }
 // Unlock gives the lock up.
 func (l *Lock) Unlock() { l.f.Close() }
 
+// The locks are those of open file descriptions: they go with the process that
+// holds one, however it ends, and can be looked at without being taken.
+const (
+	exclusive = unix.F_WRLCK
+	shared    = unix.F_RDLCK
+)
+
 // Lock takes the lock of a bottle, without waiting: ErrLocked where another
 // program has it, ErrNotFound where the bottle is gone.
 func (h *Home) Lock(slug string) (*Lock, error) {
-	l, err := take(filepath.Join(h.StateDir(slug), "lock"), syscall.LOCK_EX|syscall.LOCK_NB)
+	l, err := take(h.lockFile(slug), exclusive, unix.F_OFD_SETLK)
 	switch {
-	case errors.Is(err, syscall.EWOULDBLOCK):
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
 		return nil, fmt.Errorf("%s: %w", slug, ErrLocked)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrNotFound
@@ -32,10 +40,32 @@ func (h *Home) Lock(slug string) (*Lock, error) {
 	return l, err
 }
 
+// Busy says whether a program holds the bottle's lock. It takes nothing, so it
+// is in nobody's way.
+func (h *Home) Busy(slug string) bool {
+	f, err := os.Open(h.lockFile(slug))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	l := unix.Flock_t{Type: exclusive}
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &l)
+	return err == nil && l.Type != unix.F_UNLCK
+}
+
+func (h *Home) lockFile(slug string) string { return filepath.Join(h.StateDir(slug), "lock") }
+
 // LockShared takes the lock for what all bottles of the home share, and waits
 // for it.
 func (h *Home) LockShared() (*Lock, error) {
-	return take(filepath.Join(h.Dir, "lock"), syscall.LOCK_EX)
+	return take(filepath.Join(h.Dir, "lock"), exclusive, unix.F_OFD_SETLKW)
+}
+
+// lockNames takes the lock under which names are claimed: many may claim at a
+// time (shared), and none while a sweeper looks for what dead ones left
+// (exclusive).
+func lockNames(dir string, kind int16) (*Lock, error) {
+	return take(filepath.Join(dir, "names.lock"), kind, unix.F_OFD_SETLKW)
 }
 
 // LockImages takes the lock for the making of images, and waits for it until ctx
@@ -47,7 +77,7 @@ func (h *Home) LockImages(ctx context.Context) (*Lock, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		l, err := take(filepath.Join(h.Dir, "images.lock"), syscall.LOCK_EX)
+		l, err := take(filepath.Join(h.Dir, "images.lock"), exclusive, unix.F_OFD_SETLKW)
 		done <- result{l, err}
 	}()
 	select {
@@ -63,13 +93,15 @@ func (h *Home) LockImages(ctx context.Context) (*Lock, error) {
 	}
 }
 
-func take(path string, how int) (*Lock, error) {
+// take locks the file at path, which it makes. how is F_OFD_SETLK, which does not
+// wait, or F_OFD_SETLKW, which does.
+func take(path string, kind int16, how int) (*Lock, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(f, how); err != nil {
+		if err := lockFile(f, kind, how); err != nil {
 			f.Close()
 			return nil, fmt.Errorf("cannot lock %s: %w", path, err)
 		}
@@ -80,15 +112,15 @@ func take(path string, how int) (*Lock, error) {
 			return &Lock{f}, nil
 		}
 		f.Close()
-		if errors.Is(err2, fs.ErrNotExist) && how&syscall.LOCK_NB != 0 {
+		if errors.Is(err2, fs.ErrNotExist) && how == unix.F_OFD_SETLK {
 			return nil, err2
 		}
 	}
 }
 
-func flock(f *os.File, how int) error {
+func lockFile(f *os.File, kind int16, how int) error {
 	for {
-		if err := syscall.Flock(int(f.Fd()), how); err != syscall.EINTR {
+		if err := unix.FcntlFlock(f.Fd(), how, &unix.Flock_t{Type: kind}); err != unix.EINTR {
 			return err
 		}
 	}

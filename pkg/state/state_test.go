@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"bottle/pkg/bottle"
@@ -18,6 +19,15 @@ func open(t *testing.T) *Home {
 		t.Fatal(err)
 	}
 	return h
+}
+
+func create(t *testing.T, h *Home, slug string) *Lock {
+	t.Helper()
+	lock, err := h.Create(bottle.Bottle{Slug: slug})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lock
 }
 
 func TestAHomeThatOthersMayWriteIsRefused(t *testing.T) {
@@ -80,25 +90,21 @@ func TestMistakesInTheConfigurationAreNamed(t *testing.T) {
 
 func TestASlugIsClaimedOnceAndItsNameMayBeUsedAgain(t *testing.T) {
 	h := open(t)
-	if err := h.Create("web"); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Create("web"); !errors.Is(err, ErrExists) {
+	create(t, h, "web").Unlock()
+	if _, err := h.Create(bottle.Bottle{Slug: "web"}); !errors.Is(err, ErrExists) {
 		t.Errorf("a second claim: %v", err)
 	}
-	if err := h.Create("../web"); err == nil {
+	if _, err := h.Create(bottle.Bottle{Slug: "../web"}); err == nil {
 		t.Error("a slug may lead out of the directory")
 	}
 	for round := range 3 {
 		if err := h.Save(bottle.Bottle{Slug: "web", Agent: string(rune('a' + round))}); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Retire("web", map[string]string{MetadataFile: MetadataFile}); err != nil {
+		if err := h.Retire("web", nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Create("web"); err != nil {
-			t.Fatal(err)
-		}
+		create(t, h, "web").Unlock()
 	}
 	for _, shelf := range []string{"web.1", "web.2", "web.3"} {
 		if _, err := os.Stat(filepath.Join(h.Dir, "history", shelf, MetadataFile)); err != nil {
@@ -112,18 +118,18 @@ func TestALockHasOneHolderAndGoesWithItsBottle(t *testing.T) {
 	if _, err := h.Lock("web"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a bottle that does not exist: %v", err)
 	}
-	if err := h.Create("web"); err != nil {
-		t.Fatal(err)
-	}
-	held, err := h.Lock("web")
-	if err != nil {
-		t.Fatal(err)
+	held := create(t, h, "web")
+	if !h.Busy("web") {
+		t.Error("its maker's lock is not seen")
 	}
 	if _, err := h.Lock("web"); !errors.Is(err, ErrLocked) {
 		t.Errorf("a second holder: %v", err)
 	}
 	held.Unlock()
-	held, err = h.Lock("web")
+	if h.Busy("web") {
+		t.Error("a lock given up is still seen")
+	}
+	held, err := h.Lock("web")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,9 +144,7 @@ func TestALockHasOneHolderAndGoesWithItsBottle(t *testing.T) {
 
 func TestWhereMetadataLiesDecidesNotWhatItSays(t *testing.T) {
 	h := open(t)
-	if err := h.Create("web"); err != nil {
-		t.Fatal(err)
-	}
+	create(t, h, "web").Unlock()
 	if err := os.WriteFile(filepath.Join(h.StateDir("web"), MetadataFile), []byte(`{"slug":"../../etc","state_dir":"/etc"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -149,5 +153,106 @@ func TestWhereMetadataLiesDecidesNotWhatItSays(t *testing.T) {
 	}
 	if _, err := h.Bottle("../home"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a slug that leads out: %v", err)
+	}
+}
+
+func TestAClaimedSlugHasMetadataFromItsFirstMoment(t *testing.T) {
+	h := open(t)
+	lock, err := h.Create(bottle.Bottle{Slug: "web", Agent: "dev", Status: bottle.Starting})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	if b, err := h.Bottle("web"); err != nil || b.Agent != "dev" || b.Status != bottle.Starting {
+		t.Errorf("read as %+v, %v", b, err)
+	}
+	entries, err := os.ReadDir(filepath.Join(h.Dir, "state"))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the claim left %v, %v", entries, err)
+	}
+}
+
+func TestOfManyClaimersOneWins(t *testing.T) {
+	h := open(t)
+	var won, lost atomic.Int32
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			switch _, err := h.Create(bottle.Bottle{Slug: "web"}); {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, ErrExists):
+				lost.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 || lost.Load() != 15 {
+		t.Errorf("%d won, %d lost", won.Load(), lost.Load())
+	}
+}
+
+// A Retire that was cut short anywhere is done again, and loses nothing.
+func TestARetirementCutShortIsTakenUpAgain(t *testing.T) {
+	keep := []Keep{{"a.log", "a.log"}, {filepath.Join("out", "b"), "b"}, {"missing", "missing"}}
+	for done := range len(keep) + 1 {
+		h := open(t)
+		create(t, h, "web").Unlock()
+		os.Mkdir(filepath.Join(h.StateDir("web"), "out"), 0o700)
+		for _, name := range []string{"a.log", filepath.Join("out", "b")} {
+			if err := os.WriteFile(filepath.Join(h.StateDir("web"), name), []byte(name), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		os.Mkdir(h.HistoryDir("web"), 0o700)
+		for _, k := range keep[:done] { // as a killed one would have left it
+			os.Rename(filepath.Join(h.StateDir("web"), k.From), filepath.Join(h.HistoryDir("web"), k.To))
+		}
+		if _, err := h.Bottle("web"); err != nil {
+			t.Errorf("cut short after %d it is not known any more: %v", done, err)
+		}
+		if err := h.Retire("web", keep); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"a.log", "b", MetadataFile} {
+			if _, err := os.Stat(filepath.Join(h.HistoryDir("web"), name)); err != nil {
+				t.Errorf("cut short after %d: %v", done, err)
+			}
+		}
+		if slugs, _ := h.Slugs(); len(slugs) > 0 {
+			t.Errorf("cut short after %d it is still there", done)
+		}
+	}
+}
+
+func TestASweepTakesWhatTheDeadLeftAndNothingElse(t *testing.T) {
+	h := open(t)
+	lock := create(t, h, "web")
+	dead := []string{".tmp-id-1234", "state/.tmp-new-1/lock", "state/.tmp-gone-1/old/metadata.json", "state/web/.tmp-metadata.json-1", "state/web/egress/in/.tmp-routes.yaml-1"}
+	alive := []string{"id", "state/web/metadata.json", "state/web/egress/in/routes.yaml", "state/web/egress/out/.tmp-ready-1"}
+	for _, name := range append(dead, alive[2:]...) {
+		path := filepath.Join(h.Dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(h.Sweep(), h.SweepBottle("web")); err != nil {
+		t.Fatal(err)
+	}
+	lock.Unlock()
+	for _, name := range dead {
+		if _, err := os.Lstat(filepath.Join(h.Dir, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	for _, name := range alive {
+		if _, err := os.Lstat(filepath.Join(h.Dir, name)); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -1,0 +1,162 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/plan"
+	"bottle/pkg/spool"
+	"bottle/pkg/state"
+)
+
+// tearDown is one teardown under way, its bottle's lock held.
+type tearDown struct {
+	*Manager
+	options DownOptions
+	bottle  bottle.Bottle
+	left    remains
+	log     *journal
+	took    Took
+}
+
+func (t *tearDown) run(ctx context.Context) error {
+	slug := t.took.Slug
+	if err := t.Home.SweepBottle(slug); err != nil {
+		return err
+	}
+	t.log.step("stopping %s", slug)
+	if t.options.Keep {
+		if err := t.stop(ctx); err != nil {
+			return err
+		}
+		return t.keep()
+	}
+	if err := t.stopAndCapture(ctx); err != nil {
+		return err
+	}
+	t.left.stopped = true
+	return t.demolish(context.WithoutCancel(ctx))
+}
+
+// stop stops the agent, whose end may need its sidecars, and then these.
+func (t *tearDown) stop(ctx context.Context) error {
+	agent := plan.ContainerName(t.took.Slug, plan.AgentService)
+	if err := t.Engine.Stop(ctx, agent); err != nil {
+		return err
+	}
+	return t.stopOthers(ctx)
+}
+
+func (t *tearDown) stopOthers(ctx context.Context) error {
+	agent := plan.ContainerName(t.took.Slug, plan.AgentService)
+	var steps []func(context.Context) error
+	for _, name := range t.left.containers {
+		if name != agent {
+			steps = append(steps, func(ctx context.Context) error { return t.Engine.Stop(ctx, name) })
+		}
+	}
+	return all(ctx, steps)
+}
+
+// stopAndCapture stops the bottle and captures its work. The container of the
+// capture is made while the agent ends, and reads when it has ended. Where the
+// capture fails the bottle is kept.
+func (t *tearDown) stopAndCapture(ctx context.Context) error {
+	if !t.mayHoldWork() {
+		return t.stop(ctx)
+	}
+	c := &capture{Manager: t.Manager, slug: t.took.Slug, log: t.log}
+	agent, others := make(chan error, 1), make(chan error, 1)
+	go func() {
+		agent <- t.Engine.Stop(ctx, plan.ContainerName(t.took.Slug, plan.AgentService))
+		others <- t.stopOthers(ctx)
+	}()
+	failed := errors.Join(c.prepare(ctx), <-agent)
+	if failed == nil {
+		failed = c.read(ctx)
+	}
+	if failed = errors.Join(failed, <-others); failed == nil {
+		t.left = c.join(t.left)
+		return nil
+	}
+	t.log.step("the capture failed: %v", failed)
+	if err := errors.Join(c.remove(context.WithoutCancel(ctx)), t.keep()); err != nil {
+		failed = errors.Join(failed, err)
+	}
+	return fmt.Errorf("%w: %w", ErrCapture, failed)
+}
+
+// mayHoldWork says whether there is something to capture: a workspace in which
+// an agent may have worked. Without the volume there is not, and what an earlier
+// teardown captured stays.
+func (t *tearDown) mayHoldWork() bool {
+	if t.options.Discard || !slices.Contains(t.left.volumes, plan.VolumeName(t.took.Slug, plan.WorkVolume)) {
+		return false
+	}
+	if neverRan(t.bottle) {
+		t.log.step("its agent never ran: there is no work to capture")
+		return false
+	}
+	_, err := t.loadPlan(t.took.Slug)
+	if errors.Is(err, os.ErrNotExist) && t.bottle.Agent == "?" {
+		// The directory was removed by hand; its containers are all that is known.
+		t.log.step("its plan is gone: its work cannot be captured")
+		return false
+	}
+	return true
+}
+
+// keep leaves a stopped bottle as it is, out of every reaper's reach.
+func (t *tearDown) keep() error {
+	t.took.Kept = true
+	if err := spool.WriteFile(filepath.Join(t.Home.StateDir(t.bottle.Slug), state.PreserveFile), nil, 0o600); err != nil {
+		return err
+	}
+	t.log.step("kept %s", t.bottle.Slug)
+	if t.bottle.Status == "?" {
+		return nil // what cannot be read is not written over
+	}
+	t.bottle.Status = bottle.Stopped
+	return t.Home.Save(t.bottle)
+}
+
+// demolish removes what the engine holds and moves what is worth it into the
+// history. The bottle is known until all of that is done.
+func (t *tearDown) demolish(ctx context.Context) error {
+	slug := t.took.Slug
+	if err := t.saveLogs(ctx, slug, t.left.containers, t.log); err != nil {
+		t.log.step("the containers' logs are incomplete: %v", err)
+	}
+	t.log.step("removing containers, networks and volumes")
+	if err := t.remove(ctx, t.left); err != nil {
+		return fmt.Errorf("cannot take %s down whole; run bottle-stop %s again: %w", slug, slug, err)
+	}
+	if err := t.Home.Retire(slug, historyFiles); err != nil {
+		return err
+	}
+	t.took.History = t.Home.HistoryDir(slug)
+	if bundle := filepath.Join(t.took.History, state.WorkBundle); exists(bundle) {
+		t.took.Bundle = bundle
+	}
+	return t.dropUplink(ctx)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// historyFiles are what a teardown leaves besides the metadata.
+var historyFiles = []state.Keep{
+	{From: state.BringupLog, To: state.BringupLog},
+	{From: state.TeardownLog, To: state.TeardownLog},
+	{From: state.ComposeLog, To: state.ComposeLog},
+	{From: state.WorkBundle, To: state.WorkBundle},
+	{From: filepath.Join(plan.EgressService, "out", "events.jsonl.1"), To: "egress-events.jsonl.1"},
+	{From: filepath.Join(plan.EgressService, "out", "events.jsonl"), To: "egress-events.jsonl"},
+}
