@@ -30,7 +30,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "in", Value: "/in", Usage: "`DIR` with the policy, the bottle's CA and the roots"},
 			&urfave.StringFlag{Name: "out", Value: "/out", Usage: "`DIR` for events and readiness"},
-			&urfave.StringFlag{Name: "listen", Usage: "the only `ADDRESS` to listen on"},
+			&urfave.StringFlag{Name: "listen", Usage: "the only `ADDRESS/BITS` to listen on, and the bottle's own network"},
 			&urfave.StringSliceFlag{Name: "name", Usage: "`NAME=ADDRESS` of a sidecar, for DNS; may be repeated"},
 			&urfave.IntFlag{Name: "proxy-port", Value: egress.DefaultPorts.Proxy, Usage: "`PORT` of the forward proxy"},
 		},
@@ -42,9 +42,9 @@ func serve(c *cli.Call) error {
 	if len(c.Args) > 0 {
 		return usage("it takes no arguments, but got %q", c.Args[0])
 	}
-	listen, err := netip.ParseAddr(c.String("listen"))
-	if err != nil || !listen.Is4() || listen.IsUnspecified() {
-		return usage("--listen needs one IPv4 address, not %q", c.String("listen"))
+	own, err := netip.ParsePrefix(c.String("listen"))
+	if err != nil || !own.Addr().Is4() || own.Addr().IsUnspecified() || own.Bits() == 0 {
+		return usage("--listen needs one IPv4 address with the length of its network, not %q", c.String("listen"))
 	}
 	names := map[string]netip.Addr{}
 	for _, s := range c.StringSlice("name") {
@@ -55,7 +55,7 @@ func serve(c *cli.Call) error {
 		}
 		names[name] = addr
 	}
-	guard, err := sidecar.GuardFor(listen)
+	guard, err := sidecar.GuardFor(own)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func serve(c *cli.Call) error {
 	ports.Proxy = c.Int("proxy-port")
 	dialer := sidecar.Dialer{Check: guard.Check, Lookup: sidecar.Resolve, Timeout: dialTime}
 	start := func(events *sidecar.Events) (sidecar.Service, error) {
-		return egress.Start(egress.Config{In: c.String("in"), Listen: listen, Ports: ports, Names: names, Dial: dialer.Dial, Record: events.Add})
+		return egress.Start(egress.Config{In: c.String("in"), Listen: own.Addr(), Ports: ports, Names: names, Dial: dialer.Dial, Record: events.Add})
 	}
 	return sidecar.Program{Name: "egress", Out: c.String("out"), Start: start}.Run()
 }

@@ -11,8 +11,8 @@ import (
 
 func TestWrongFlagsAreUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
-		{"x"}, {"--listen", "0.0.0.0"}, {"--listen", "::1"}, {"--listen", "a"}, {}, {"--no-such"},
-		{"--listen", "127.0.0.1", "--name", "egress"}, {"--listen", "127.0.0.1", "--name", "=10.0.0.1"},
+		{"x"}, {"--listen", "0.0.0.0/8"}, {"--listen", "::1/64"}, {"--listen", "127.0.0.1"}, {"--listen", "127.0.0.1/0"}, {"--listen", "a"}, {}, {"--no-such"},
+		{"--listen", "127.0.0.1/8", "--name", "egress"}, {"--listen", "127.0.0.1/8", "--name", "=10.0.0.1"},
 	} {
 		var out, errOut bytes.Buffer
 		if code := run(append([]string{"bottle-egress"}, args...), nil, &out, &errOut); code != 2 || out.Len() > 0 || !strings.Contains(errOut.String(), "hint: ") {
@@ -26,7 +26,7 @@ func TestWrongFlagsAreUsageErrors(t *testing.T) {
 func TestNothingIsServedWithoutItsFiles(t *testing.T) {
 	in, out := t.TempDir(), t.TempDir()
 	var errOut bytes.Buffer
-	code := run([]string{"bottle-egress", "--in", in, "--out", out, "--listen", "127.0.0.1"}, nil, &errOut, &errOut)
+	code := run([]string{"bottle-egress", "--in", in, "--out", out, "--listen", "127.0.0.1/8"}, nil, &errOut, &errOut)
 	if code != 1 || strings.Count(errOut.String(), "\n") != 1 || !strings.Contains(errOut.String(), "routes.yaml") {
 		t.Errorf("exit %d, %q", code, errOut.String())
 	}

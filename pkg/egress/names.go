@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -40,12 +41,12 @@ func serveNames(self netip.Addr, port int, names map[string]netip.Addr, record f
 	for name, a := range names {
 		n.names[strings.ToLower(name)] = a
 	}
-	packets, err := net.ListenPacket("udp", net.JoinHostPort(self.String(), strconv.Itoa(port)))
+	packets, err := (&net.ListenConfig{Control: early}).ListenPacket(context.Background(), "udp", net.JoinHostPort(self.String(), strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen for DNS: %w", err)
 	}
 	n.port = packets.LocalAddr().(*net.UDPAddr).Port
-	listener, err := net.Listen("tcp", net.JoinHostPort(self.String(), strconv.Itoa(n.port)))
+	listener, err := (&net.ListenConfig{Control: early}).Listen(context.Background(), "tcp", net.JoinHostPort(self.String(), strconv.Itoa(n.port)))
 	if err != nil {
 		packets.Close()
 		return nil, fmt.Errorf("cannot listen for DNS: %w", err)

@@ -152,7 +152,7 @@ func (s *Server) listen(cfg Config) error {
 		{cfg.Ports.TLS, &s.ports.TLS, front{scheme: policy.HTTPS, port: policy.DefaultPort(policy.HTTPS)}, (*client).secure},
 		{cfg.Ports.HTTP, &s.ports.HTTP, web, nil},
 	} {
-		listener, err := net.Listen("tcp", net.JoinHostPort(cfg.Listen.String(), strconv.Itoa(l.port)))
+		listener, err := (&net.ListenConfig{Control: early}).Listen(context.Background(), "tcp", net.JoinHostPort(cfg.Listen.String(), strconv.Itoa(l.port)))
 		if err != nil {
 			return fmt.Errorf("cannot listen: %w", err)
 		}

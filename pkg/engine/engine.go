@@ -48,6 +48,8 @@ type Engine interface {
 
 	// Create makes a container and joins it to all its networks.
 	Create(ctx context.Context, c plan.Container) error
+	// Connect joins a container, running or not, to one more network.
+	Connect(ctx context.Context, name string, ep plan.Endpoint) error
 	Start(ctx context.Context, name string) error
 	Stop(ctx context.Context, name string) error
 	Remove(ctx context.Context, name string) error

@@ -62,8 +62,8 @@ func (u *bringUp) fillWorkspace(ctx context.Context) error {
 
 // targets are what the agent must not reach.
 func (u *bringUp) targets(ctx context.Context) (probe.Targets, error) {
-	inner := u.plan.Networks[0].Subnet
-	t := probe.Targets{Egress: u.plan.Find(plan.EgressService).Endpoints[0].IP, Inner: inner, Gateway: plan.Address(inner, 1)}
+	inner := u.plan.Own().Subnet
+	t := probe.Targets{Egress: u.plan.IP(plan.EgressService), Inner: inner, Gateway: plan.Address(inner, 1)}
 	for _, p := range hostInterfaces() {
 		if p.Addr().Is4() && !p.Addr().IsLoopback() {
 			t.Host = append(t.Host, p.Addr())
@@ -76,7 +76,7 @@ func (u *bringUp) targets(ctx context.Context) (probe.Targets, error) {
 	}
 	for _, c := range others {
 		for _, ip := range c.IPs {
-			if ip != t.Egress && ip != u.plan.Find(plan.AgentService).Endpoints[0].IP {
+			if ip != t.Egress && ip != u.plan.IP(plan.AgentService) {
 				t.Neighbours = append(t.Neighbours, ip)
 			}
 		}

@@ -11,32 +11,40 @@ import (
 	"bottle/pkg/plan"
 )
 
-// makeNetworks claims a subnet by making the bottle's network in it, and makes
-// sure of the uplink. The plan stands when it returns.
-func (u *bringUp) makeNetworks(ctx context.Context) error {
+// makeBottle makes networks, volumes and containers. What stands in networks
+// that are there already starts at once; the rest when the bottle's own network
+// is made, which claims its subnet. It returns when the sidecars can serve.
+func (u *bringUp) makeBottle(ctx context.Context) (inside *opening, err error) {
 	host := hostPrefixes()
 	uplink, networks, err := u.uplinkSubnet(ctx, host)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for range subnetTries {
 		inner, err := freeSubnet(u.Home.Config.SubnetPool, innerBits, takenSubnets(networks, host), pseudoRandom)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if u.plan, err = u.makePlan(u.bottle.Slug, u.spec, u.host, u.images, inner, uplink); err != nil {
-			return err
+			return nil, err
 		}
-		err = whole(ctx, func(ctx context.Context) error { return u.Engine.CreateNetwork(ctx, u.plan.Networks[0]) })
+		inside, err = u.makeContainers(ctx)
 		if !errors.Is(err, engine.ErrSubnetTaken) {
-			return err
+			return inside, err
 		}
-		// Somebody was quicker: look again.
+		// Somebody was quicker: what was planned for that subnet goes, and we look again.
+		left, err := u.find(ctx, u.bottle.Slug)
+		if err != nil {
+			return nil, err
+		}
+		if err := u.remove(ctx, left); err != nil {
+			return nil, err
+		}
 		if networks, err = u.Engine.Networks(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return fmt.Errorf("cannot find a subnet: %d in a row were taken by others first", subnetTries)
+	return nil, fmt.Errorf("cannot find a subnet: %d in a row were taken by others first", subnetTries)
 }
 
 const subnetTries = 32

@@ -54,6 +54,12 @@ func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error
 	if _, err := plan.Runtime(s.Manifest.Runtime, host.Runtimes); err != nil {
 		return bottle.Bottle{}, err
 	}
+	u := &bringUp{Manager: m, spec: s, host: host, planned: make(chan error, 1)}
+	go func() { // it reads all programs: meanwhile the slug is claimed
+		var err error
+		u.images, err = m.planImages(s)
+		u.planned <- err
+	}()
 	// Intent before action: from here on the bottle is listed.
 	b, lock, err := m.newBottle(s, host)
 	if err != nil {
@@ -65,7 +71,7 @@ func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error
 		return b, errors.Join(err, m.Home.Forget(b.Slug))
 	}
 	defer log.Close()
-	u := &bringUp{Manager: m, spec: s, host: host, log: log, bottle: b}
+	u.log, u.bottle = log, b
 	if err := u.run(ctx); err != nil {
 		return b, u.undo(ctx, err)
 	}
@@ -96,64 +102,32 @@ type bringUp struct {
 	host   engine.Host
 	log    *journal
 	bottle bottle.Bottle
-	images images
+	images images // valid when planned has said so
 	plan   *plan.Plan
 	subdir string // of the workspace, where the session starts
+
+	planned chan error
 }
 
 func (u *bringUp) run(ctx context.Context) error {
-	u.log.step("preparing images and networks")
-	var err error
-	if u.images, err = u.planImages(u.spec); err != nil {
+	u.log.step("making the bottle")
+	if err := <-u.planned; err != nil {
 		return err
 	}
-	err = together(ctx, u.makeImages, func(ctx context.Context) error {
-		if err := u.makeNetworks(ctx); err != nil {
-			return err
-		}
-		return together(ctx, u.writeFiles, u.makeVolumes)
-	})
-	if err != nil {
-		return err
-	}
-	u.log.step("starting containers")
-	if err := u.each(ctx, func(ctx context.Context, c plan.Container) error { return u.Engine.Create(ctx, c) }); err != nil {
+	if err := u.makeImages(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	inside, err := u.startContainers(ctx)
+	inside, err := u.makeBottle(ctx)
 	if inside != nil {
 		defer inside.end()
 	}
 	if err != nil {
 		return err
 	}
-	u.log.step("trying the walls from inside")
-	if err := together(ctx, func(ctx context.Context) error { return u.selfTest(ctx, inside) }, u.fillWorkspace); err != nil {
-		return err
-	}
 	u.log.step("starting %s", u.spec.Agent.Name())
 	return u.handOver(inside)
-}
-
-// startContainers starts all containers and returns when the sidecars can
-// serve, with bottle-inside ready to try the walls.
-func (u *bringUp) startContainers(ctx context.Context) (inside *opening, err error) {
-	var steps []func(context.Context) error
-	for _, c := range u.plan.Containers {
-		steps = append(steps, func(ctx context.Context) error {
-			if err := whole(ctx, func(ctx context.Context) error { return u.Engine.Start(ctx, c.Name) }); err != nil {
-				return err
-			}
-			if c.Service != plan.AgentService {
-				return u.awaitSidecar(ctx, c)
-			}
-			inside = u.open(ctx)
-			return nil
-		})
-	}
-	return inside, all(ctx, steps)
 }
 
 // handOver starts the agent. That it may have run is recorded before: no reaper
@@ -191,16 +165,6 @@ func (u *bringUp) each(ctx context.Context, call func(context.Context, plan.Cont
 	for _, c := range u.plan.Containers {
 		steps = append(steps, func(ctx context.Context) error {
 			return whole(ctx, func(ctx context.Context) error { return call(ctx, c) })
-		})
-	}
-	return all(ctx, steps)
-}
-
-func (u *bringUp) makeVolumes(ctx context.Context) error {
-	var steps []func(context.Context) error
-	for _, v := range u.plan.Volumes {
-		steps = append(steps, func(ctx context.Context) error {
-			return whole(ctx, func(ctx context.Context) error { return u.Engine.CreateVolume(ctx, v) })
 		})
 	}
 	return all(ctx, steps)

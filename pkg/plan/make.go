@@ -190,13 +190,13 @@ func (b builder) egress() Container {
 	c.Image = b.h.Sidecar
 	c.User = fmt.Sprintf("%d:%d", b.h.OwnerUID, b.h.OwnerGID)
 	c.Entrypoint = []string{"/bottle-egress", "--in", SidecarIn, "--out", SidecarOut,
-		"--listen", b.egressIP().String(), "--proxy-port", fmt.Sprint(ProxyPort),
+		"--listen", netip.PrefixFrom(b.egressIP(), b.h.Subnet.Bits()).String(), "--proxy-port", fmt.Sprint(ProxyPort),
 		"--name", EgressService + "=" + b.egressIP().String()}
 	c.Mounts = []Mount{b.bind(EgressService+"/in", SidecarIn, true), b.bind(EgressService+"/out", SidecarOut, false)}
 	c.Tmpfs = map[string]string{"/tmp": "rw,nosuid,nodev,noexec,size=8m,mode=1777"}
 	c.Endpoints = []Endpoint{
-		{Network: b.innerName(), IP: b.egressIP(), Aliases: []string{EgressService}},
 		{Network: UplinkName(b.h.Home)},
+		{Network: b.innerName(), IP: b.egressIP(), Aliases: []string{EgressService}},
 	}
 	c.Sysctls["net.ipv4.ip_forward"] = "0"
 	c.Sysctls["net.ipv4.ip_unprivileged_port_start"] = "0"

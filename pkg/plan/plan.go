@@ -115,3 +115,32 @@ func (p *Plan) Find(service string) *Container {
 	}
 	return nil
 }
+
+// IP returns the address that a service has on the bottle's own network; the
+// zero address where it has none.
+func (p *Plan) IP(service string) netip.Addr {
+	if c := p.Find(service); c != nil {
+		for _, e := range c.Endpoints {
+			if e.IP.IsValid() {
+				return e.IP
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// Own is the network that is the bottle's alone.
+func (p *Plan) Own() Network { return p.Networks[0] }
+
+// Early splits a container's endpoints: those in networks that all bottles
+// share, which are there before the bottle's own is, and the rest.
+func (p *Plan) Early(c Container) (early, late []Endpoint) {
+	for _, e := range c.Endpoints {
+		if e.Network == p.Own().Name {
+			late = append(late, e)
+		} else {
+			early = append(early, e)
+		}
+	}
+	return early, late
+}

@@ -55,28 +55,21 @@ func (g Guard) Check(a netip.Addr) error {
 	return nil
 }
 
-// GuardFor returns the guard of a container that serves its bottle on listen:
-// it refuses the network that listen is on, and every address the container has.
-func GuardFor(listen netip.Addr) (Guard, error) {
+// GuardFor returns the guard of a container that serves its bottle on an address
+// of the bottle's own network: it refuses that network, which the container may
+// not have joined yet, and every address the container has.
+func GuardFor(own netip.Prefix) (Guard, error) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return Guard{}, fmt.Errorf("cannot list this container's addresses: %w", err)
 	}
-	var g Guard
-	found := false
+	g := Guard{Refuse: []netip.Prefix{own.Masked()}}
 	for _, a := range addrs {
 		p, err := netip.ParsePrefix(a.String())
 		if err != nil {
 			return Guard{}, fmt.Errorf("cannot read the address %s: %w", a, err)
 		}
-		if p.Addr() == listen {
-			found = true
-			g.Refuse = append(g.Refuse, p.Masked())
-		}
 		g.Refuse = append(g.Refuse, netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
-	}
-	if !found {
-		return Guard{}, fmt.Errorf("this container does not have the address %s", listen)
 	}
 	return g, nil
 }

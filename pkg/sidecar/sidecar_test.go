@@ -104,7 +104,7 @@ func TestGuardRefusesWhatNoNameMayLeadTo(t *testing.T) {
 }
 
 func TestGuardForRefusesItsOwnAddressesAndNetwork(t *testing.T) {
-	g, err := GuardFor(netip.MustParseAddr("127.0.0.1"))
+	g, err := GuardFor(netip.MustParsePrefix("10.83.0.2/28"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +115,10 @@ func TestGuardForRefusesItsOwnAddressesAndNetwork(t *testing.T) {
 			t.Errorf("its own address %s passes", p.Addr())
 		}
 	}
-	if _, err := GuardFor(netip.MustParseAddr("192.0.2.77")); err == nil {
-		t.Error("a guard was made for an address that is not here")
+	for ip, passes := range map[string]bool{"10.83.0.2": false, "10.83.0.3": false, "10.83.0.15": false, "10.83.0.16": true} {
+		if err := g.Check(netip.MustParseAddr(ip)); (err == nil) != passes {
+			t.Errorf("%s of the bottle's own network or beside it: %v", ip, err)
+		}
 	}
 }
 

@@ -37,11 +37,16 @@ func (e *Engine) Create(ctx context.Context, c plan.Container) error {
 		return wrap("create container "+c.Name, err)
 	}
 	for _, ep := range c.Endpoints[min(1, len(c.Endpoints)):] {
-		if err := e.api.NetworkConnect(ctx, ep.Network, c.Name, endpoint(ep)); err != nil {
-			return wrap("connect "+c.Name+" to "+ep.Network, err)
+		if err := e.Connect(ctx, c.Name, ep); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// Connect implements engine.Engine.
+func (e *Engine) Connect(ctx context.Context, name string, ep plan.Endpoint) error {
+	return wrap("connect "+name+" to "+ep.Network, e.api.NetworkConnect(ctx, ep.Network, name, endpoint(ep)))
 }
 
 func endpoint(ep plan.Endpoint) *network.EndpointSettings {

@@ -248,6 +248,26 @@ func (f *Fake) Create(_ context.Context, c plan.Container) error {
 	return nil
 }
 
+func (f *Fake) Connect(_ context.Context, name string, ep plan.Endpoint) error {
+	if err := f.begin("Connect", name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, err := f.find(name)
+	if err != nil {
+		return err
+	}
+	if _, there := f.networks[ep.Network]; !there {
+		return fmt.Errorf("network %s: %w", ep.Network, engine.ErrNotFound)
+	}
+	if slices.ContainsFunc(c.Endpoints, func(e plan.Endpoint) bool { return e.Network == ep.Network }) {
+		return fmt.Errorf("connect %s to %s: %w", name, ep.Network, engine.ErrConflict)
+	}
+	c.Endpoints = append(slices.Clone(c.Endpoints), ep)
+	return nil
+}
+
 func (f *Fake) find(name string) (*fakeContainer, error) {
 	c, there := f.containers[name]
 	if !there {

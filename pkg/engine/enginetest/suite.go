@@ -35,6 +35,7 @@ func Run(t *testing.T, lab func(t *testing.T) Lab) {
 		"RemovingWhatIsNotThereIsNoError":            removes,
 		"EventsTellOfStartAndDeath":                  events,
 		"WaitReturnsTheExitCode":                     waits,
+		"ARunningContainerJoinsOneMoreNetwork":       joins,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, lab(t)) })
 	}
@@ -236,5 +237,41 @@ func waits(t *testing.T, l Lab) {
 	l.up(t, c)
 	if code, err := l.Engine.Wait(t.Context(), c.Name); err != nil || code != 5 {
 		t.Errorf("code %d, %v", code, err)
+	}
+}
+
+func joins(t *testing.T, l Lab) {
+	net := plan.Network{Name: "bottle-suite-gggg_inner", Key: "inner", Subnet: l.Free[0], Internal: true, Labels: map[string]string{plan.LabelHome: l.Home}}
+	if err := l.Engine.CreateNetwork(t.Context(), net); err != nil {
+		t.Fatal(err)
+	}
+	// Cleanups run last in, first out: the container goes before its network.
+	t.Cleanup(func() {
+		if err := l.Engine.RemoveNetwork(context.Background(), net.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	second := plan.Network{Name: "bottle-suite-gggg_second", Key: "second", Subnet: l.Free[1], Internal: true, Labels: map[string]string{plan.LabelHome: l.Home}}
+	if err := l.Engine.CreateNetwork(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Engine.RemoveNetwork(context.Background(), second.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	c := l.idle("suite-gggg")
+	c.Endpoints = []plan.Endpoint{{Network: second.Name}}
+	l.up(t, c)
+	ip := plan.Address(net.Subnet, 5)
+	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: net.Name, IP: ip}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := l.Engine.List(t.Context(), l.Home)
+	if err != nil || len(list) != 1 || len(list[0].IPs) != 2 || !slices.Contains(list[0].IPs, ip) {
+		t.Errorf("listed %+v, %v", list, err)
+	}
+	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: net.Name + "-none"}); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("to a network that is not there: %v", err)
 	}
 }
