@@ -55,14 +55,14 @@ func list(c *cli.Call) error {
 	return listBottles(c)
 }
 
-var columns = []string{"SLUG", "STATUS", "AGENT", "BOTTLE", "PROGRAM", "STARTED", "UP", "FOLDER"}
+var columns = []string{"SLUG", "STATUS", "AGENT", "BOTTLE", "PROGRAM", "STARTED", "UP", "FOLDER", "NOTE"}
 
 func cells(b bottle.Bottle) []string {
 	started := "?"
 	if !b.StartedAt.IsZero() {
 		started = b.StartedAt.Local().Format(time.DateTime)
 	}
-	return []string{b.Slug, string(b.Status), b.Agent, b.Bottle, b.Program, started, strings.Join(b.Services, ","), b.Folder}
+	return []string{b.Slug, string(b.Status), b.Agent, b.Bottle, b.Program, started, strings.Join(b.Services, ","), b.Folder, b.Reason}
 }
 
 func listBottles(c *cli.Call) error {

@@ -27,16 +27,22 @@ func app() cli.App {
 		Name: "bottle-stop", Usage: "capture the work of bottles and take them down", ArgsUsage: "[SLUG…|-]",
 		About: "Stops the agent, writes what it did as a git bundle and its containers' logs to\n" +
 			"$BOTTLE_HOME/history/SLUG, and removes containers, networks and volumes. Prints\n" +
-			"one JSON line a bottle.",
+			"one JSON line a bottle. A stop that was killed is taken up by the next one.\n\n" +
+			"--orphans removes what killed programs left and nothing owns: bring-ups that died,\n" +
+			"and containers, networks and volumes of this home without a state directory. It\n" +
+			"lists them and asks; bottles that ever ran keep their state and are not touched.",
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "all", Usage: "stop all bottles of this home"},
 			&urfave.BoolFlag{Name: "keep", Usage: "stop only: keep containers, volumes and state"},
 			&urfave.BoolFlag{Name: "discard", Usage: "do not capture the work"},
+			&urfave.BoolFlag{Name: "orphans", Usage: "remove what killed programs left and nothing owns"},
+			&urfave.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "with --orphans: only list"},
 			cli.YesFlag(),
 		},
-		Examples: "bottle-stop dev-a2b3\nbottle-stop --all\nbottle-ls -o tsv | fzf -m | bottle-stop -",
-		Exit:     "3 a slug does not exist (then nothing was stopped) · 7 some of several failed",
-		Action:   stop,
+		Examples: "bottle-stop dev-a2b3\nbottle-stop --all\nbottle-ls -o tsv | fzf -m | bottle-stop -\n" +
+			"bottle-stop --orphans --dry-run | jq -r .name",
+		Exit:   "3 a slug does not exist (then nothing was stopped) · 7 some of several failed",
+		Action: stop,
 	}
 }
 
@@ -50,17 +56,17 @@ type stopped struct {
 }
 
 func stop(c *cli.Call) error {
-	if c.Bool("keep") && c.Bool("discard") {
-		return cli.Error{Code: cli.Usage, Msg: "--keep and --discard exclude each other", Hint: "give one of them"}
-	}
-	if (len(c.Args) == 0) != c.Bool("all") {
-		return cli.Error{Code: cli.Usage, Msg: "say which bottles: slugs, - or --all", Hint: "run bottle-ls"}
+	if err := checkFlags(c); err != nil {
+		return err
 	}
 	ctx, cancel := operator.Context()
 	defer cancel()
 	m, err := operator.Open()
 	if err != nil {
 		return err
+	}
+	if c.Bool("orphans") {
+		return reap(ctx, c, m)
 	}
 	known, err := lifecycle.List(ctx, m.Home, m.Engine)
 	if err != nil {
@@ -75,6 +81,22 @@ func stop(c *cli.Call) error {
 		return err
 	}
 	return stopAll(ctx, c, m, slugs)
+}
+
+func checkFlags(c *cli.Call) error {
+	switch {
+	case c.Bool("keep") && c.Bool("discard"):
+		return cli.Error{Code: cli.Usage, Msg: "--keep and --discard exclude each other", Hint: "give one of them"}
+	case c.Bool("orphans") && (len(c.Args) > 0 || c.Bool("all") || c.Bool("keep") || c.Bool("discard")):
+		return cli.Error{Code: cli.Usage, Msg: "--orphans finds by itself what to remove", Hint: "give it alone, or with --dry-run or --yes"}
+	case c.Bool("dry-run") && !c.Bool("orphans"):
+		return cli.Error{Code: cli.Usage, Msg: "--dry-run goes with --orphans", Hint: "bottle-ls shows what a stop would take down"}
+	case c.Bool("orphans") && !c.Bool("dry-run") && !c.Bool("yes") && !c.CanAsk():
+		return cli.Error{Code: cli.Usage, Msg: "there is no terminal to ask on", Hint: "add --yes, or --dry-run to only look"}
+	case !c.Bool("orphans") && (len(c.Args) == 0) != c.Bool("all"):
+		return cli.Error{Code: cli.Usage, Msg: "say which bottles: slugs, - or --all", Hint: "run bottle-ls"}
+	}
+	return nil
 }
 
 // sideBySide bounds how many teardowns run at once: the engine is the bottleneck.

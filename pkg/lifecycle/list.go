@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
@@ -110,6 +111,9 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 	}
 	slices.Sort(b.Services)
 	slices.Sort(down)
+	if b.StartedAt.IsZero() { // its metadata cannot be read
+		b.StartedAt = firstMade(containers)
+	}
 	atWork := b.Status == bottle.Starting && busy(b.Slug)
 	switch {
 	case atWork:
@@ -130,6 +134,17 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 		}
 	}
 	return b
+}
+
+// firstMade is when the first of the containers was made.
+func firstMade(containers []engine.Container) time.Time {
+	var first time.Time
+	for _, c := range containers {
+		if first.IsZero() || c.Created.Before(first) {
+			first = c.Created
+		}
+	}
+	return first
 }
 
 // CountRunning counts the bottles of each agent that are up or coming up.

@@ -36,7 +36,7 @@ func freeSubnet(pool netip.Prefix, bits int, taken []netip.Prefix, random func(i
 			return candidate, nil
 		}
 	}
-	return netip.Prefix{}, fmt.Errorf("%w %s: stop a bottle, or set another subnet_pool in config.yaml", ErrPoolEmpty, pool)
+	return netip.Prefix{}, fmt.Errorf("%w %s", ErrPoolEmpty, pool)
 }
 
 func nthSubnet(pool netip.Prefix, bits, n int) netip.Prefix {

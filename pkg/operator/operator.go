@@ -63,6 +63,13 @@ func Explain(slug string, err error) error {
 			Hint: "start it (scripts/docker-up, or systemctl start docker), or set DOCKER_HOST"}
 	case errors.Is(err, state.ErrNotFound):
 		return cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no bottle named %q", slug), Hint: "run bottle-ls"}
+	case errors.Is(err, lifecycle.ErrElsewhere):
+		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("%s was made on another engine, which does not answer here", slug),
+			Hint: "set DOCKER_HOST to that engine; if it is gone for good, remove the bottle's state_dir"}
+	case errors.Is(err, lifecycle.ErrPoolEmpty):
+		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: "stop a bottle, or set a larger subnet_pool in config.yaml"}
+	case errors.Is(err, syscall.ENOSPC):
+		return cli.Error{Code: cli.Failed, Msg: "the disk is full: " + err.Error(), Hint: "make room, and try again"}
 	case errors.Is(err, state.ErrLocked):
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("another program is at work on %s", slug), Hint: "wait for it to end, and try again"}
 	case errors.Is(err, session.ErrNoSession):

@@ -161,6 +161,12 @@ func saveIn(dir string, b bottle.Bottle) error {
 // there, To its name in the history.
 type Keep struct{ From, To string }
 
+// Preserved says whether reapers must keep their hands off a bottle.
+func (h *Home) Preserved(slug string) bool {
+	_, err := os.Lstat(filepath.Join(h.StateDir(slug), PreserveFile))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // Retire moves files of a bottle's state directory into its history and removes
 // the rest. Files that are not there are passed over, so that a Retire that was
 // cut short can be done again; the metadata go last, so that until then the

@@ -43,7 +43,7 @@ func Run(t *testing.T, lab func(t *testing.T) Lab) {
 
 // idle is a container that waits to be stopped.
 func (l Lab) idle(slug string) plan.Container {
-	return plan.Container{Name: "bottle-" + slug + "-agent-1", Service: "agent", Image: l.Image,
+	return plan.Container{Name: "bottle-" + slug + "-" + l.Home + "-agent-1", Service: "agent", Image: l.Image,
 		Entrypoint: []string{"sleep", "600"}, Init: true, Pids: 64, Memory: 256 << 20, MilliCPUs: 1000,
 		CapDrop: []string{"ALL"}, Sysctls: map[string]string{}, StopSeconds: 2,
 		Labels: map[string]string{plan.LabelHome: l.Home, plan.LabelSlug: slug, plan.LabelService: "agent"}}
@@ -240,38 +240,36 @@ func waits(t *testing.T, l Lab) {
 	}
 }
 
+// network makes an internal network; it goes with the test.
+func (l Lab) network(t *testing.T, name string, subnet netip.Prefix) plan.Network {
+	t.Helper()
+	n := plan.Network{Name: name, Key: name, Subnet: subnet, Internal: true, Labels: map[string]string{plan.LabelHome: l.Home}}
+	if err := l.Engine.CreateNetwork(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Engine.RemoveNetwork(context.Background(), n.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
 func joins(t *testing.T, l Lab) {
-	net := plan.Network{Name: "bottle-suite-gggg_inner", Key: "inner", Subnet: l.Free[0], Internal: true, Labels: map[string]string{plan.LabelHome: l.Home}}
-	if err := l.Engine.CreateNetwork(t.Context(), net); err != nil {
-		t.Fatal(err)
-	}
-	// Cleanups run last in, first out: the container goes before its network.
-	t.Cleanup(func() {
-		if err := l.Engine.RemoveNetwork(context.Background(), net.Name); err != nil {
-			t.Error(err)
-		}
-	})
-	second := plan.Network{Name: "bottle-suite-gggg_second", Key: "second", Subnet: l.Free[1], Internal: true, Labels: map[string]string{plan.LabelHome: l.Home}}
-	if err := l.Engine.CreateNetwork(t.Context(), second); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Engine.RemoveNetwork(context.Background(), second.Name); err != nil {
-			t.Error(err)
-		}
-	})
-	c := l.idle("suite-gggg")
-	c.Endpoints = []plan.Endpoint{{Network: second.Name}}
+	// Cleanups run last in, first out: the container goes before its networks.
+	one, two := l.network(t, "bottle-suite-one-"+l.Home, l.Free[0]), l.network(t, "bottle-suite-two-"+l.Home, l.Free[1])
+	c := l.idle("suite-jjjj")
+	c.Endpoints = []plan.Endpoint{{Network: one.Name}}
 	l.up(t, c)
-	ip := plan.Address(net.Subnet, 5)
-	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: net.Name, IP: ip}); err != nil {
+	ip := plan.Address(two.Subnet, 5)
+	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: two.Name, IP: ip}); err != nil {
 		t.Fatal(err)
 	}
 	list, err := l.Engine.List(t.Context(), l.Home)
 	if err != nil || len(list) != 1 || len(list[0].IPs) != 2 || !slices.Contains(list[0].IPs, ip) {
 		t.Errorf("listed %+v, %v", list, err)
 	}
-	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: net.Name + "-none"}); !errors.Is(err, engine.ErrNotFound) {
+	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: two.Name + "-none"}); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("to a network that is not there: %v", err)
 	}
 }
