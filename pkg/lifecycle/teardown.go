@@ -102,12 +102,6 @@ func (t *tearDown) mayHoldWork() bool {
 		t.log.step("its agent never ran: there is no work to capture")
 		return false
 	}
-	_, err := t.loadPlan(t.took.Slug)
-	if errors.Is(err, os.ErrNotExist) && t.bottle.Agent == "?" {
-		// The directory was removed by hand; its containers are all that is known.
-		t.log.step("its plan is gone: its work cannot be captured")
-		return false
-	}
 	return true
 }
 
