@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/docker/go-units"
 	urfave "github.com/urfave/cli/v2"
 
 	"bottle/pkg/bottle"
@@ -30,6 +32,7 @@ func app() cli.App {
 			"disk knows and exits 5.",
 		Flags: []urfave.Flag{
 			cli.OutputFlag(),
+			&urfave.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "show what each bottle takes of the disk; the engine counts it, which may take seconds"},
 			&urfave.BoolFlag{Name: "watch", Usage: "print a snapshot, then a line at each change, until the reader goes away"},
 		},
 		Examples: "bottle-ls -o table\nbottle-ls | jq -r 'select(.status==\"running\").slug'\n" +
@@ -50,6 +53,9 @@ func list(c *cli.Call) error {
 		return listAgents(c)
 	}
 	if c.Bool("watch") {
+		if c.Bool("size") {
+			return cli.Error{Code: cli.Usage, Msg: "sizes cannot be watched: no event tells of them", Hint: "run bottle-ls --size now and then"}
+		}
 		return watch(c)
 	}
 	return listBottles(c)
@@ -68,7 +74,11 @@ func cells(b bottle.Bottle) []string {
 func listBottles(c *cli.Call) error {
 	ctx, cancel := operator.Context()
 	defer cancel()
-	p, err := cli.NewPrinter(c.Out, c.String("output"), columns...)
+	heads := columns
+	if c.Bool("size") {
+		heads = append(slices.Clone(heads), "DISK")
+	}
+	p, err := cli.NewPrinter(c.Out, c.String("output"), heads...)
 	if err != nil {
 		return err
 	}
@@ -77,8 +87,15 @@ func listBottles(c *cli.Call) error {
 		return err
 	}
 	bottles, failed := lifecycle.List(ctx, m.Home, m.Engine)
+	if c.Bool("size") && failed == nil {
+		failed = m.AddSizes(ctx, bottles)
+	}
 	for _, b := range bottles {
-		if err := p.Print(b, cells(b)...); err != nil {
+		row := cells(b)
+		if b.Disk != nil {
+			row = append(row, units.BytesSize(float64(*b.Disk)))
+		}
+		if err := p.Print(b, row...); err != nil {
 			return err
 		}
 	}

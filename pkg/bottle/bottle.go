@@ -38,6 +38,7 @@ type Bottle struct {
 	Engine    string    `json:"engine,omitempty"` // the engine's own id
 	Sidecars  []string  `json:"sidecars,omitempty"`
 	Reason    string    `json:"reason,omitempty"` // why it is not running
+	Disk      *int64    `json:"disk_bytes,omitempty"` // of its volumes; in bottle-ls --size alone
 	Ran       bool      `json:"ran,omitempty"`    // its agent may have run: it may hold work
 }
 

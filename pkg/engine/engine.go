@@ -41,6 +41,10 @@ type Engine interface {
 	CreateVolume(ctx context.Context, v plan.Volume) error
 	RemoveVolume(ctx context.Context, name string) error
 
+	// Usage returns how many bytes of disk the volumes and containers of each
+	// slug take, in one call. It is slow where there is much: the engine counts.
+	Usage(ctx context.Context, home string) (map[string]int64, error)
+
 	HasImage(ctx context.Context, ref string) (bool, error)
 	// Build builds an image from a tar stream whose Dockerfile is at its root;
 	// the builder's words go to log.

@@ -54,6 +54,19 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 	return list, failed
 }
 
+// AddSizes adds to each bottle what it takes of the disk, by one call.
+func (m *Manager) AddSizes(ctx context.Context, bottles []bottle.Bottle) error {
+	used, err := m.Engine.Usage(ctx, m.Home.ID)
+	if err != nil {
+		return err
+	}
+	for i, b := range bottles {
+		size := used[b.Slug]
+		bottles[i].Disk = &size
+	}
+	return nil
+}
+
 // records reads what the disk knows of every bottle.
 func records(h *state.Home) (map[string]bottle.Bottle, error) {
 	slugs, err := h.Slugs()

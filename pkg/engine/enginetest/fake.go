@@ -214,6 +214,19 @@ func (f *Fake) RemoveVolume(_ context.Context, name string) error {
 	return nil
 }
 
+// Usage says that every volume takes a page.
+func (f *Fake) Usage(_ context.Context, home string) (map[string]int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	used := map[string]int64{}
+	for _, v := range f.volumes {
+		if v.Labels[plan.LabelHome] == home {
+			used[v.Labels[plan.LabelSlug]] += 4096
+		}
+	}
+	return used, nil
+}
+
 func (f *Fake) HasImage(_ context.Context, ref string) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -192,6 +192,9 @@ func removes(t *testing.T, l Lab) {
 	if list, err := l.Engine.Volumes(t.Context(), l.Home); err != nil || len(list) != 1 || list[0] != (engine.Volume{Name: v.Name, Slug: "suite"}) {
 		t.Errorf("volumes: %+v, %v", list, err)
 	}
+	if used, err := l.Engine.Usage(t.Context(), l.Home+"-other"); err != nil || len(used) > 0 {
+		t.Errorf("another home uses %v, %v", used, err)
+	}
 	if err := l.Engine.RemoveVolume(t.Context(), v.Name); err != nil {
 		t.Error(err)
 	}
