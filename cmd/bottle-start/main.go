@@ -166,16 +166,22 @@ func bringUp(ctx context.Context, c *cli.Call, m *lifecycle.Manager, spec lifecy
 		return b, nil
 	}
 	var failure *lifecycle.Failure
-	if errors.As(err, &failure) && !errors.Is(err, context.Canceled) {
+	if !errors.As(err, &failure) {
+		return b, operator.Explain(spec.Slug, err)
+	}
+	interrupted := errors.Is(err, context.Canceled)
+	if !interrupted {
 		for _, line := range failure.Tail {
 			fmt.Fprintf(c.Err, "  %s\n", cli.Inert(line))
 		}
-		explained := operator.Explain(spec.Slug, failure.Err)
-		var said cli.Error
-		if !errors.As(explained, &said) {
-			said = cli.Error{Code: cli.Failed, Msg: explained.Error(), Hint: "the whole log is in " + failure.Log}
-		}
-		return b, said
 	}
-	return b, operator.Explain(spec.Slug, err)
+	if failure.Left != nil {
+		fmt.Fprintf(c.Err, "bottle-start: what was made of %s could not all be taken down: run bottle-stop --orphans, or bottle-stop %s\n", b.Slug, b.Slug)
+	}
+	explained := operator.Explain(spec.Slug, failure.Err)
+	var said cli.Error
+	if !interrupted && !errors.As(explained, &said) {
+		explained = cli.Error{Code: cli.Failed, Msg: explained.Error(), Hint: "the whole log is in " + failure.Log}
+	}
+	return b, explained
 }

@@ -116,8 +116,8 @@ func stopAll(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slugs []str
 		})
 	}
 	wg.Wait()
-	for i, slug := range slugs {
-		if err := tell(c, results[i], operator.Explain(slug, failed[i])); err != nil {
+	for i := range slugs {
+		if err := tell(c, results[i], failed[i]); err != nil {
 			return err
 		}
 	}
@@ -132,17 +132,15 @@ func progress(c *cli.Call, slug string) lifecycle.Say {
 }
 
 // tell prints the answer for one bottle, and the way to its work.
-func tell(c *cli.Call, took lifecycle.Took, err error) error {
-	line := stopped{Slug: took.Slug, Kept: took.Kept, Bundle: took.Bundle}
-	if err != nil {
-		line.Error = err.Error()
-	} else if !took.Kept {
-		line.History = took.History
+func tell(c *cli.Call, took lifecycle.Took, failed error) error {
+	line := stopped{Slug: took.Slug, Kept: took.Kept, Bundle: took.Bundle, History: took.History}
+	if failed != nil {
+		line.Error = operator.Explain(took.Slug, failed).Error()
 	}
 	if err := cli.WriteJSON(c.Out, line); err != nil {
 		return err
 	}
-	if errors.Is(err, lifecycle.ErrCapture) {
+	if errors.Is(failed, lifecycle.ErrCapture) {
 		fmt.Fprintf(c.Err, "%s: kept, since its work could not be captured; bottle-stop --discard %s takes it down without\n", took.Slug, took.Slug)
 	}
 	if took.Bundle != "" {

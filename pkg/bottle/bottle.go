@@ -37,9 +37,9 @@ type Bottle struct {
 	Home      string    `json:"home,omitempty"`   // the id of the $BOTTLE_HOME
 	Engine    string    `json:"engine,omitempty"` // the engine's own id
 	Sidecars  []string  `json:"sidecars,omitempty"`
-	Reason    string    `json:"reason,omitempty"` // why it is not running
+	Reason    string    `json:"reason,omitempty"`     // why it is not running
 	Disk      *int64    `json:"disk_bytes,omitempty"` // of its volumes; in bottle-ls --size alone
-	Ran       bool      `json:"ran,omitempty"`    // its agent may have run: it may hold work
+	Ran       bool      `json:"ran,omitempty"`        // its agent may have run: it may hold work
 }
 
 var name = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)

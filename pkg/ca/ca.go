@@ -36,7 +36,7 @@ func New(name string, now time.Time) (certPEM, keyPEM []byte, err error) {
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
 		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             now.Add(-skew),
+		NotBefore:             now.Add(-caLife), // a clock that is set back must not end it
 		NotAfter:              now.Add(caLife),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
@@ -109,7 +109,7 @@ func (i *Issuer) Leaf(host string) (*tls.Certificate, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	now := i.now()
-	if c := i.cache[host]; c != nil && now.Before(c.Leaf.NotAfter.Add(-renew)) {
+	if c := i.cache[host]; c != nil && now.After(c.Leaf.NotBefore) && now.Before(c.Leaf.NotAfter.Add(-renew)) {
 		return c, nil
 	}
 	c, err := i.issue(host, now)

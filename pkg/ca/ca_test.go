@@ -74,6 +74,22 @@ func TestLeafIsCachedBoundedAndRenewed(t *testing.T) {
 	}
 }
 
+func TestAClockThatIsSetBackEndsNoTrust(t *testing.T) {
+	i, roots := testIssuer(t)
+	if _, err := i.Leaf("a.example"); err != nil {
+		t.Fatal(err)
+	}
+	back := time.Now().Add(-400 * 24 * time.Hour)
+	i.now = func() time.Time { return back }
+	c, err := i.Leaf("a.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Leaf.Verify(x509.VerifyOptions{DNSName: "a.example", Roots: roots, CurrentTime: back}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLoadRefusesAForeignKey(t *testing.T) {
 	cert, _, _ := New("a", time.Now())
 	_, key, _ := New("b", time.Now())

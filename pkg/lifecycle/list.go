@@ -105,9 +105,10 @@ func neverRan(b bottle.Bottle) bool { return b.Status == bottle.Starting && !b.R
 // id, and whether a program is at work on it.
 func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(slug string) bool) bottle.Bottle {
 	b.Services = []string{}
-	agentUp := false
+	agentUp, agentThere := false, false
 	var down []string
 	for _, c := range containers {
+		agentThere = agentThere || c.Service == plan.AgentService
 		switch {
 		case c.Service == plan.CaptureService: // a stop's own, or what a killed one left
 		case c.Running():
@@ -136,6 +137,8 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 		b.Reason = "its bottle-start is dead; bottle-stop --orphans clears it up"
 	case len(containers) == 0:
 		b.Status, b.Reason = bottle.Lost, "its containers are gone; bottle-stop keeps what work is left"
+	case !agentThere:
+		b.Status, b.Reason = bottle.Stopped, "its agent's container is gone; bottle-stop keeps what work is left"
 	case !agentUp:
 		b.Status = bottle.Stopped
 	case len(down) > 0:

@@ -30,7 +30,7 @@ func TestStatusIsWhatLivesNotWhatWasRecorded(t *testing.T) {
 		{"agent died", bottle.Running, []engine.Container{agent("exited"), egress("running")}, bottle.Stopped, ""},
 		{"paused", bottle.Running, []engine.Container{agent("paused"), egress("running")}, bottle.Stopped, ""},
 		{"removed by hand", bottle.Running, nil, bottle.Lost, "its containers are gone; bottle-stop keeps what work is left"},
-		{"removed by hand, a capture left", bottle.Running, []engine.Container{{Service: "capture", State: "running"}}, bottle.Stopped, ""},
+		{"removed by hand, a capture left", bottle.Running, []engine.Container{{Service: "capture", State: "running"}}, bottle.Stopped, "its agent's container is gone; bottle-stop keeps what work is left"},
 		{"kept and started by hand", bottle.Stopped, []engine.Container{agent("running"), egress("running")}, bottle.Running, ""},
 		{"being made", bottle.Starting, nil, bottle.Starting, ""},
 	}

@@ -224,7 +224,10 @@ func (m *Manager) reapBottle(ctx context.Context, slug string) error {
 	}
 	defer log.Close()
 	log.step("%s", deadStart)
-	if err := errors.Join(m.saveLogs(ctx, slug, left.containers, log), m.remove(ctx, left)); err != nil {
+	if err := m.saveLogs(ctx, slug, left.containers, log); err != nil {
+		log.step("the containers' logs are incomplete: %v", err)
+	}
+	if err := m.remove(ctx, left); err != nil {
 		return err
 	}
 	return m.Home.Retire(slug, historyFiles)

@@ -34,11 +34,13 @@ type Spec struct {
 	Secrets   map[string]string // values for the session's environment; they go nowhere else
 }
 
-// Failure is a bring-up that failed, after everything made was taken down.
+// Failure is a bring-up that failed, after everything made was taken down, or as
+// much of it as the engine let.
 type Failure struct {
 	Err  error
 	Tail []string // the last lines of the log
 	Log  string   // where the whole log is
+	Left error    // why something could not be taken down; nil: nothing is left
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }
@@ -181,22 +183,30 @@ func (u *bringUp) undo(ctx context.Context, cause error) error {
 		u.log.step("failed: %v", cause)
 		u.log.step("taking down what was made")
 	}
-	left, err := u.find(ctx, u.bottle.Slug)
-	if err == nil {
-		err = errors.Join(u.saveLogs(ctx, u.bottle.Slug, left.containers, u.log), u.remove(ctx, left))
-	}
-	if err != nil {
-		cause = errors.Join(cause, fmt.Errorf("not all was taken down (run bottle-stop %s): %w", u.bottle.Slug, err))
-		return &Failure{Err: cause, Tail: u.log.Tail(), Log: filepath.Join(u.bottle.StateDir, state.BringupLog)}
-	}
-	failure := &Failure{Err: cause, Tail: u.log.Tail(), Log: filepath.Join(u.Home.HistoryDir(u.bottle.Slug), state.BringupLog)}
+	failure := &Failure{Err: cause, Tail: u.log.Tail(), Log: filepath.Join(u.bottle.StateDir, state.BringupLog)}
 	if interrupted {
 		failure.Err = context.Canceled
 	}
-	if err := errors.Join(u.Home.Retire(u.bottle.Slug, historyFiles), u.dropUplink(ctx)); err != nil {
-		failure.Err = errors.Join(failure.Err, err)
+	if failure.Left = u.takeDown(ctx); failure.Left == nil {
+		failure.Log = filepath.Join(u.Home.HistoryDir(u.bottle.Slug), state.BringupLog)
+		failure.Left = u.dropUplink(ctx)
 	}
 	return failure
+}
+
+// takeDown removes all that was made but the log, and the bottle with it.
+func (u *bringUp) takeDown(ctx context.Context) error {
+	left, err := u.find(ctx, u.bottle.Slug)
+	if err != nil {
+		return err
+	}
+	if err := u.saveLogs(ctx, u.bottle.Slug, left.containers, u.log); err != nil {
+		u.log.step("the containers' logs are incomplete: %v", err)
+	}
+	if err := u.remove(ctx, left); err != nil {
+		return err
+	}
+	return u.Home.Retire(u.bottle.Slug, historyFiles)
 }
 
 // planFile is the plan a bottle was made of, for what comes later in its life.

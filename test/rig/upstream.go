@@ -73,6 +73,12 @@ func (r *Rig) Network(flags ...string) (name string) {
 	return name
 }
 
+// NetworkAt makes a network that takes a subnet; it goes with the rig.
+func (r *Rig) NetworkAt(subnet string) {
+	r.t.Helper()
+	r.Docker("network", "create", "--internal", "--subnet", subnet, "--label", label+"="+r.tag, fmt.Sprintf("%s-%d", r.tag, rand.IntN(1_000_000)))
+}
+
 func (r *Rig) network(flags ...string) (string, netip.Prefix) {
 	r.t.Helper()
 	var last error

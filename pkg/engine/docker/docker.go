@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -119,7 +121,7 @@ func wrap(what string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case client.IsErrConnectionFailed(err) || strings.Contains(err.Error(), "permission denied while trying to connect"):
+	case unreachable(err):
 		sentinel = engine.ErrUnreachable
 	case errdefs.IsNotFound(err):
 		sentinel = engine.ErrNotFound
@@ -133,7 +135,15 @@ func wrap(what string, err error) error {
 	return fmt.Errorf("cannot %s: %w: %w", what, sentinel, err)
 }
 
-// ignore drops the error of removing what is not there.
+// unreachable says whether err is of a connection that could not be made, or
+// that broke before an answer.
+func unreachable(err error) bool {
+	var dial *net.OpError
+	return client.IsErrConnectionFailed(err) || errors.As(err, &dial) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		strings.Contains(err.Error(), "permission denied while trying to connect")
+}
+
+// ignoreMissing drops the error of removing what is not there.
 func ignoreMissing(err error) error {
 	if errdefs.IsNotFound(err) {
 		return nil

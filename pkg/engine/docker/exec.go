@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
@@ -44,7 +43,7 @@ func (e *Engine) Exec(ctx context.Context, name string, x engine.Exec) (int, err
 		return 0, ctx.Err()
 	}
 	if err != nil {
-		return 0, fmt.Errorf("cannot read what a command in %s says: %w", name, err)
+		return 0, wrap("read what a command in "+name+" says", err)
 	}
 	return e.exitCode(ctx, name, made.ID)
 }

@@ -1,0 +1,105 @@
+package crash
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"bottle/pkg/bottle"
+	"bottle/test/rig"
+)
+
+// step is how many calls lie between two at which the engine goes away: all of
+// them in a long run.
+func step() int {
+	if *rounds > 100 {
+		return 1
+	}
+	return 4
+}
+
+func TestAnEngineThatGoesAwayDuringAStartIsSaidAndClearedUp(t *testing.T) {
+	r := rig.New(t)
+	r.Agent("dev")
+	whole := r.CutAfter(1 << 20)
+	if _, said, code := whole.Through(r, "bottle-start", "--yes", "--detach", "--workspace", "none", "dev"); code != 0 {
+		t.Fatalf("bottle-start ended with %d: %s", code, said)
+	}
+	calls := whole.Requests()
+	if calls < 12 {
+		t.Fatalf("a start makes %d requests only", calls)
+	}
+	for n := 0; n < calls-1; n += step() {
+		_, said, code := r.CutAfter(n).Through(r, "bottle-start", "--yes", "--detach", "--workspace", "none", "dev")
+		if code == 0 && n > calls*3/4 {
+			continue // how many requests a start makes differs by a few
+		}
+		if code != 5 || !strings.Contains(said, "bottle-start: the Docker engine cannot be reached") {
+			t.Errorf("after %d of %d requests it ended with %d: %s", n, calls, code, said)
+		}
+	}
+	if _, said, code := r.Run("bottle-stop", "--orphans", "--yes"); code != 0 {
+		t.Errorf("the reaper ended with %d: %s", code, said)
+	}
+	// What had begun to run is a bottle, and stops as one.
+	if out, said, code := r.Run("bottle-stop", "--all"); code != 0 {
+		t.Errorf("bottle-stop --all ended with %d: %s%s", code, out, said)
+	}
+	if left := holdings(t, r); len(left) > 0 {
+		t.Errorf("the engine still holds %v", left)
+	}
+	if left := entries(t, r.Home, "state"); len(left) > 0 {
+		t.Errorf("state is left: %v", left)
+	}
+}
+
+func TestAnEngineThatGoesAwayDuringAStopLosesNoWork(t *testing.T) {
+	a := &arena{Rig: repository(t, rig.New(t)), t: t, work: map[string]string{}}
+	a.Agent("dev")
+	slugs := func() (out []string) {
+		for n := range 4 {
+			slug := a.Start("dev", "--workspace", "copy")
+			a.work[slug] = slug
+			script := "cd /work && echo " + slug + " >work && git add work && git commit -qm work"
+			if _, said, code := a.Inside(slug, "sh", "-c", script); code != 0 {
+				t.Fatalf("round %d: the agent's work ended with %d: %s", n, code, said)
+			}
+			out = append(out, slug)
+		}
+		return out
+	}()
+	whole := a.CutAfter(1 << 20)
+	if out, said, code := whole.Through(a.Rig, "bottle-stop", slugs[0]); code != 0 {
+		t.Fatalf("bottle-stop ended with %d: %s%s", code, out, said)
+	}
+	calls := whole.Requests()
+	for n := 0; n < calls-1; n += step() {
+		slug := slugs[1+n%3]
+		if !slices.Contains(entries(t, a.Home, "state"), slug) {
+			continue // an earlier one got that far
+		}
+		_, said, code := a.CutAfter(n).Through(a.Rig, "bottle-stop", slug)
+		if code == 0 || !rig.OneLine("bottle-stop", said) {
+			t.Errorf("after %d of %d requests it ended with %d: %s", n, calls, code, said)
+		}
+	}
+	for _, b := range listed(t, a.Rig) {
+		if b.Status == "?" {
+			t.Errorf("%s is not known any more: %s", b.Slug, b.Reason)
+		}
+	}
+	a.stopAll()
+}
+
+func listed(t *testing.T, r *rig.Rig) []bottle.Bottle {
+	t.Helper()
+	out, said, code := r.Run("bottle-ls")
+	if code != 0 {
+		t.Fatalf("bottle-ls ended with %d: %s", code, said)
+	}
+	var all []bottle.Bottle
+	for line := range strings.Lines(out) {
+		all = append(all, rig.Decode[bottle.Bottle](t, line))
+	}
+	return all
+}

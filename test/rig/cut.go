@@ -1,0 +1,75 @@
+package rig
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// engineSocket is where the engine listens.
+const engineSocket = "/var/run/docker.sock"
+
+// Cut is a way to the engine that breaks after so many requests, as an engine
+// does that is stopped in the middle: every connection ends, none can be made.
+type Cut struct {
+	Host string // for DOCKER_HOST
+
+	requests atomic.Int64
+	server   *http.Server
+}
+
+// CutAfter makes a way to the engine that lets n requests through.
+func (r *Rig) CutAfter(n int) *Cut {
+	r.t.Helper()
+	path := filepath.Join(r.t.(*testing.T).TempDir(), "engine.sock")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "engine"})
+	proxy.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", engineSocket)
+	}}
+	proxy.FlushInterval = -1
+	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+	c := &Cut{Host: "unix://" + path}
+	c.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if c.requests.Add(1) > int64(n) {
+			go c.server.Close()
+			panic(http.ErrAbortHandler)
+		}
+		proxy.ServeHTTP(w, q)
+	})}
+	go c.server.Serve(listener)
+	r.t.Cleanup(func() { c.server.Close() })
+	return c
+}
+
+// Requests is how many requests were made, the one that broke it included.
+func (c *Cut) Requests() int { return int(c.requests.Load()) }
+
+// Through runs one of the programs over this way.
+func (c *Cut) Through(r *Rig, program string, args ...string) (stdout, stderr string, code int) {
+	r.t.Helper()
+	cmd := r.Command(context.Background(), program, args...)
+	cmd.Env = append(cmd.Env, "DOCKER_HOST="+c.Host)
+	return r.finish(cmd)
+}
+
+// OneLine says whether text has one line of a program's, besides hints and what
+// it said before.
+func OneLine(program, text string) bool {
+	n := 0
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, program+": ") {
+			n++
+		}
+	}
+	return n == 1
+}
