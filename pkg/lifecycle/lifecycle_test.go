@@ -207,6 +207,47 @@ func failNth(count *int, n int, err error) func(string, string) error {
 	}
 }
 
+// What was started for a subnet that somebody else took first is made anew.
+func TestASubnetTakenMeanwhileIsPlannedAgain(t *testing.T) {
+	l := newLab(t)
+	refused, started := false, make(chan struct{})
+	l.fake.OnStart = func(c plan.Container) {
+		if c.Service == plan.EgressService && !refused {
+			close(started)
+		}
+		for _, m := range c.Mounts {
+			if m.Target == plan.SidecarOut {
+				os.WriteFile(filepath.Join(m.Source, readyFile), nil, 0o600)
+			}
+		}
+	}
+	l.fake.Fail = func(call, name string) error {
+		if call == "CreateNetwork" && strings.HasSuffix(name, "_inner") && !refused {
+			<-started // egress is up for the subnet that we do not get
+			refused = true
+			return fmt.Errorf("create network: %w", engine.ErrSubnetTaken)
+		}
+		return nil
+	}
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil || !refused {
+		t.Fatalf("refused %v, %v", refused, err)
+	}
+	p, err := l.loadPlan(b.Slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _ := l.fake.List(t.Context(), l.Home.ID)
+	if len(list) != 2 {
+		t.Errorf("containers: %+v", list)
+	}
+	for _, c := range list {
+		if c.Service == plan.EgressService && !slices.Contains(c.IPs, p.IP(plan.EgressService)) {
+			t.Errorf("egress has %v, the plan says %s", c.IPs, p.IP(plan.EgressService))
+		}
+	}
+}
+
 func TestAnInterruptTakesEverythingDown(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithCancel(t.Context())
