@@ -4,7 +4,6 @@ package bottle
 
 import (
 	"fmt"
-	"regexp"
 	"time"
 )
 
@@ -42,7 +41,16 @@ type Bottle struct {
 	Ran       bool      `json:"ran,omitempty"`        // its agent may have run: it may hold work
 }
 
-var name = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+// isName says whether s is [a-z0-9][a-z0-9-]*. Every program asks, so it costs
+// nothing at its start.
+func isName(s string) bool {
+	for i, c := range []byte(s) {
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' && i > 0) {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // MaxName is the length of the longest agent or bottle name, in bytes: a slug
 // must stay a DNS label.
@@ -51,7 +59,7 @@ const MaxName = 48
 // CheckName says what is wrong with an agent's or a bottle's name. What passes
 // is safe in labels, project names, tmux formats and shells.
 func CheckName(s string) error {
-	if len(s) > MaxName || !name.MatchString(s) {
+	if len(s) > MaxName || !isName(s) {
 		return fmt.Errorf("name %q is not of the form [a-z0-9][a-z0-9-]* with at most %d characters", s, MaxName)
 	}
 	return nil
@@ -59,7 +67,7 @@ func CheckName(s string) error {
 
 // CheckSlug says what is wrong with a slug.
 func CheckSlug(s string) error {
-	if len(s) > MaxName+5 || !name.MatchString(s) {
+	if len(s) > MaxName+5 || !isName(s) {
 		return fmt.Errorf("%q is not a slug: [a-z0-9][a-z0-9-]*, at most %d characters", s, MaxName+5)
 	}
 	return nil

@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,40 +17,77 @@ import (
 // joined with the state directory. With the engine out of reach it returns what
 // the disk knows, and the error.
 func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle, error) {
-	recorded, err := records(h)
+	l, err := look(ctx, h, e)
+	if err == nil && l.failed == nil && l.torn() {
+		// Something came or went between the two looks, or is lost indeed: the
+		// second time it cannot be the first.
+		l, err = look(ctx, h, e)
+	}
 	if err != nil {
 		return nil, err
 	}
-	containers, failed := e.List(ctx, h.ID)
-	live := map[string][]engine.Container{}
-	for _, c := range containers {
-		live[c.Slug] = append(live[c.Slug], c)
-		if _, known := recorded[c.Slug]; !known {
-			b := unknown(h, c.Slug)
-			b.Reason = "its state directory is gone; bottle-stop keeps its work, bottle-stop --orphans drops it"
-			recorded[c.Slug] = b
-		}
-	}
 	var id string
-	if failed == nil && slices.ContainsFunc(slices.Collect(maps.Values(recorded)), func(b bottle.Bottle) bool { return len(live[b.Slug]) == 0 }) {
-		// Gone, or on another engine? Asked once, and only where it matters.
+	if l.failed == nil && l.torn() {
+		// Gone, or on another engine? Asked only where it matters.
 		var host engine.Host
-		if host, failed = e.Host(ctx); failed == nil {
+		if host, l.failed = e.Host(ctx); l.failed == nil {
 			id = host.ID
 		}
 	}
-	list := make([]bottle.Bottle, 0, len(recorded))
-	for _, slug := range slices.Sorted(maps.Keys(recorded)) {
-		b := recorded[slug]
-		if failed == nil {
-			b = judge(b, live[slug], id, h.Busy)
-		}
-		if b.Services == nil {
-			b.Services = []string{}
+	list := make([]bottle.Bottle, 0, len(l.recorded))
+	for slug, b := range l.recorded {
+		if l.failed == nil {
+			b = judge(b, l.live[slug], id, h.Busy)
 		}
 		list = append(list, b)
 	}
-	return list, failed
+	for slug, containers := range l.live {
+		if _, known := l.recorded[slug]; !known {
+			b := unknown(h, slug)
+			b.Reason = "its state directory is gone; bottle-stop keeps its work, bottle-stop --orphans drops it"
+			list = append(list, judge(b, containers, id, h.Busy))
+		}
+	}
+	for i := range list {
+		if list[i].Services == nil {
+			list[i].Services = []string{}
+		}
+	}
+	slices.SortFunc(list, func(a, b bottle.Bottle) int { return strings.Compare(a.Slug, b.Slug) })
+	return list, l.failed
+}
+
+// listing is what disk and engine say at about the same time.
+type listing struct {
+	recorded map[string]bottle.Bottle
+	live     map[string][]engine.Container
+	failed   error // of the engine
+}
+
+// look asks both side by side.
+func look(ctx context.Context, h *state.Home, e engine.Engine) (l listing, err error) {
+	asked := make(chan []engine.Container, 1)
+	go func() {
+		containers, failed := e.List(ctx, h.ID)
+		l.failed = failed
+		asked <- containers
+	}()
+	l.recorded, err = records(h)
+	l.live = map[string][]engine.Container{}
+	for _, c := range <-asked {
+		l.live[c.Slug] = append(l.live[c.Slug], c)
+	}
+	return l, err
+}
+
+// torn says whether disk and engine do not know of the same bottles.
+func (l listing) torn() bool {
+	for slug := range l.recorded {
+		if len(l.live[slug]) == 0 {
+			return true
+		}
+	}
+	return len(l.live) > len(l.recorded)
 }
 
 // AddSizes adds to each bottle what it takes of the disk, by one call.

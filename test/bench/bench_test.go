@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -99,24 +98,7 @@ func TestListAgainstDockerPs(t *testing.T) {
 	rounds, bottles := size()
 	r := rig.New(t)
 	r.Agent("dev")
-	slots := make(chan struct{}, 4)
-	failed := make([]string, bottles)
-	var wg sync.WaitGroup
-	for i := range bottles {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			if _, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "none", "dev"); code != 0 {
-				failed[i] = said
-			}
-		})
-	}
-	wg.Wait()
-	for _, said := range failed {
-		if said != "" {
-			t.Fatalf("a bottle did not start: %s", said)
-		}
-	}
+	startMany(t, r, bottles)
 	list := &timing{name: fmt.Sprintf("bottle-ls, %d bottles", bottles)}
 	ps, psAll := &timing{name: "docker ps"}, &timing{name: "docker ps -a"}
 	for range rounds * 4 {
