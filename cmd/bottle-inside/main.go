@@ -20,8 +20,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 // at the bottle.
 func commands() []inside.Command {
 	return append(inside.Commands(),
-		inside.Command{Name: "open", Usage: "self-test, then start: two JSON documents on standard input", Run: open},
+		inside.Command{Name: "hold", Usage: "do what standard input asks, then wait for the container's end", Run: hold},
 		inside.Command{Name: "unpack", Usage: "DIR: make the workspace of the stream on standard input", Run: unpack},
-		inside.Command{Name: "capture", Usage: "DIR: write the work as a git bundle", Run: capture},
+		inside.Command{Name: "capture", Usage: "[--wait] DIR: write the work as a git bundle, when a line of standard input says so", Run: capture},
 		inside.Command{Name: "probe", Usage: "[ID…]: try the walls (no ID: the self-test); targets are read as JSON", Run: probe.Main})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,14 @@ func unpack(args []string, in io.Reader, _, errOut io.Writer) int {
 }
 
 // capture writes the work as a git bundle.
-func capture(args []string, _ io.Reader, out, errOut io.Writer) int {
+func capture(args []string, in io.Reader, out, errOut io.Writer) int {
+	if len(args) > 0 && args[0] == "--wait" {
+		args = args[1:]
+		if _, err := bufio.NewReader(in).ReadString('\n'); err != nil {
+			fmt.Fprintln(errOut, "bottle-inside: nobody said when to capture")
+			return 1
+		}
+	}
 	return withDir(args, errOut, func(ctx context.Context, dir string) error {
 		warn := func(line string) { fmt.Fprintf(errOut, "note: %s\n", line) }
 		return workspace.Capture(ctx, dir, out, workspace.Limits{Warn: warn})

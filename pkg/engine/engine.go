@@ -55,6 +55,10 @@ type Engine interface {
 	// Connect joins a container, running or not, to one more network.
 	Connect(ctx context.Context, name string, ep plan.Endpoint) error
 	Start(ctx context.Context, name string) error
+	// StartAttached starts a container that was made with Stdin, connected to the
+	// streams of its main process. The channel gets its end when its output ends,
+	// or when ctx does, which ends the connection and not the container.
+	StartAttached(ctx context.Context, name string, s Streams) (<-chan End, error)
 	Stop(ctx context.Context, name string) error
 	Remove(ctx context.Context, name string) error
 	// Wait returns when the container does not run (any more), with its exit code.
@@ -110,6 +114,20 @@ type Event struct {
 	Slug    string
 	Service string
 	Action  string // create, start, die, destroy, …
+}
+
+// Streams are the standard streams of a container's main process. Stdout and
+// Stderr may be nil: dropped.
+type Streams struct {
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// End is how a container's main process ended.
+type End struct {
+	Code int
+	Err  error // why that is not known
 }
 
 // Exec is a command to run in a container.

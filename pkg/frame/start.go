@@ -1,8 +1,28 @@
 package frame
 
-// Start is the document that bottle-inside start reads from its standard input,
-// as JSON: what to run as the agent of a new session. Env holds secrets; nobody
-// writes this document to a disk.
+import "encoding/json"
+
+// Ask is what the host asks of bottle-inside hold, the main process of the
+// agent's container, over its standard input: a stream of JSON documents. One
+// with Rows tries these walls for Targets; one with Start starts the session and
+// is the last.
+type Ask struct {
+	Rows    []string        `json:"rows,omitempty"`
+	Targets json.RawMessage `json:"targets,omitempty"`
+	Start   *Start          `json:"start,omitempty"`
+}
+
+// Answer ends what bottle-inside says to one Ask, a line of JSON on its standard
+// output. Other lines before it are results of probes.
+type Answer struct {
+	Done bool   `json:"done"` // true: a result has no such field
+	Code int    `json:"code"` // 0: as asked; otherwise as the subcommand exits
+	Said string `json:"said,omitempty"`
+}
+
+// Start says what to run as the agent of a new session: what bottle-inside start
+// reads from its standard input, as JSON. Env holds secrets; nobody writes this
+// document to a disk.
 type Start struct {
 	Argv []string          `json:"argv"`
 	Dir  string            `json:"dir"`

@@ -11,7 +11,7 @@ import (
 	"bottle/pkg/frame"
 )
 
-// Hold is the container's main process. Told to end, it lets the agent end
+// Hold is what the container's main process does at last. Told to end, it lets the agent end
 // first: that takes at most as long as the keeper's graces.
 func Hold(_ []string, _ io.Reader, _, _ io.Writer) int {
 	<-ending()

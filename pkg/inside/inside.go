@@ -31,7 +31,6 @@ type Command struct {
 // Commands are the subcommands of the session.
 func Commands() []Command {
 	return []Command{
-		{"hold", "wait for the container's end, then end the session kindly", Hold},
 		{"start", "start the session that standard input describes as JSON", Start},
 		{"agent", "run the agent and keep its exit code; for the session's own use", Agent},
 		{"view", "[--term T] [--cols N --rows N] [-- CMD…]: show the session, or CMD, on a terminal of its own", View},

@@ -205,7 +205,7 @@ func TestInputRunsAheadToABoundAndNoneIsLost(t *testing.T) {
 func TestUnknownCommandsAreAUsageError(t *testing.T) {
 	for _, args := range [][]string{{"bottle-inside"}, {"bottle-inside", "nonsuch"}} {
 		var errOut bytes.Buffer
-		if got := Dispatch(Commands(), args, nil, &bytes.Buffer{}, &errOut); got != exitUsage || !strings.Contains(errOut.String(), "hold") {
+		if got := Dispatch(Commands(), args, nil, &bytes.Buffer{}, &errOut); got != exitUsage || !strings.Contains(errOut.String(), "start") {
 			t.Errorf("%v: %d %q", args, got, errOut.String())
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"bottle/pkg/engine"
 	"bottle/pkg/plan"
@@ -27,6 +28,10 @@ type capture struct {
 	log       *journal
 	container plan.Container
 	scratch   plan.Volume
+
+	attached
+	into *redirect    // its standard output
+	said bytes.Buffer // its standard error; read it after ended
 }
 
 // prepare makes the container. It may do so while the agent still runs; nothing
@@ -37,18 +42,21 @@ func (c *capture) prepare(ctx context.Context) error {
 		return err
 	}
 	c.container, c.scratch = p.Capture()
-	return whole(ctx, func(ctx context.Context) error {
+	err = whole(ctx, func(ctx context.Context) error {
 		if err := c.Engine.Remove(ctx, c.container.Name); err != nil { // of an earlier try
 			return err
 		}
 		if err := c.Engine.CreateVolume(ctx, c.scratch); err != nil {
 			return err
 		}
-		if err := c.Engine.Create(ctx, c.container); err != nil {
-			return err
-		}
-		return c.Engine.Start(ctx, c.container.Name)
+		return c.Engine.Create(ctx, c.container)
 	})
+	if err != nil {
+		return err
+	}
+	c.into = &redirect{}
+	c.attached, err = c.attach(ctx, c.container.Name, c.into, &bounded{w: &c.said, left: 1 << 20})
+	return err
 }
 
 // capturePlan is the plan the bottle was made of, or what can be had in its place.
@@ -69,14 +77,6 @@ func (c *capture) capturePlan(ctx context.Context) (*plan.Plan, error) {
 	return plan.Recover(c.slug, c.Home.ID, c.Home.StateDir(c.slug), c.insideDir(), tools), nil
 }
 
-// read captures the work to the state directory, when the agent has stopped.
-func (c *capture) read(ctx context.Context) error {
-	c.log.step("capturing the work")
-	ctx, cancel := context.WithTimeout(ctx, captureTime)
-	defer cancel()
-	return c.readBundle(ctx, c.slug, c.container.Name, c.log)
-}
-
 // join adds what prepare made to what is to be removed.
 func (c *capture) join(r remains) remains {
 	if c.container.Name == "" {
@@ -94,33 +94,24 @@ func (c *capture) join(r remains) remains {
 // remove removes what prepare made.
 func (c *capture) remove(ctx context.Context) error { return c.Manager.remove(ctx, c.join(remains{})) }
 
-// readBundle streams the bundle to disk; it appears under its name when it is
-// whole.
-func (m *Manager) readBundle(ctx context.Context, slug, container string, log *journal) error {
-	path := filepath.Join(m.Home.StateDir(slug), state.WorkBundle)
+// read captures the work to the state directory, when the agent has stopped. The
+// bundle appears under its name when it is whole.
+func (c *capture) read(ctx context.Context) error {
+	c.log.step("capturing the work")
+	ctx, cancel := context.WithTimeout(ctx, captureTime)
+	defer cancel()
+	path := filepath.Join(c.Home.StateDir(c.slug), state.WorkBundle)
 	f, err := os.CreateTemp(filepath.Dir(path), spool.TempPrefix)
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	var said bytes.Buffer
-	out := bufio.NewWriterSize(f, 1<<20)
-	code, err := m.Engine.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "capture", plan.WorkDir},
-		Stdout: &bounded{w: out, left: captureSize}, Stderr: &bounded{w: &said, left: 1 << 20}})
-	if said.Len() > 0 {
-		log.Write(said.Bytes())
-	}
-	switch {
-	case err != nil:
+	found, err := c.receive(ctx, f)
+	if err != nil || !found {
 		return err
-	case code == captureNothing:
-		log.step("there is no work to capture")
-		return nil
-	case code != 0:
-		return fmt.Errorf("the capture ended with %d: %s", code, lastLine(said.String()))
 	}
-	if err := errors.Join(out.Flush(), f.Sync()); err != nil {
+	if err := f.Sync(); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	// What came out of a container is checked where the agent has no say: git
@@ -132,6 +123,59 @@ func (m *Manager) readBundle(ctx context.Context, slug, container string, log *j
 		return err
 	}
 	return spool.Sync(filepath.Dir(path))
+}
+
+// receive writes what the capture says to f; found is false where there is no
+// work.
+func (c *capture) receive(ctx context.Context, f *os.File) (found bool, err error) {
+	out := bufio.NewWriterSize(f, 1<<20)
+	c.into.to(&bounded{w: out, left: captureSize})
+	if _, err := io.WriteString(c.say, "now\n"); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+		return false, fmt.Errorf("cannot begin the capture: %w", err)
+	}
+	var end engine.End
+	select {
+	case end = <-c.ended:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if c.said.Len() > 0 {
+		c.log.Write(c.said.Bytes())
+	}
+	switch {
+	case end.Err != nil:
+		return false, end.Err
+	case end.Code == captureNothing:
+		c.log.step("there is no work to capture")
+		return false, nil
+	case end.Code != 0:
+		return false, fmt.Errorf("the capture ended with %d: %s", end.Code, lastLine(c.said.String()))
+	}
+	if err := out.Flush(); err != nil {
+		return false, fmt.Errorf("cannot write the captured work: %w", err)
+	}
+	return true, nil
+}
+
+// redirect is a writer whose end is settled later; what comes before is refused.
+type redirect struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (r *redirect) to(w io.Writer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.w = w
+}
+
+func (r *redirect) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.w == nil {
+		return 0, errors.New("it spoke before it was asked")
+	}
+	return r.w.Write(p)
 }
 
 // check reads a bundle back and judges it.

@@ -95,7 +95,11 @@ func (m *making) makeSidecar(ctx context.Context, c plan.Container) error {
 		}
 	}
 	c.Endpoints = early
-	if err := m.start(ctx, c); err != nil {
+	err := whole(ctx, func(ctx context.Context) error { return m.Engine.Create(ctx, c) })
+	if err == nil {
+		err = whole(ctx, func(ctx context.Context) error { return m.Engine.Start(ctx, c.Name) })
+	}
+	if err != nil {
 		return err
 	}
 	if err := m.connect(ctx, c, late); err != nil {
@@ -113,19 +117,18 @@ func (m *making) makeAgent(ctx, outlives context.Context, c plan.Container) erro
 	if err := m.awaitNetwork(ctx); err != nil {
 		return err
 	}
-	if err := m.start(ctx, c); err != nil {
-		return err
-	}
-	m.inside = m.open(outlives)
-	close(m.agentUp)
-	return nil
-}
-
-func (m *making) start(ctx context.Context, c plan.Container) error {
 	if err := whole(ctx, func(ctx context.Context) error { return m.Engine.Create(ctx, c) }); err != nil {
 		return err
 	}
-	return whole(ctx, func(ctx context.Context) error { return m.Engine.Start(ctx, c.Name) })
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var err error
+	if m.inside, err = m.open(outlives); err != nil {
+		return err
+	}
+	close(m.agentUp)
+	return nil
 }
 
 // fill copies the workspace when the agent's container is there to take it.
@@ -138,23 +141,22 @@ func (m *making) fill(ctx context.Context) error {
 	}
 }
 
-// tryWalls runs the self-test when all containers are up.
+// tryWalls runs the self-test when the agent's container is up.
 func (m *making) tryWalls(ctx context.Context) error {
 	targets, err := m.targets(ctx)
 	if err != nil {
 		return err
 	}
-	m.sidecars.Wait() // each ends with ctx at the latest
 	select {
 	case <-m.agentUp:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	m.log.step("trying the walls from inside")
-	return m.selfTest(m.inside, targets)
+	return m.selfTest(m.inside, targets, func() error {
+		m.sidecars.Wait() // each ends with ctx at the latest
+		return ctx.Err()
+	})
 }
 
 // connect joins a container to the bottle's own network when that is made.

@@ -31,6 +31,7 @@ type lab struct {
 	*Manager
 	fake *enginetest.Fake
 	spec Spec
+	play func(x engine.Exec) (int, error) // plays bottle-inside as a main process
 }
 
 func newLab(t *testing.T) *lab {
@@ -66,44 +67,46 @@ func newLab(t *testing.T) *lab {
 			}
 		}
 	}
-	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) { return answer(x, "") }
+	l.play = func(x engine.Exec) (int, error) { return answer(x, "") }
+	l.fake.OnAttach = func(c plan.Container, x engine.Exec) (int, bool) {
+		if c.Service == plan.CaptureService { // it begins when it is told to
+			io.ReadFull(x.Stdin, make([]byte, len("now\n")))
+		}
+		code, err := l.play(x)
+		if err != nil {
+			code = 1
+		}
+		return code, c.Service == plan.AgentService && code == 0
+	}
+	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+		if x.Stdin != nil {
+			io.Copy(io.Discard, x.Stdin)
+		}
+		return 0, nil
+	}
 	return l
 }
 
 // answer plays bottle-inside; failing names a row of the self-test that fails.
 func answer(x engine.Exec, failing string) (int, error) {
-	switch x.Cmd[1] {
-	case "open":
-		return openAnswer(x, failing)
-	case "capture":
+	if x.Cmd[1] == "capture" {
 		return captureNothing, nil
 	}
-	if x.Stdin != nil {
-		io.Copy(io.Discard, x.Stdin)
-	}
-	return 0, nil
-}
-
-func openAnswer(x engine.Exec, failing string) (int, error) {
-	said := json.NewDecoder(x.Stdin)
-	var targets probe.Targets
-	if err := said.Decode(&targets); err != nil {
-		return 2, nil
-	}
-	code := 0
-	for _, row := range probe.SelfTestRows() {
-		r := probe.Result{ID: row.ID, Title: row.Title, By: row.By, OK: row.ID != failing, Detail: "tcp to the host got through"}
-		line, _ := json.Marshal(r)
-		fmt.Fprintln(x.Stdout, string(line))
-		if !r.OK {
-			code = 1
+	asked, answers := json.NewDecoder(x.Stdin), json.NewEncoder(x.Stdout)
+	for {
+		var ask frame.Ask
+		if err := asked.Decode(&ask); err != nil {
+			return 0, nil
+		}
+		for _, row := range probe.SelfTestRows() {
+			if slices.Contains(ask.Rows, row.ID) {
+				answers.Encode(probe.Result{ID: row.ID, Title: row.Title, By: row.By, OK: row.ID != failing, Detail: "tcp to the host got through"})
+			}
+		}
+		if err := answers.Encode(frame.Answer{Done: true}); err != nil || ask.Start != nil {
+			return 0, nil
 		}
 	}
-	var start frame.Start
-	if code == 0 && said.Decode(&start) != nil {
-		code = 2
-	}
-	return code, nil
 }
 
 func TestABottleComesUpAndLeavesOnlyItsHistory(t *testing.T) {
@@ -251,7 +254,7 @@ func TestASubnetTakenMeanwhileIsPlannedAgain(t *testing.T) {
 func TestAnInterruptTakesEverythingDown(t *testing.T) {
 	l := newLab(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+	l.play = func(x engine.Exec) (int, error) {
 		cancel()
 		return 0, ctx.Err()
 	}
@@ -266,7 +269,7 @@ func TestAnInterruptTakesEverythingDown(t *testing.T) {
 
 func TestAWallThatDoesNotHoldIsNamedAndTheBottleTakenDown(t *testing.T) {
 	l := newLab(t)
-	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) { return answer(x, "A4") }
+	l.play = func(x engine.Exec) (int, error) { return answer(x, "A4") }
 	_, err := l.Up(t.Context(), l.spec, nil)
 	if !errors.Is(err, ErrSelfTest) || !strings.Contains(err.Error(), "A4") {
 		t.Errorf("ended with %v", err)
@@ -278,7 +281,7 @@ func TestAWallThatDoesNotHoldIsNamedAndTheBottleTakenDown(t *testing.T) {
 
 func TestASelfTestThatSaysNothingIsAFailure(t *testing.T) {
 	l := newLab(t)
-	l.fake.OnExec = func(string, engine.Exec) (int, error) { return 0, nil }
+	l.play = func(engine.Exec) (int, error) { return 0, nil }
 	if _, err := l.Up(t.Context(), l.spec, nil); !errors.Is(err, ErrSelfTest) {
 		t.Errorf("ended with %v", err)
 	}
@@ -304,7 +307,7 @@ func TestAFailedCaptureKeepsTheBottle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+	l.play = func(x engine.Exec) (int, error) {
 		io.WriteString(x.Stderr, "bottle-inside: cannot capture the work: no space\n")
 		return 1, nil
 	}
@@ -324,14 +327,14 @@ func TestAFailedCaptureKeepsTheBottle(t *testing.T) {
 	if len(list) != 1 || list[0].Status != bottle.Stopped {
 		t.Errorf("listed as %+v", list)
 	}
-	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+	l.play = func(x engine.Exec) (int, error) {
 		_, err := io.WriteString(x.Stdout, "no bundle of ours")
 		return 0, err
 	}
 	if _, err = l.Down(t.Context(), b.Slug, DownOptions{}, nil); !errors.Is(err, ErrCapture) {
 		t.Errorf("a bundle that is none: %v", err)
 	}
-	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+	l.play = func(x engine.Exec) (int, error) {
 		return 0, workspace.Capture(t.Context(), work, x.Stdout, workspace.Limits{})
 	}
 	took, err = l.Down(t.Context(), b.Slug, DownOptions{}, nil)

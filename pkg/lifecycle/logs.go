@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
+	"bottle/pkg/plan"
 	"bottle/pkg/spool"
 	"bottle/pkg/state"
 )
@@ -15,6 +17,9 @@ import (
 // saveLogs writes what all containers of the bottle said, with times, to one
 // file, in the form of docker-compose logs.
 func (m *Manager) saveLogs(ctx context.Context, slug string, containers []string, log *journal) error {
+	containers = slices.DeleteFunc(slices.Clone(containers), func(name string) bool {
+		return name == plan.ContainerName(slug, plan.CaptureService) // the engine keeps no log of it
+	})
 	parts := make([]bytes.Buffer, len(containers))
 	var steps []func(context.Context) error
 	for i, name := range containers {

@@ -8,101 +8,160 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
-	"bottle/pkg/engine"
 	"bottle/pkg/frame"
 	"bottle/pkg/plan"
 	"bottle/pkg/probe"
 	"bottle/pkg/session"
 )
 
-// opening is the conversation with bottle-inside that ends a bring-up: it tries
-// the walls and, when the host has seen that they stand, starts the session. One
-// command serves for both, and is on its way while other things get ready.
+// opening is the conversation with the main process of the agent's container
+// that ends a bring-up: it tries the walls and, when the host has seen that they
+// stand, starts the session. It is on its way as soon as the container runs.
 type opening struct {
-	cancel  context.CancelFunc
-	say     io.WriteCloser // documents, to its standard input
-	results *bufio.Scanner // lines, of its standard output
-	said    bytes.Buffer   // its standard error; read it after done
-	done    chan struct{}
-	code    int // how it ended; valid after done, as is err
-	err     error
+	attached
+	cancel context.CancelFunc
+	lines  *bufio.Scanner // of its standard output
+	said   bytes.Buffer   // its standard error; read it after ended
 }
 
 // selfTestTime bounds the self-test: standing walls take a tenth of a second.
 const selfTestTime = 30 * time.Second
 
-// open starts the conversation. It ends with ctx at the latest.
-func (u *bringUp) open(ctx context.Context) *opening {
-	in, say := io.Pipe()
-	lines, out := io.Pipe()
+// maxLine bounds a line of bottle-inside's.
+const maxLine = 1 << 20
+
+// open starts the agent's container and the conversation with it, which lasts
+// until ctx ends at the latest.
+func (u *bringUp) open(ctx context.Context) (*opening, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	o := &opening{cancel: cancel, say: say, results: bufio.NewScanner(lines), done: make(chan struct{})}
-	go func() {
-		defer close(o.done)
-		o.code, o.err = u.Engine.Exec(ctx, plan.ContainerName(u.bottle.Slug, plan.AgentService), engine.Exec{
-			Cmd: []string{plan.InsideBin, "open"}, Stdin: in, Stdout: out, Stderr: &bounded{w: &o.said, left: 64 << 10}})
-		out.Close()
-		in.CloseWithError(io.ErrClosedPipe)
-	}()
-	return o
+	read, out := io.Pipe()
+	o := &opening{cancel: cancel, lines: bufio.NewScanner(read)}
+	o.lines.Buffer(nil, maxLine)
+	var err error
+	o.attached, err = u.attach(ctx, plan.ContainerName(u.bottle.Slug, plan.AgentService), out, &bounded{w: &o.said, left: 64 << 10})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return o, nil
 }
 
-// end ends the conversation, whatever was said.
+// end ends the conversation, whatever was said; the container runs on.
 func (o *opening) end() {
 	o.say.Close()
 	o.cancel()
-	<-o.done
 }
 
-// tell sends one document.
-func (o *opening) tell(doc any) error {
-	err := json.NewEncoder(o.say).Encode(doc)
-	if errors.Is(err, io.ErrClosedPipe) {
-		<-o.done
-		if o.err != nil {
-			return o.err
-		}
-		return fmt.Errorf("bottle-inside ended with %d: %s", o.code, lastLine(o.said.String()))
+// ask asks one thing and returns the lines before the answer.
+func (o *opening) ask(q frame.Ask) (lines [][]byte, a frame.Answer, err error) {
+	if err := json.NewEncoder(o.say).Encode(q); err != nil {
+		return nil, a, o.why(err)
 	}
-	return err
+	for o.lines.Scan() {
+		line := slices.Clone(o.lines.Bytes())
+		a = frame.Answer{}
+		if err := json.Unmarshal(line, &a); err != nil {
+			return lines, a, fmt.Errorf("cannot read what bottle-inside says: %w", err)
+		}
+		if a.Done {
+			return lines, a, nil
+		}
+		lines = append(lines, line)
+	}
+	return lines, a, o.why(cmpErr(o.lines.Err(), io.ErrUnexpectedEOF))
 }
 
-// selfTest tries the first attacks of the threat model from inside. A wall that
-// does not hold is an ErrSelfTest that names the row.
-func (u *bringUp) selfTest(o *opening, targets probe.Targets) error {
+// why is the reason for which the conversation broke.
+func (o *opening) why(err error) error {
+	o.cancel()
+	e := <-o.ended
+	switch {
+	case e.Err != nil && !errors.Is(e.Err, context.Canceled):
+		return e.Err
+	case e.Err == nil:
+		return fmt.Errorf("bottle-inside ended with %d: %s", e.Code, lastLine(o.said.String()))
+	}
+	return fmt.Errorf("bottle-inside said nothing more: %w", err)
+}
+
+func cmpErr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}
+
+// try tries rows of the self-test and returns their results.
+func (o *opening) try(rows []probe.Row, targets probe.Targets) ([]probe.Result, error) {
+	doc, err := json.Marshal(targets)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the self-test: %w", err)
+	}
+	var ids []string
+	for _, r := range rows {
+		ids = append(ids, r.ID)
+	}
 	late := time.AfterFunc(selfTestTime, o.cancel)
 	defer late.Stop()
-	if err := o.tell(targets); err != nil {
-		return fmt.Errorf("%w: it could not begin: %w", ErrSelfTest, err)
+	lines, a, err := o.ask(frame.Ask{Rows: ids, Targets: doc})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSelfTest, err)
 	}
 	var results []probe.Result
-	for len(results) < len(probe.SelfTestRows()) && o.results.Scan() {
+	for _, line := range lines {
 		var r probe.Result
-		if err := json.Unmarshal(o.results.Bytes(), &r); err != nil {
-			return fmt.Errorf("%w: its results cannot be read: %w", ErrSelfTest, err)
+		if err := json.Unmarshal(line, &r); err != nil {
+			return nil, fmt.Errorf("%w: its results cannot be read: %w", ErrSelfTest, err)
 		}
-		fmt.Fprintln(u.log, r.String())
 		results = append(results, r)
 	}
-	return verdict(results)
+	if len(results) != len(rows) {
+		return nil, fmt.Errorf("%w: %d of %d rows ran: %s", ErrSelfTest, len(results), len(rows), lastLine(a.Said))
+	}
+	return results, nil
 }
 
-// verdict judges the self-test's results. One that is missing is a failure too.
-func verdict(results []probe.Result) error {
-	rows := probe.SelfTestRows()
-	if len(results) != len(rows) {
-		return fmt.Errorf("%w: %d of %d rows ran", ErrSelfTest, len(results), len(rows))
+// selfTest tries the first attacks of the threat model from inside: at once
+// those that concern the agent's own container, the rest when the sidecars can
+// serve. A wall that does not hold is an ErrSelfTest that names the row.
+func (u *bringUp) selfTest(o *opening, targets probe.Targets, sidecars func() error) error {
+	var own, theirs []probe.Row
+	for _, r := range probe.SelfTestRows() {
+		if r.NeedsEgress() {
+			theirs = append(theirs, r)
+		} else {
+			own = append(own, r)
+		}
 	}
+	results, err := o.try(own, targets)
+	if err != nil {
+		return err
+	}
+	if err := sidecars(); err != nil {
+		return err
+	}
+	more, err := o.try(theirs, targets)
+	if err != nil {
+		return err
+	}
+	return u.verdict(append(results, more...))
+}
+
+// verdict judges the self-test: every row must have run, and held.
+func (u *bringUp) verdict(results []probe.Result) error {
 	var failed []string
-	for i, r := range results {
-		switch {
-		case r.ID != rows[i].ID:
-			return fmt.Errorf("%w: row %s came as %s", ErrSelfTest, rows[i].ID, r.ID)
-		case !r.OK:
-			failed = append(failed, r.String())
+	for _, row := range probe.SelfTestRows() {
+		i := slices.IndexFunc(results, func(r probe.Result) bool { return r.ID == row.ID })
+		if i < 0 {
+			return fmt.Errorf("%w: row %s did not run", ErrSelfTest, row.ID)
+		}
+		fmt.Fprintln(u.log, results[i].String())
+		if !results[i].OK {
+			failed = append(failed, results[i].String())
 		}
 	}
 	if len(failed) > 0 {
@@ -113,14 +172,9 @@ func verdict(results []probe.Result) error {
 
 // startSession has the agent started. The secrets in doc travel this way alone.
 func (u *bringUp) startSession(o *opening, doc frame.Start) error {
-	err := o.tell(doc)
-	o.say.Close()
-	<-o.done
-	switch {
-	case err != nil:
+	_, a, err := o.ask(frame.Ask{Start: &doc})
+	if err != nil {
 		return fmt.Errorf("cannot start the session: %w", err)
-	case o.err != nil:
-		return fmt.Errorf("cannot start the session: %w", o.err)
 	}
-	return session.Started(o.code, o.said.Bytes())
+	return session.Started(a.Code, []byte(a.Said))
 }

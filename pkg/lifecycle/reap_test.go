@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,10 +206,7 @@ func TestAStateDirectoryRemovedByHandLosesNoWork(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(work, "left"), []byte("work"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
-		if x.Stdin != nil {
-			io.Copy(io.Discard, x.Stdin)
-		}
+	l.play = func(x engine.Exec) (int, error) {
 		return 0, workspace.Capture(t.Context(), work, x.Stdout, workspace.Limits{})
 	}
 	took, err := l.Down(t.Context(), b.Slug, DownOptions{}, nil)

@@ -14,7 +14,9 @@ func (p *Plan) Capture() (Container, Volume) {
 	agent := p.Find(AgentService)
 	c := b.walls(CaptureService)
 	c.Labels["com.docker.compose.oneoff"] = "True"
-	c.Image, c.User, c.Entrypoint = agent.Image, agent.User, agent.Entrypoint
+	c.Image, c.User = agent.Image, agent.User
+	// It reads when it is told to, and writes the bundle to its output.
+	c.Entrypoint, c.Stdin, c.NoLog = []string{InsideBin, "capture", "--wait", WorkDir}, true, true
 	c.WorkingDir = AgentHome
 	c.Env = map[string]string{"HOME": AgentHome, "TMPDIR": AgentHome, "LANG": "C.UTF-8"}
 	c.Mounts = []Mount{
@@ -40,7 +42,7 @@ func (p *Plan) Capture() (Container, Volume) {
 func Recover(slug, home, stateDir, inside, image string) *Plan {
 	return &Plan{Slug: slug, Project: Project(slug), Home: home, StateDir: stateDir, Containers: []Container{{
 		Name: ContainerName(slug, AgentService), Service: AgentService, Image: image,
-		User: agentUser(), Entrypoint: []string{InsideBin, "hold"},
+		User: agentUser(),
 		Mounts: []Mount{
 			{Type: "bind", Source: inside, Target: InsideDir, ReadOnly: true},
 			{Type: "volume", Source: VolumeName(slug, WorkVolume), Target: WorkDir},

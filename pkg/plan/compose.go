@@ -50,6 +50,7 @@ type composeService struct {
 	CPUs        float64                    `yaml:"cpus"`
 	ReadOnly    bool                       `yaml:"read_only"`
 	Init        bool                       `yaml:"init"`
+	Stdin       bool                       `yaml:"stdin_open,omitempty"`
 	IPC         string                     `yaml:"ipc"`
 	Runtime     string                     `yaml:"runtime,omitempty"`
 	Restart     string                     `yaml:"restart"`
@@ -145,7 +146,7 @@ func (p *Plan) composeService(c Container, keys map[string]string) composeServic
 		CapDrop: c.CapDrop, SecurityOpt: append([]string{"seccomp:" + filepath.Join(p.StateDir, SeccompFile)}, c.SecurityOpt...),
 		Sysctls: c.Sysctls, Ulimits: map[string]composeLimit{}, Networks: map[string]composeEndpoint{},
 		PidsLimit: c.Pids, MemLimit: c.Memory, MemSwap: c.Memory, CPUs: float64(c.MilliCPUs) / 1000,
-		ReadOnly: c.ReadOnly, Init: c.Init, IPC: "private", Runtime: c.Runtime, Restart: "no",
+		ReadOnly: c.ReadOnly, Init: c.Init, Stdin: c.Stdin, IPC: "private", Runtime: c.Runtime, Restart: "no",
 		StopGrace: strconv.Itoa(c.StopSeconds) + "s", Logging: composeLogging{"json-file", LogOptions()},
 	}
 	for _, m := range c.Mounts {

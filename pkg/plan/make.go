@@ -209,7 +209,7 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	c := b.walls(AgentService)
 	c.Image = b.h.AgentTag
 	c.User = agentUser()
-	c.Entrypoint = []string{InsideBin, "hold"}
+	c.Entrypoint, c.Stdin = []string{InsideBin, "hold"}, true
 	c.WorkingDir = WorkDir
 	c.Env = b.env(m, a)
 	c.Mounts = []Mount{

@@ -79,6 +79,8 @@ type Container struct {
 	MilliCPUs   int64             `json:"milli_cpu"` // thousandths of a CPU
 	ReadOnly    bool              `json:"read_only"`
 	Init        bool              `json:"init"`
+	Stdin       bool              `json:"stdin,omitempty"`  // who starts it may speak to its main process
+	NoLog       bool              `json:"no_log,omitempty"` // the engine keeps nothing of what it says
 	Runtime     string            `json:"runtime,omitempty"`
 	StopSeconds int               `json:"stop_seconds"`
 }

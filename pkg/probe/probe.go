@@ -58,6 +58,9 @@ type Row struct {
 	attempts      func(Targets) []attempt
 }
 
+// NeedsEgress says whether egress must serve for the row to mean something.
+func (r Row) NeedsEgress() bool { return strings.Contains(r.By, "egress") }
+
 // attempt is one way to try a row. It returns nil where the wall stood, and
 // otherwise what came of it.
 type attempt struct {

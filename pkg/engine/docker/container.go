@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -13,6 +14,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 	"github.com/docker/go-units"
 
+	"bottle/pkg/engine"
 	"bottle/pkg/plan"
 )
 
@@ -32,6 +34,7 @@ func (e *Engine) Create(ctx context.Context, c plan.Container) error {
 	_, err := e.api.ContainerCreate(ctx, &container.Config{
 		Image: c.Image, Entrypoint: c.Entrypoint, Cmd: []string{}, User: c.User, Env: environ(c.Env),
 		WorkingDir: c.WorkingDir, Labels: c.Labels, Hostname: c.Service, StopTimeout: &stop,
+		OpenStdin: c.Stdin, StdinOnce: c.Stdin, AttachStdin: c.Stdin, AttachStdout: c.Stdin, AttachStderr: c.Stdin,
 	}, host, first, nil, c.Name)
 	if err != nil {
 		return wrap("create container "+c.Name, err)
@@ -69,6 +72,9 @@ func hostConfig(c plan.Container) *container.HostConfig {
 		Resources: container.Resources{Memory: c.Memory, MemorySwap: c.Memory, NanoCPUs: c.MilliCPUs * 1e6,
 			PidsLimit: &pids},
 	}
+	if c.NoLog {
+		h.LogConfig = container.LogConfig{Type: "none"}
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Ulimits)) {
 		l := c.Ulimits[name]
 		h.Ulimits = append(h.Ulimits, &units.Ulimit{Name: name, Soft: l.Soft, Hard: l.Hard})
@@ -93,6 +99,35 @@ func environ(env map[string]string) []string {
 // Start implements engine.Engine.
 func (e *Engine) Start(ctx context.Context, name string) error {
 	return wrap("start container "+name, e.api.ContainerStart(ctx, name, container.StartOptions{}))
+}
+
+// startTime bounds a start that is not interrupted.
+const startTime = 2 * time.Minute
+
+// StartAttached implements engine.Engine.
+func (e *Engine) StartAttached(ctx context.Context, name string, s engine.Streams) (<-chan engine.End, error) {
+	conn, err := e.api.ContainerAttach(ctx, name, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return nil, wrap("attach to container "+name, err)
+	}
+	// A start that is cut short may happen all the same.
+	starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTime)
+	defer cancel()
+	if err := e.Start(starting, name); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	ended := make(chan engine.End, 1)
+	go func() {
+		defer conn.Close()
+		if err := pump(ctx, conn, s.Stdin, s.Stdout, s.Stderr); err != nil {
+			ended <- engine.End{Err: wrap("read what "+name+" says", err)}
+			return
+		}
+		code, err := e.Wait(ctx, name)
+		ended <- engine.End{Code: code, Err: err}
+	}()
+	return ended, nil
 }
 
 // Stop implements engine.Engine; the container's own stop time holds.

@@ -123,7 +123,7 @@ func wrap(what string, err error) error {
 		return nil
 	case unreachable(err):
 		sentinel = engine.ErrUnreachable
-	case errdefs.IsNotFound(err):
+	case errdefs.IsNotFound(err), strings.HasSuffix(err.Error(), "received 404"): // the latter where streams were asked for
 		sentinel = engine.ErrNotFound
 	case strings.Contains(err.Error(), "Pool overlaps"):
 		sentinel = engine.ErrSubnetTaken

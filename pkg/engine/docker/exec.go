@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/pkg/stdcopy"
 
@@ -26,26 +27,32 @@ func (e *Engine) Exec(ctx context.Context, name string, x engine.Exec) (int, err
 		return 0, wrap("run a command in "+name, err)
 	}
 	defer conn.Close()
+	if err := pump(ctx, conn, x.Stdin, x.Stdout, x.Stderr); err != nil {
+		return 0, wrap("read what a command in "+name+" says", err)
+	}
+	return e.exitCode(ctx, name, made.ID)
+}
+
+// pump copies streams until the output ends or ctx does, whose error it returns
+// then.
+func pump(ctx context.Context, conn types.HijackedResponse, in io.Reader, out, errOut io.Writer) error {
 	stop := context.AfterFunc(ctx, conn.Close)
 	defer stop()
-	if x.Stdin != nil {
+	if in != nil {
 		go func() {
 			// A reader that fails must not look like one that ended.
-			if _, err := io.Copy(conn.Conn, x.Stdin); err != nil {
+			if _, err := io.Copy(conn.Conn, in); err != nil {
 				conn.Close()
 				return
 			}
 			conn.CloseWrite()
 		}()
 	}
-	_, err = stdcopy.StdCopy(orDiscard(x.Stdout), orDiscard(x.Stderr), conn.Reader)
+	_, err := stdcopy.StdCopy(orDiscard(out), orDiscard(errOut), conn.Reader)
 	if ctx.Err() != nil {
-		return 0, ctx.Err()
+		return ctx.Err()
 	}
-	if err != nil {
-		return 0, wrap("read what a command in "+name+" says", err)
-	}
-	return e.exitCode(ctx, name, made.ID)
+	return err
 }
 
 // exitCode asks how a command ended. The stream may end a moment before the

@@ -23,6 +23,9 @@ type Fake struct {
 	Fail func(call, name string) error
 	// OnExec, where set, answers commands instead of a local process.
 	OnExec func(name string, x engine.Exec) (int, error)
+	// OnAttach, where set, answers for the main process of a container that is
+	// started attached, instead of a local process; holds: it goes on afterwards.
+	OnAttach func(c plan.Container, x engine.Exec) (code int, holds bool)
 	// OnStart, where set, is told of every container that starts.
 	OnStart func(c plan.Container)
 
@@ -314,6 +317,50 @@ func (f *Fake) Start(_ context.Context, name string) error {
 	return nil
 }
 
+// StartAttached runs the entrypoint as a local process, or asks OnAttach.
+func (f *Fake) StartAttached(ctx context.Context, name string, s engine.Streams) (<-chan engine.End, error) {
+	if err := f.Start(ctx, name); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	c, err := f.find(name)
+	f.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	x := engine.Exec{Cmd: c.Entrypoint, Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr}
+	ended, closed := make(chan engine.End, 1), make(chan engine.End, 1)
+	go func() {
+		code, holds, err := f.attached(c, x)
+		if holds {
+			<-c.ended
+		}
+		f.mu.Lock()
+		c.code = code
+		f.end(c)
+		f.mu.Unlock()
+		ended <- engine.End{Code: code, Err: err}
+	}()
+	go func() {
+		select {
+		case e := <-ended:
+			closed <- e
+		case <-ctx.Done():
+			closed <- engine.End{Err: ctx.Err()}
+		}
+	}()
+	return closed, nil
+}
+
+func (f *Fake) attached(c *fakeContainer, x engine.Exec) (code int, holds bool, err error) {
+	if f.OnAttach != nil {
+		code, holds = f.OnAttach(c.Container, x)
+		return code, holds, nil
+	}
+	code, err = run(context.Background(), x)
+	return code, false, err
+}
+
 // end is called with the lock held.
 func (f *Fake) end(c *fakeContainer) {
 	if c.state == "running" {
@@ -378,10 +425,14 @@ func (f *Fake) Exec(ctx context.Context, name string, x engine.Exec) (int, error
 	if f.OnExec != nil {
 		return f.OnExec(name, x)
 	}
+	return run(ctx, x)
+}
+
+func run(ctx context.Context, x engine.Exec) (int, error) {
 	cmd := exec.CommandContext(ctx, x.Cmd[0], x.Cmd[1:]...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = append(cmd.Environ(), x.Env...), x.Stdin, x.Stdout, x.Stderr
 	cmd.WaitDelay = time.Second
-	err = cmd.Run()
+	err := cmd.Run()
 	var failed *exec.ExitError
 	switch {
 	case ctx.Err() != nil:

@@ -35,6 +35,7 @@ func Run(t *testing.T, lab func(t *testing.T) Lab) {
 		"RemovingWhatIsNotThereIsNoError":            removes,
 		"EventsTellOfStartAndDeath":                  events,
 		"WaitReturnsTheExitCode":                     waits,
+		"AttachedStreamsAreTheMainProcess":           attaches,
 		"ARunningContainerJoinsOneMoreNetwork":       joins,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, lab(t)) })
@@ -240,6 +241,31 @@ func waits(t *testing.T, l Lab) {
 	l.up(t, c)
 	if code, err := l.Engine.Wait(t.Context(), c.Name); err != nil || code != 5 {
 		t.Errorf("code %d, %v", code, err)
+	}
+}
+
+func attaches(t *testing.T, l Lab) {
+	c := l.idle("suite-kkkk")
+	c.Entrypoint, c.Stdin, c.Init = []string{"cat"}, true, false
+	t.Cleanup(func() {
+		if err := l.Engine.Remove(context.Background(), c.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := l.Engine.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	in := strings.Repeat("0123456789abcdef", 64<<10)
+	var out bytes.Buffer
+	ended, err := l.Engine.StartAttached(t.Context(), c.Name, engine.Streams{Stdin: strings.NewReader(in), Stdout: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := <-ended; e.Err != nil || e.Code != 0 || out.String() != in {
+		t.Errorf("ended with %d, %v; %d bytes of %d came back", e.Code, e.Err, out.Len(), len(in))
+	}
+	if _, err := l.Engine.StartAttached(t.Context(), c.Name+"-none", engine.Streams{}); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("one that is not there: %v", err)
 	}
 }
 
