@@ -15,7 +15,7 @@ INSIDE := bottle-inside
 LIBEXEC := libexec/bottle
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w"
 
-.PHONY: help build install demo test escape bench fmt lint clean engine base
+.PHONY: help build install demo test escape crash bench fmt lint clean engine base
 
 help: ## lists these targets
 	@echo "targets:"
@@ -49,6 +49,10 @@ test: engine build base ## everything, against a real engine
 
 escape: engine build base ## tries to get out of a bottle: one line a row; JSON=FILE writes the rows there
 	cd test/escape && BOTTLE_ESCAPE_JSON=$(abspath $(JSON)) go test -count=1 -timeout 12m
+
+crash: engine build base ## kills the programs at random moments, ROUNDS times (300)
+	@scripts/deps git
+	cd test/crash && go test -count=1 -timeout 60m -v -rounds $(or $(ROUNDS),300)
 
 bench: engine build base ## start against docker-compose, bottle-ls against docker ps
 	@scripts/deps docker-compose
