@@ -161,17 +161,6 @@ func (u *bringUp) handOver(inside *opening) error {
 	return nil
 }
 
-// each calls the engine for all containers side by side.
-func (u *bringUp) each(ctx context.Context, call func(context.Context, plan.Container) error) error {
-	var steps []func(context.Context) error
-	for _, c := range u.plan.Containers {
-		steps = append(steps, func(ctx context.Context) error {
-			return whole(ctx, func(ctx context.Context) error { return call(ctx, c) })
-		})
-	}
-	return all(ctx, steps)
-}
-
 // undo takes down what a failed bring-up made, and keeps its log.
 func (u *bringUp) undo(ctx context.Context, cause error) error {
 	interrupted := ctx.Err() != nil

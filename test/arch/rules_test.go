@@ -58,7 +58,7 @@ var rules = map[string]rule{
 	"cmd/bottle-ls":     {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
 	"cmd/bottle-stop":   {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/operator"}, why: "flags, then one call"},
 	"cmd/bottle-egress": {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
-	"cmd/bottle-inside": {may: []string{"pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
+	"cmd/bottle-inside": {may: []string{"pkg/frame", "pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
 
 	"test/arch":      {why: "reads the sources, and imports none of them"},
 	"test/bench":     {may: []string{"test/rig"}, why: "measures the programs as they are installed"},
@@ -68,7 +68,7 @@ var rules = map[string]rule{
 	"test/lifecycle": {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/session":   {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/upstream":  {may: []string{"pkg/ca", "pkg/spool"}, why: "the suite's internet, in a container of its own"},
-	"test/rig": {may: []string{"pkg/agent", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/state"},
+	"test/rig": {may: []string{"pkg/agent", "pkg/bottle", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/state"},
 		why: "builds, starts and weakens bottles for the suites"},
 }
 

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"bottle/pkg/bottle"
 	"bottle/test/rig"
 )
 
@@ -83,23 +82,10 @@ func TestAnEngineThatGoesAwayDuringAStopLosesNoWork(t *testing.T) {
 			t.Errorf("after %d of %d requests it ended with %d: %s", n, calls, code, said)
 		}
 	}
-	for _, b := range listed(t, a.Rig) {
+	for _, b := range a.Bottles() {
 		if b.Status == "?" {
 			t.Errorf("%s is not known any more: %s", b.Slug, b.Reason)
 		}
 	}
 	a.stopAll()
-}
-
-func listed(t *testing.T, r *rig.Rig) []bottle.Bottle {
-	t.Helper()
-	out, said, code := r.Run("bottle-ls")
-	if code != 0 {
-		t.Fatalf("bottle-ls ended with %d: %s", code, said)
-	}
-	var all []bottle.Bottle
-	for line := range strings.Lines(out) {
-		all = append(all, rig.Decode[bottle.Bottle](t, line))
-	}
-	return all
 }

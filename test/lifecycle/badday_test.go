@@ -42,19 +42,12 @@ func TestAFullDiskAtTheStopKeepsTheWork(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	r.Agent("dev")
-	slug := r.Start("dev")
-	if _, said, code := r.Inside(slug, "sh", "-c", "head -c 3000000 /dev/urandom >/work/big"); code != 0 {
-		t.Fatal(said)
-	}
+	slug := withWork(t, r)
 	said, code := onFullDisk(r, 512<<10, "bottle-stop", slug)
 	if code != 1 || !strings.Contains(said, "the disk is full") || !strings.Contains(said, slug+": kept") {
 		t.Errorf("ended with %d: %s", code, said)
 	}
-	out, said, code := r.Run("bottle-stop", slug)
-	if code != 0 || !strings.Contains(out, "work.bundle") {
-		t.Errorf("with room again it ended with %d: %s%s", code, out, said)
-	}
-	wantNothing(t, r)
+	wantWork(t, r, slug)
 }
 
 // pool is a subnet pool that only this test uses.
@@ -102,21 +95,19 @@ func TestAMissingBaseImageWithoutANetworkIsSaid(t *testing.T) {
 	}
 }
 
-func TestAStateDirectoryRemovedByHandKeepsItsWork(t *testing.T) {
-	t.Parallel()
-	r := rig.New(t)
-	r.Agent("dev")
-	slug := r.Start("dev")
-	if _, said, code := r.Inside(slug, "sh", "-c", "echo work >/work/file"); code != 0 {
+// withWork starts a bottle whose agent leaves a file.
+func withWork(t *testing.T, r *rig.Rig) (slug string) {
+	t.Helper()
+	slug = r.Start("dev")
+	if _, said, code := r.Inside(slug, "sh", "-c", "head -c 3000000 /dev/urandom >/work/file"); code != 0 {
 		t.Fatal(said)
 	}
-	if err := os.RemoveAll(filepath.Join(r.Home, "state", slug)); err != nil {
-		t.Fatal(err)
-	}
-	all := list(t, r)
-	if len(all) != 1 || all[0].Agent != "?" || !strings.Contains(all[0].Reason, "bottle-stop keeps its work") {
-		t.Errorf("listed as %+v", all)
-	}
+	return slug
+}
+
+// wantWork stops a bottle, whose work must come out, and nothing be left.
+func wantWork(t *testing.T, r *rig.Rig, slug string) {
+	t.Helper()
 	out, said, code := r.Run("bottle-stop", slug)
 	if code != 0 || !strings.Contains(out, "work.bundle") {
 		t.Errorf("its stop ended with %d: %s%s", code, out, said)
@@ -124,28 +115,36 @@ func TestAStateDirectoryRemovedByHandKeepsItsWork(t *testing.T) {
 	wantNothing(t, r)
 }
 
+func TestAStateDirectoryRemovedByHandKeepsItsWork(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Agent("dev")
+	slug := withWork(t, r)
+	if err := os.RemoveAll(filepath.Join(r.Home, "state", slug)); err != nil {
+		t.Fatal(err)
+	}
+	all := r.Bottles()
+	if len(all) != 1 || all[0].Agent != "?" || !strings.Contains(all[0].Reason, "bottle-stop keeps its work") {
+		t.Errorf("listed as %+v", all)
+	}
+	wantWork(t, r, slug)
+}
+
 func TestAContainerRemovedByHandKeepsItsWork(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	r.Agent("dev")
-	slug := r.Start("dev")
-	if _, said, code := r.Inside(slug, "sh", "-c", "echo work >/work/file"); code != 0 {
-		t.Fatal(said)
-	}
+	slug := withWork(t, r)
 	for _, c := range []struct {
 		service string
 		want    bottle.Status
 	}{{"egress", bottle.Degraded}, {"agent", bottle.Lost}} {
 		r.Docker("rm", "-f", "bottle-"+slug+"-"+c.service+"-1")
-		if all := list(t, r); len(all) != 1 || all[0].Status != c.want || all[0].Reason == "" {
+		if all := r.Bottles(); len(all) != 1 || all[0].Status != c.want || all[0].Reason == "" {
 			t.Errorf("without its %s it is listed as %+v", c.service, all)
 		}
 	}
-	out, said, code := r.Run("bottle-stop", slug)
-	if code != 0 || !strings.Contains(out, "work.bundle") {
-		t.Errorf("its stop ended with %d: %s%s", code, out, said)
-	}
-	wantNothing(t, r)
+	wantWork(t, r, slug)
 }
 
 // A bottle that was made by a clock ahead of today's is a bottle all the same.
@@ -160,7 +159,7 @@ func TestAClockThatIsSetBackChangesNothing(t *testing.T) {
 	if err := os.WriteFile(path, []byte(data[:i]+"2099"+data[i+4:]), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if all := list(t, r); len(all) != 1 || all[0].Status != bottle.Running || all[0].StartedAt.Year() != 2099 {
+	if all := r.Bottles(); len(all) != 1 || all[0].Status != bottle.Running || all[0].StartedAt.Year() != 2099 {
 		t.Errorf("listed as %+v", all)
 	}
 	if out, said, code := r.Run("bottle-stop", "--orphans", "--dry-run"); out != "" || code != 0 {

@@ -40,7 +40,7 @@ func TestTenStartsAtOnceAreTenBottles(t *testing.T) {
 			t.Errorf("one ended with %d: %s", e.code, e.said)
 		}
 	}
-	for _, b := range list(t, r) {
+	for _, b := range r.Bottles() {
 		if b.Status != bottle.Running {
 			t.Errorf("%s is %s: %s", b.Slug, b.Status, b.Reason)
 		}
@@ -118,7 +118,7 @@ func TestAStopDuringAStartLeavesTheStartAlone(t *testing.T) {
 	if code != 6 || !strings.Contains(said, "another program is at work on web") {
 		t.Errorf("the stop ended with %d: %s", code, said)
 	}
-	if all := list(t, r); len(all) != 1 || all[0].Status != bottle.Running {
+	if all := r.Bottles(); len(all) != 1 || all[0].Status != bottle.Running {
 		t.Errorf("listed as %+v", all)
 	}
 	lines.Close()
@@ -142,7 +142,7 @@ func TestTwoReapersAtOnceReapOnce(t *testing.T) {
 	if left := r.Docker("volume", "ls", "-q", "--filter", "label=bottle.home="+id); strings.Contains(left, "gone") {
 		t.Errorf("left are %s", left)
 	}
-	if all := list(t, r); len(all) != 1 || all[0].Slug != alive || all[0].Status != bottle.Running {
+	if all := r.Bottles(); len(all) != 1 || all[0].Slug != alive || all[0].Status != bottle.Running {
 		t.Errorf("listed as %+v", all)
 	}
 }

@@ -40,25 +40,12 @@ func wantNothing(t *testing.T, r *rig.Rig) {
 	}
 }
 
-func list(t *testing.T, r *rig.Rig) []bottle.Bottle {
-	t.Helper()
-	out, said, code := r.Run("bottle-ls")
-	if code != 0 {
-		t.Fatalf("bottle-ls ended with %d: %s", code, said)
-	}
-	var all []bottle.Bottle
-	for line := range strings.Lines(out) {
-		all = append(all, rig.Decode[bottle.Bottle](t, line))
-	}
-	return all
-}
-
 func TestABottleIsListedAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	r.Agent("dev", "allowed.test")
 	slug := r.Start("dev")
-	all := list(t, r)
+	all := r.Bottles()
 	if len(all) != 1 || all[0].Slug != slug || all[0].Status != bottle.Running || strings.Join(all[0].Services, " ") != "agent egress" ||
 		all[0].StateDir != filepath.Join(r.Home, "state", slug) || all[0].Project != "bottle-"+slug {
 		t.Errorf("listed as %+v", all)
@@ -242,7 +229,7 @@ func TestComposeSeesTheBottleAndTakesItDown(t *testing.T) {
 		t.Errorf("ps: %s", out)
 	}
 	compose("down")
-	all := list(t, r)
+	all := r.Bottles()
 	if len(all) != 1 || all[0].Status != bottle.Lost {
 		t.Errorf("after down it is %+v", all)
 	}
@@ -331,13 +318,13 @@ func TestStopTakesSlugsFromAPipe(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if all := list(t, r); len(all) != 1 {
+	if all := r.Bottles(); len(all) != 1 {
 		t.Errorf("left are %+v", all)
 	}
-	if _, said, code := r.Run("bottle-stop", list(t, r)[0].Slug, "nobody-aaaa"); code != 3 {
+	if _, said, code := r.Run("bottle-stop", r.Bottles()[0].Slug, "nobody-aaaa"); code != 3 {
 		t.Errorf("one that does not exist: %d: %s", code, said)
 	}
-	if all := list(t, r); len(all) != 1 {
+	if all := r.Bottles(); len(all) != 1 {
 		t.Error("a stop that named a bottle that does not exist stopped another")
 	}
 	if out, said, code := r.Run("bottle-stop", "--all"); code != 0 {
@@ -355,7 +342,7 @@ func TestKeepKeeps(t *testing.T) {
 	if code != 0 || !strings.Contains(out, `"kept":true`) {
 		t.Errorf("ended with %d: %s%s", code, out, said)
 	}
-	if all := list(t, r); len(all) != 1 || all[0].Status != bottle.Stopped {
+	if all := r.Bottles(); len(all) != 1 || all[0].Status != bottle.Stopped {
 		t.Errorf("listed as %+v", all)
 	}
 	if _, err := os.Stat(filepath.Join(r.Home, "state", slug, ".preserve")); err != nil {

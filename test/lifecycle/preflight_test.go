@@ -78,7 +78,7 @@ func TestAForegroundStartAttachesAndDetachingLeavesTheAgent(t *testing.T) {
 	if code != 0 || !strings.Contains(screen, "goes on: bottle-attach") {
 		t.Errorf("ended with %d:\n%q", code, screen)
 	}
-	all := list(t, r)
+	all := r.Bottles()
 	if len(all) != 1 || all[0].Status != "running" {
 		t.Errorf("listed as %+v", all)
 	}

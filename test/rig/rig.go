@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"bottle/pkg/bottle"
 )
 
 // Rig is one test's home and programs. Its fields may be changed before use.
@@ -122,6 +124,20 @@ func (r *Rig) Start(agent string, flags ...string) string {
 		r.t.Fatalf("bottle-start ended with %d: %s", code, said)
 	}
 	return strings.TrimSpace(out)
+}
+
+// Bottles are those of the home, as bottle-ls lists them.
+func (r *Rig) Bottles() []bottle.Bottle {
+	r.t.Helper()
+	out, said, code := r.Run("bottle-ls")
+	if code != 0 {
+		r.t.Fatalf("bottle-ls ended with %d: %s", code, said)
+	}
+	var all []bottle.Bottle
+	for line := range strings.Lines(out) {
+		all = append(all, Decode[bottle.Bottle](r.t, line))
+	}
+	return all
 }
 
 // Inside runs a command in the session's environment of a bottle.
