@@ -50,15 +50,14 @@ func buildAll() (string, error) {
 	libexec := filepath.Join(dir, "libexec", "bottle")
 	for _, b := range []struct {
 		to      string
-		static  bool
 		sources []string
 	}{
-		{filepath.Join(dir, "bin"), false, []string{"./cmd/bottle-start", "./cmd/bottle-attach", "./cmd/bottle-ls", "./cmd/bottle-stop"}},
-		{filepath.Join(libexec, "sidecars"), true, []string{"./cmd/bottle-egress"}},
-		{filepath.Join(libexec, "inside"), true, []string{"./cmd/bottle-inside"}},
-		{filepath.Join(dir, "upstream"), true, []string{"./test/upstream"}},
+		{filepath.Join(dir, "bin"), []string{"./cmd/bottle-start", "./cmd/bottle-attach", "./cmd/bottle-ls", "./cmd/bottle-stop"}},
+		{filepath.Join(libexec, "sidecars"), []string{"./cmd/bottle-egress"}},
+		{filepath.Join(libexec, "inside"), []string{"./cmd/bottle-inside"}},
+		{filepath.Join(dir, "upstream"), []string{"./test/upstream"}},
 	} {
-		if err := goBuild(root, b.to, b.static, b.sources); err != nil {
+		if err := goBuild(root, b.to, b.sources); err != nil {
 			return "", err
 		}
 	}
@@ -69,20 +68,15 @@ func buildAll() (string, error) {
 	return dir, os.WriteFile(filepath.Join(libexec, "base-image"), script, 0o755)
 }
 
-func goBuild(root, to string, static bool, sources []string) error {
+// goBuild builds as make build does.
+func goBuild(root, to string, sources []string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-o", to + "/"}
-	if static {
-		args = append(args, "-ldflags=-s -w")
-	}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags=urfave_cli_no_docs", "-ldflags=-s -w", "-o", to + "/"}
 	cmd := exec.Command("go", append(args, sources...)...)
 	hangUp(cmd)
-	cmd.Dir, cmd.Env = root, os.Environ()
-	if static {
-		cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
-	}
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot build %s: %w: %s", strings.Join(sources, " "), err, out)
 	}

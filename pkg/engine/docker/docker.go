@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,7 +25,13 @@ import (
 )
 
 // Engine is a Docker engine, 20.10 or newer.
-type Engine struct{ api *client.Client }
+type Engine struct {
+	api *client.Client
+	// quick asks without agreeing on an API version first, which takes a round
+	// trip: for the one question that is asked all day, whose answer has not
+	// changed since 1.41.
+	quick *client.Client
+}
 
 var _ engine.Engine = (*Engine)(nil)
 
@@ -41,7 +48,26 @@ func New() (*Engine, error) {
 	if host := api.DaemonHost(); !strings.HasPrefix(host, "unix://") {
 		return nil, fmt.Errorf("the engine at %s is not on a local socket: bottle mounts local folders, so it needs a unix:// DOCKER_HOST", host)
 	}
-	return &Engine{api: api}, nil
+	quick, err := client.NewClientWithOpts(client.WithHost(api.DaemonHost()), client.WithVersion(oldestAPI))
+	if err == nil {
+		h := quick.HTTPClient()
+		h.Transport = unversioned{h.Transport}
+		err = client.WithHTTPClient(h)(quick)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot use DOCKER_HOST: %w", err)
+	}
+	return &Engine{api: api, quick: quick}, nil
+}
+
+// unversioned takes the version out of a request's path: the engine then answers
+// by its own, since the newest refuse old ones.
+type unversioned struct{ http.RoundTripper }
+
+func (u unversioned) RoundTrip(q *http.Request) (*http.Response, error) {
+	q = q.Clone(q.Context())
+	q.URL.Path = strings.TrimPrefix(q.URL.Path, "/v"+oldestAPI)
+	return u.RoundTripper.RoundTrip(q)
 }
 
 // Host asks the engine what it is, and refuses one on which bottle's walls
@@ -84,7 +110,7 @@ func refuse(h engine.Host, osType string, security []string) error {
 
 // List implements engine.Engine.
 func (e *Engine) List(ctx context.Context, home string) ([]engine.Container, error) {
-	found, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: ofHome(home)})
+	found, err := e.quick.ContainerList(ctx, container.ListOptions{All: true, Filters: ofHome(home)})
 	if err != nil {
 		return nil, wrap("list containers", err)
 	}
