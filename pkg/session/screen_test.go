@@ -67,6 +67,30 @@ func TestWheelAndPageUpScrollBackAndAnyKeyReturns(t *testing.T) {
 	}
 }
 
+func TestWhatIsTypedOrPastedWhileScrolledBackArrivesWhole(t *testing.T) {
+	b := newBox(t, "bash", "-c", `seq -f line-%g 1 200; stty raw -echo; printf '\033[?2004hthe-end'; exec cat -v`)
+	o := b.outer()
+	o.shows("the-end")
+	o.wheel("64")
+	o.shows("line-176")
+	o.ask("send-keys", "-l", "yes.")
+	o.shows("the-endyes.")
+	o.wheel("64")
+	o.shows("line-176")
+	o.ask("send-keys", "-l", "\x1b[200~one\ntwo\x1b[201~")
+	o.shows("the-endyes.^[[200~one")
+	o.shows("two^[[201~")
+	// The keys that would do something to an agent only leave.
+	for _, key := range []string{"Escape", "Enter", "C-c"} {
+		o.wheel("64")
+		o.shows("line-176")
+		o.ask("send-keys", key)
+		o.shows("the-end")
+	}
+	o.ask("send-keys", "-l", ".")
+	o.shows("two^[[201~.")
+}
+
 func TestTheMouseReachesAProgramThatWantsIt(t *testing.T) {
 	b := newBox(t, "bash", "-c", `stty raw -echo; printf '\033[?1000h\033[?1006hready'; dd bs=1 count=10 2>/dev/null | tr '\033' E; exec sleep 1000`)
 	o := b.outer()
