@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/term"
 
 	"bottle/pkg/frame"
 )
@@ -26,7 +27,7 @@ const drainTick = 100 * time.Millisecond
 // and frame.ExitNoSession where none lived.
 func View(args []string, in io.Reader, out, errOut io.Writer) int {
 	f := flags("view", errOut)
-	term := f.String("term", "xterm-256color", "type of the terminal")
+	kind := f.String("term", "xterm-256color", "type of the terminal")
 	cols := f.Uint("cols", 0, "columns")
 	rows := f.Uint("rows", 0, "rows")
 	if f.Parse(args) != nil {
@@ -45,9 +46,9 @@ func View(args []string, in io.Reader, out, errOut io.Writer) int {
 		fmt.Fprintln(errOut, "bottle-inside: no session lives here")
 		return frame.ExitNoSession
 	}
-	cmd.Env = withTerm(cmd.Env, knownTerm(*term, "xterm-256color"))
+	cmd.Env = withTerm(cmd.Env, knownTerm(*kind, "xterm-256color"))
 	end := ending()
-	tty, err := pty.StartWithSize(cmd, winsize(*cols, *rows))
+	tty, err := onTerminal(cmd, winsize(*cols, *rows), f.NArg() == 0)
 	if err != nil {
 		return exitCode(err, errOut)
 	}
@@ -77,14 +78,14 @@ func (s session) afterView(out io.Writer) int {
 
 func (s session) lastScreen() ([]byte, error) { return os.ReadFile(s.path(fileLast)) }
 
-func withTerm(env []string, term string) []string {
+func withTerm(env []string, kind string) []string {
 	var with []string
 	for _, kv := range env {
 		if !strings.HasPrefix(kv, "TERM=") {
 			with = append(with, kv)
 		}
 	}
-	return append(with, "TERM="+term)
+	return append(with, "TERM="+kind)
 }
 
 func winsize(cols, rows uint) *pty.Winsize {
@@ -92,6 +93,30 @@ func winsize(cols, rows uint) *pty.Winsize {
 		cols, rows = 80, 24
 	}
 	return &pty.Winsize{Cols: uint16(min(cols, 1<<15)), Rows: uint16(min(rows, 1<<15))}
+}
+
+// onTerminal starts cmd on a terminal of its own and returns the other end. For
+// the session it is raw from the beginning: a Ctrl-C that was typed before tmux
+// has it is the agent's, and must not end the viewer.
+func onTerminal(cmd *exec.Cmd, size *pty.Winsize, raw bool) (*os.File, error) {
+	control, tty, err := pty.Open()
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a terminal: %w", err)
+	}
+	defer tty.Close()
+	if err = pty.Setsize(control, size); err == nil && raw {
+		_, err = term.MakeRaw(int(tty.Fd()))
+	}
+	if err == nil {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		err = cmd.Start()
+	}
+	if err != nil {
+		control.Close()
+		return nil, err
+	}
+	return control, nil
 }
 
 // show moves bytes between the terminal and the viewer until either ends, and

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"io"
 	"regexp"
 	"strings"
 	"syscall"
@@ -9,6 +10,10 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"bottle/pkg/engine"
+	"bottle/pkg/frame"
+	"bottle/pkg/plan"
 )
 
 func TestSessionSurvivesAKilledViewerAndKeepsNoClient(t *testing.T) {
@@ -65,6 +70,22 @@ func TestDetachKeysLeaveTheSessionAndOthersReachIt(t *testing.T) {
 	if b.tmux("list-sessions") == "" {
 		t.Fatal("detaching ended the session")
 	}
+}
+
+func TestKeysTypedBeforeTheScreenIsThereAreTheAgents(t *testing.T) {
+	b := newBox(t, "sh", "-c", `stty raw -echo; dd bs=1 count=5 2>/dev/null | od -An -tx1; exec sleep 1000`)
+	in, pipe := io.Pipe()
+	defer pipe.Close()
+	go frame.NewWriter(pipe).Write([]byte("\x03\x1c\x04\r."))
+	go b.e.Exec(t.Context(), "", engine.Exec{Cmd: []string{plan.InsideBin, "view"}, Stdin: in})
+	b.eventually("given the keys", func() bool { return strings.Contains(b.tmux("capture-pane", "-p"), "03 1c 04 0d 2e") })
+}
+
+func TestARedrawIsSynchronised(t *testing.T) {
+	b := newBox(t, shell...)
+	v := b.attach(80, 24)
+	v.sees("\x1b[?2026h")
+	v.sees("\x1b[?2026l")
 }
 
 func TestTheAgentsExitCodeIsReturned(t *testing.T) {
