@@ -56,22 +56,17 @@ func View(args []string, in io.Reader, out, errOut io.Writer) int {
 	if f.NArg() > 0 {
 		return code
 	}
-	return s.afterView(out)
+	return s.afterView()
 }
 
-// afterView tells what became of the session. An agent that failed leaves its
-// last screen to read: the alternate screen took it away.
-func (s session) afterView(out io.Writer) int {
+// afterView tells what became of the session.
+func (s session) afterView() int {
 	if !s.lives() {
 		s.awaitEnd(graceKeeper) // the server may be gone before the agent is
 	}
 	code, ended := s.ended()
 	if !ended {
 		return frame.ExitAlive
-	}
-	if code != 0 {
-		screen, _ := s.lastScreen()
-		io.WriteString(out, strings.ReplaceAll(trim(screen), "\n", "\x1b[m\r\n"))
 	}
 	return code
 }

@@ -35,10 +35,19 @@ type Outcome struct {
 
 // Attach shows the session on the terminal until the agent ends, the operator
 // detaches, or a signal (the error is Signalled) or ctx ends it. However it
-// ends, the terminal is as it was before, and no viewer stays in the container.
+// ends, the terminal is as it was before, and no viewer stays in the container;
+// below what was there stands the last screen of an agent that failed.
 func Attach(ctx context.Context, e engine.Engine, container string, tty Terminal, o Options) (Outcome, error) {
 	var said words
-	return attach(ctx, e, container, tty, o, &said)
+	outcome, err := attach(ctx, e, container, tty, o, &said)
+	if err == nil && outcome.Code != 0 && len(o.Cmd) == 0 {
+		// An agent that failed leaves its last screen to read. Whoever waits for
+		// a command line does not wait for that.
+		ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+		defer cancel()
+		Peek(ctx, e, container, tty.Out, Colours)
+	}
+	return outcome, err
 }
 
 // attach does it; said gets what bottle-inside itself complains of.
@@ -46,7 +55,7 @@ func attach(ctx context.Context, e engine.Engine, container string, tty Terminal
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(signals)
-	s, err := openScreen(tty)
+	s, err := openScreen(tty, len(o.Cmd) == 0)
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -25,8 +25,8 @@ const (
 )
 
 // Filter is a writer that passes an allowlist of a hostile terminal stream on
-// to another: valid UTF-8, a few control characters, and complete sequences
-// that draw. All that makes a terminal answer, remember, or act outside of its
+// to another: valid UTF-8 in the order of its characters, a few control
+// characters, and complete sequences that draw. All that makes a terminal answer, remember, or act outside of its
 // screen is swallowed, and so is what is not known. A sequence is passed on
 // only when it is complete, so that how the stream is cut into writes makes no
 // difference, and nobody can finish one that was begun here.
@@ -93,7 +93,7 @@ func (f *Filter) plain(p []byte) int {
 			continue
 		}
 		r, size := utf8.DecodeRune(p[i:])
-		if r == utf8.RuneError && size <= 1 || r < 0xa0 {
+		if r == utf8.RuneError && size <= 1 || r < 0xa0 || reorders(r) {
 			break
 		}
 		i += size
@@ -184,10 +184,17 @@ func (f *Filter) character() {
 	switch r, size := utf8.DecodeRune(f.seq); {
 	case r == utf8.RuneError && size <= 1:
 		f.out = append(f.out, replacement...)
-	case r < 0xa0: // C1 in UTF-8
+	case r < 0xa0 || reorders(r): // C1 in UTF-8
 	default:
 		f.out = append(f.out, f.seq...)
 	}
+}
+
+// reorders says whether r tells a terminal that knows of directions in which
+// order to draw. It would do so with the whole line, and beside the agent's pane
+// there is another one's text in it.
+func reorders(r rune) bool {
+	return r >= 0x061c && (r == 0x061c || r == 0x200e || r == 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x206f)
 }
 
 // begin starts a sequence.

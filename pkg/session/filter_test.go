@@ -13,13 +13,13 @@ import (
 // the filter, as a pattern over whole sequences.
 var permitted = regexp.MustCompile(`\A(?s:` + strings.Join([]string{
 	`[\x07\x08\t\n\r\x20-\x7e]`,
-	`[\x{a0}-\x{10ffff}]`,
-	`\x1b[78DEHM=>]`, `\x1b[()][B0]`,
+	`[\x{a0}-\x{61b}\x{61d}-\x{200d}\x{2010}-\x{2029}\x{202f}-\x{2065}\x{2070}-\x{10ffff}]`,
+	`\x1b[78DEM=>]`, `\x1b[()][B0]`,
 	`\x1b\[(?:[0-9]{0,4}[;:]){0,31}[0-9]{0,4}m`,
 	"\x1b" + `\[[0-9]{0,4}[ABCDEFGadeIZLMPX@STb` + "`" + `]`,
 	`\x1b\[[0-9]{0,4}(?:;[0-9]{0,4})?[Hfr]`,
-	`\x1b\[0*[0-2]?[JK]`, `\x1b\[0*[0-5]?g`, `\x1b\[[su]`, `\x1b\[0*[0-6]? q`,
-	`\x1b\[\?(?:1|7|12|25|1000|1002|1003|1004|1006|1049|2004|2026)[hl]`,
+	`\x1b\[0*[0-2]?[JK]`, `\x1b\[[su]`, `\x1b\[0*[0-6]? q`,
+	`\x1b\[\?(?:1|7|12|25|47|1000|1002|1003|1004|1006|1047|1049|2004|2026)[hl]`,
 	`\x1b\[(?:4|34)[hl]`,
 }, "|") + `)*\z`)
 
@@ -40,7 +40,7 @@ func TestWhatDrawsPasses(t *testing.T) {
 		"plain\r\n\tand tabs\b\a", "žluťoučký 漢字 👩‍💻 é", "\uFFFD",
 		"\x1b[31m\x1b[1;38;5;208m\x1b[38;2;1;2;3m\x1b[4:3m\x1b[58:2::1:2:3m\x1b[m",
 		"\x1b[H\x1b[2J\x1b[10;20H\x1b[K\x1b[1;24r\x1b[3L\x1b[2M\x1b[4P\x1b[5@\x1b[6X\x1b[7S\x1b[8T\x1b[80b",
-		"\x1b[?1049h\x1b[?25l\x1b[?1006h\x1b[?2004h\x1b[?1049l", "\x1b7\x1b8\x1bM\x1b=\x1b>\x1b(B\x1b(0\x1b[2 q",
+		"\x1b[?1049h\x1b[?25l\x1b[?1006h\x1b[?2004h\x1b[?1049l\x1b[?47h\x1b[?1047l", "\x1b7\x1b8\x1bM\x1b=\x1b>\x1b(B\x1b(0\x1b[2 q",
 	} {
 		if got := through(Screen, []byte(s)); string(got) != s {
 			t.Errorf("%q became %q", s, got)
@@ -67,7 +67,9 @@ func TestWhatActsOutsideOfTheScreenIsSwallowed(t *testing.T) {
 		"printing":                "\x1b[5i\x1b[?5i",
 		"keyboard protocols":      "\x1b[>4;1m\x1b[>1u\x1b[?u\x1b[=1;1u",
 		"history":                 "\x1b[3J",
-		"margins, 132 columns":    "\x1b[?69h\x1b[1;5s\x1b[?3h\x1b[?1005h\x1b[?1047h",
+		"margins, 132 columns":    "\x1b[?69h\x1b[1;5s\x1b[?3h\x1b[?1005h",
+		"tab stops":               "\x1bH\x1b[g\x1b[3g\x1b[?5W",
+		"directions":              "\u202e\u2066\u2069\u200f\u061c\u206f",
 		"rectangles, checksums":   "\x1b[1;1;1;1;2;2*y\x1b[1;1;1;1;2;2$r",
 		"answerback, shifts":      "\x05\x0e\x0f\x00\x7f",
 		"other character sets":    "\x1b(K\x1b*0\x1b%G\x1b%@",
@@ -136,10 +138,32 @@ func TestRestoreUndoesWhatPassed(t *testing.T) {
 	}
 }
 
+func TestRestoreUndoesEachNameOfAMode(t *testing.T) {
+	for in, want := range map[string]string{"\x1b[?47h": "\x1b[?47l", "\x1b[?1047h": "\x1b[?1047l", "\x1b[?12h": "\x1b[?12l", "\x1b[34l": "\x1b[34h"} {
+		f := NewFilter(&bytes.Buffer{}, Screen)
+		untouched := string(f.Restore())
+		f.Write([]byte(in))
+		if got := string(f.Restore()); !strings.Contains(got, want) || strings.Contains(untouched, want) {
+			t.Errorf("%q: restored by %q, untouched %q", in, got, untouched)
+		}
+	}
+}
+
+func TestAStreamCannotLeaveAScreenOfItsOwn(t *testing.T) {
+	var b bytes.Buffer
+	f := NewFilter(&b, Screen)
+	f.Enter()
+	f.Write([]byte("\x1b[?1049l\x1b[?25;47;1047lforged\x1b[?1049h\x1b[?1049l"))
+	if b.String() != "\x1b[?25lforged" || !strings.Contains(string(f.Restore()), "\x1b[?1049l") {
+		t.Errorf("%q, restored by %q", b.String(), f.Restore())
+	}
+}
+
 // hostile makes streams that are mostly sequences, broken in likely ways.
 func hostile(r *rand.Rand) []byte {
 	parts := []string{"\x1b", "[", "]", "P", "?", ";", ":", "1", "25", "1049", "52", "m", "h", "l", "c", "n", "\a", "\\",
-		"\x1b\\", "\x18", "\x9b", "\u009b", "ž", "\xe2", "\x82", "\xac", "漢", "text", " ", "q", "!", ">", "\r\n", "\x1b[", "\x1b]", "\x1b[?", "R", "$"}
+		"\x1b\\", "\x18", "\x9b", "\u009b", "ž", "\xe2", "\x82", "\xac", "漢", "text", " ", "q", "!", ">", "\r\n", "\x1b[", "\x1b]", "\x1b[?", "R", "$",
+		"\u202e", "47", "g", "H"}
 	var b []byte
 	for range r.Intn(40) {
 		b = append(b, parts[r.Intn(len(parts))]...)

@@ -28,7 +28,9 @@ func TestMain(m *testing.M) {
 	case "inside":
 		os.Exit(inside.Dispatch(inside.Commands(), os.Args, os.Stdin, os.Stdout, os.Stderr))
 	case "attach":
-		os.Exit(beAttach())
+		os.Exit(beAttach(local{}))
+	case "torrent":
+		os.Exit(beAttach(torrent{}))
 	case "run":
 		code, err := Run(context.Background(), local{}, "", os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 		os.Exit(exitOf(code, err))
@@ -38,9 +40,9 @@ func TestMain(m *testing.M) {
 
 const exitDetached = 99
 
-func beAttach() int {
+func beAttach(e engine.Engine) int {
 	keys, _ := ParseKeys(DefaultDetachKeys)
-	o, err := Attach(context.Background(), local{}, "", Terminal{os.Stdin, os.Stdout}, Options{Term: "xterm-256color", DetachKeys: keys})
+	o, err := Attach(context.Background(), e, "", Terminal{os.Stdin, os.Stdout}, Options{Term: "xterm-256color", DetachKeys: keys})
 	if err == nil && !o.Ended {
 		return exitDetached
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -8,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"bottle/pkg/engine"
 )
@@ -124,7 +128,7 @@ func (f flood) Exec(_ context.Context, _ string, x engine.Exec) (int, error) {
 }
 
 const hostileStream = "before\x1b]52;c;ZWNobwo=\x07\x1b]0;title\x07\x1b[c\x1b[6n\x1b[21t\x1bP$qm\x1b\\\x1b[3J\x1bc\x9b5n" +
-	"\x1b[?2026$p\x1bP+q\x1b\\\x1b]8;;http://x\x1b\\link\x1b]8;;\x07\x05\x0e\x1b[?1049h\x1b[?1000h\x1b[5iafter\x1b]52;c;"
+	"\x1b[?2026$p\x1bP+q\x1b\\\x1b]8;;http://x\x1b\\link\x1b]8;;\x07\x05\x0e\x1b[?1049h\x1b[?1049l\x1b[?1000h\x1b[5iafter\x1b]52;c;"
 
 func TestAHostileStreamDrawsAndDoesNothingElse(t *testing.T) {
 	tty, drawn := terminal(t)
@@ -135,7 +139,57 @@ func TestAHostileStreamDrawsAndDoesNothingElse(t *testing.T) {
 	if !permitted.MatchString(got) || !strings.Contains(got, "before") || !strings.Contains(got, "after") || !strings.Contains(got, "link") {
 		t.Errorf("%q", got)
 	}
+	before, _, left1049 := strings.Cut(got, "\x1b[?1049l")
+	if !left1049 || !strings.Contains(before, "after") || strings.Count(got, "1049") != 2 {
+		t.Errorf("the stream left its own screen: %q", got)
+	}
 	if modes := left(got); modes["1049"] || modes["1000"] {
 		t.Errorf("modes left: %v", modes)
+	}
+}
+
+// torrent is an engine whose container never stops to write.
+type torrent struct{ engine.Engine }
+
+func (torrent) Exec(_ context.Context, _ string, x engine.Exec) (int, error) {
+	for {
+		if _, err := x.Stdout.Write(bytes.Repeat([]byte("\x1b[31mtext"), 100_000)); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func TestATerminalThatTakesNothingIsLeftAndPutBack(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "BE=torrent")
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	cmd.Stdin, cmd.Stdout = slave, slave
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	takes := []unix.PollFd{{Fd: int32(slave.Fd()), Events: unix.POLLOUT}}
+	for n := 1; n > 0; {
+		n, _ = unix.Poll(takes, 10)
+	}
+	master.WriteString("\x11\x11")
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitDetached {
+		t.Errorf("ended with %d", code)
+	}
+	if mode, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS); err != nil || mode.Lflag&unix.ICANON == 0 {
+		t.Errorf("left raw: %v, %v", mode, err)
+	}
+	slave.Close()
+	drawn, _ := io.ReadAll(master)
+	if !bytes.HasSuffix(drawn, []byte("\x1b[?1049l\x1b[?25h")) {
+		t.Errorf("left as it is: %q", drawn[max(0, len(drawn)-100):])
 	}
 }

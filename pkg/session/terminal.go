@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,22 +35,36 @@ func (t Terminal) size() (cols, rows int) {
 	return cols, rows
 }
 
+// A terminal may take its time: it is written to in pieces, so that leaving need
+// not wait for more than one.
+const (
+	piece       = 4 << 10
+	stalledTime = time.Second // so long one piece is waited for
+)
+
 // screen is the terminal in raw mode, behind the filter. After the restore
 // nothing is written to it any more, whoever still tries.
 type screen struct {
-	tty    Terminal
-	saved  *term.State
-	filter *Filter
-	lock   chan struct{} // a mutex that can be waited for with a limit
-	closed bool
+	tty     Terminal
+	saved   *term.State
+	filter  *Filter
+	lock    chan struct{} // a mutex that can be waited for with a limit
+	leaving atomic.Bool
 }
 
-func openScreen(tty Terminal) (*screen, error) {
+// openScreen makes the terminal raw. What is shown has a screen of its own that
+// it cannot leave, where whole says so.
+func openScreen(tty Terminal, whole bool) (*screen, error) {
 	saved, err := term.MakeRaw(int(tty.In.Fd()))
 	if err != nil {
 		return nil, fmt.Errorf("cannot make the terminal raw: %w", err)
 	}
-	return &screen{tty: tty, saved: saved, filter: NewFilter(tty.Out, Screen), lock: make(chan struct{}, 1)}, nil
+	s := &screen{tty: tty, saved: saved, lock: make(chan struct{}, 1)}
+	s.filter = NewFilter((*pieces)(s), Screen)
+	if whole {
+		(*pieces)(s).Write(s.filter.Enter())
+	}
+	return s, nil
 }
 
 // Write passes the agent's output through the filter. A panic in there must
@@ -62,30 +77,61 @@ func (s *screen) Write(p []byte) (n int, err error) {
 		}
 		<-s.lock
 	}()
-	if s.closed {
-		return 0, io.ErrClosedPipe
-	}
 	return s.filter.Write(p)
 }
 
-// restore puts the terminal back as it was. A terminal that takes no output
-// (stopped by Ctrl-S, or at the end of a dead line) does not keep it waiting.
+// pieces writes to a screen's terminal until it is left.
+type pieces screen
+
+func (s *pieces) Write(p []byte) (int, error) {
+	for done := 0; done < len(p); {
+		if s.leaving.Load() {
+			return done, io.ErrClosedPipe
+		}
+		n, err := s.tty.Out.Write(p[done:min(done+piece, len(p))])
+		if done += n; err != nil {
+			return done, err
+		}
+	}
+	return len(p), nil
+}
+
+// restore puts the terminal back as it was. One that takes no output, or takes
+// it slowly, loses what it has not drawn yet: the agent's screen is going away,
+// and behind it the restore would come too late, or never.
 func (s *screen) restore() {
+	s.leaving.Store(true)
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
 		s.lock <- struct{}{}
-		if !s.closed {
-			s.closed = true
-			s.tty.Out.Write(s.filter.Restore())
-		}
+		s.tty.Out.Write(s.filter.Restore())
 		<-s.lock
 	}()
-	select {
-	case <-written:
-	case <-time.After(time.Second):
+	if !within(stalledTime, written) {
+		flush(s.tty.Out)
+		within(stalledTime, written)
 	}
 	term.Restore(int(s.tty.In.Fd()), s.saved)
+}
+
+// flush throws away what a terminal has not taken yet. The kernel does not wake
+// a writer that waits for room; setting the terminal to what it is does.
+func flush(out *os.File) {
+	fd := int(out.Fd())
+	unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
+	if state, err := term.GetState(fd); err == nil {
+		term.Restore(fd, state)
+	}
+}
+
+func within(limit time.Duration, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-time.After(limit):
+		return false
+	}
 }
 
 // keyboard reads the terminal until it is told to stop, so that no key typed
