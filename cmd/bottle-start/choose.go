@@ -19,7 +19,7 @@ import (
 func chooseAgent(ctx context.Context, c *cli.Call, m *lifecycle.Manager) (string, error) {
 	agents, broken := manifest.Agents(m.Home.Dir)
 	if len(agents) == 0 && len(broken) == 0 {
-		if err := offerFirst(c, m.Home.Dir); err != nil {
+		if err := offerFirst(ctx, c, m.Home.Dir); err != nil {
 			return "", err
 		}
 		agents, broken = manifest.Agents(m.Home.Dir)
@@ -53,7 +53,7 @@ func chooseAgent(ctx context.Context, c *cli.Call, m *lifecycle.Manager) (string
 }
 
 // offerFirst writes a first bottle and agent, if the operator wants them.
-func offerFirst(c *cli.Call, home string) error {
+func offerFirst(ctx context.Context, c *cli.Call, home string) error {
 	first := []struct {
 		path    string
 		content []byte
@@ -67,7 +67,7 @@ func offerFirst(c *cli.Call, home string) error {
 		if !c.CanAsk() {
 			return none
 		}
-		yes, err := c.Confirm(fmt.Sprintf("no agents yet: write %s and %s to begin with?", first[0].path, first[1].path))
+		yes, err := c.Confirm(ctx, fmt.Sprintf("no agents yet: write %s and %s to begin with?", first[0].path, first[1].path))
 		if err != nil {
 			return err
 		}

@@ -77,7 +77,7 @@ func start(c *cli.Call) error {
 	if _, err := m.Host(ctx); err != nil && !c.Bool("dry-run") {
 		return operator.Explain("", err)
 	}
-	if goOn, err := preflight(c, spec); err != nil || !goOn {
+	if goOn, err := preflight(ctx, c, spec); err != nil || !goOn {
 		return err
 	}
 	b, err := bringUp(ctx, c, m, spec)

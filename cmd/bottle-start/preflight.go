@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 
 // preflight shows what the operator is about to allow, and asks. It goes to
 // stdout with --dry-run, where it is the answer, and else to stderr.
-func preflight(c *cli.Call, spec lifecycle.Spec) (goOn bool, err error) {
+func preflight(ctx context.Context, c *cli.Call, spec lifecycle.Spec) (goOn bool, err error) {
 	text, err := summary(spec)
 	if err != nil {
 		return false, err
@@ -27,7 +28,7 @@ func preflight(c *cli.Call, spec lifecycle.Spec) (goOn bool, err error) {
 	if c.Bool("yes") {
 		return true, nil
 	}
-	yes, err := c.Confirm("start it?")
+	yes, err := c.Confirm(ctx, "start it?")
 	if err == nil && !yes {
 		return false, cli.Error{Code: cli.Declined, Msg: "not started", Hint: "--dry-run shows this without asking"}
 	}

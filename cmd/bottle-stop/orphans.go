@@ -21,7 +21,7 @@ func reap(ctx context.Context, c *cli.Call, m *lifecycle.Manager) error {
 		}
 		return errors.Join(print(c, list), tellLost(ctx, c, m))
 	}
-	removed, err := m.Reap(ctx, func(list []lifecycle.Orphan) error { return agree(c, list) })
+	removed, err := m.Reap(ctx, func(list []lifecycle.Orphan) error { return agree(ctx, c, list) })
 	if err := print(c, removed); err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func print(c *cli.Call, list []lifecycle.Orphan) error {
 }
 
 // agree shows what would go and asks.
-func agree(c *cli.Call, list []lifecycle.Orphan) error {
+func agree(ctx context.Context, c *cli.Call, list []lifecycle.Orphan) error {
 	if c.Bool("yes") {
 		return nil
 	}
@@ -58,7 +58,7 @@ func agree(c *cli.Call, list []lifecycle.Orphan) error {
 	if err := p.Flush(); err != nil {
 		return err
 	}
-	yes, err := c.Confirm("remove them?")
+	yes, err := c.Confirm(ctx, "remove them?")
 	if err == nil && !yes {
 		err = cli.Error{Code: cli.Declined, Msg: "nothing was removed", Hint: "a volume may hold work: bottle-stop SLUG captures it"}
 	}

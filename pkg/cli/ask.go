@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,10 +12,29 @@ import (
 )
 
 // Confirm asks question on stderr and returns whether the answer was yes. An
-// empty answer is no. Call it only where CanAsk.
-func (s Streams) Confirm(question string) (bool, error) {
+// empty answer is no; when ctx ends, the error is Status(Interrupted). Call it
+// only where CanAsk.
+func (s Streams) Confirm(ctx context.Context, question string) (bool, error) {
 	fmt.Fprintf(s.Err, "%s [y/N] ", question)
-	line, err := bufio.NewReader(s.In).ReadString('\n')
+	type answer struct {
+		line string
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() { // a read that nothing but a key ends
+		line, err := bufio.NewReader(s.In).ReadString('\n')
+		answers <- answer{line, err}
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(s.Err)
+		return false, Status(Interrupted)
+	case a := <-answers:
+		return s.judge(a.line, a.err)
+	}
+}
+
+func (s Streams) judge(line string, err error) (bool, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, fmt.Errorf("cannot read the answer: %w", err)
 	}

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -132,5 +134,20 @@ func TestTablesAlignWideCharacters(t *testing.T) {
 	p.Flush()
 	if want := "A       B\n日本    x\na\\x09b  y\n"; out.String() != want {
 		t.Errorf("got:\n%s", out.String())
+	}
+}
+
+func TestAQuestionEndsWithItsContext(t *testing.T) {
+	in, out := io.Pipe() // nobody answers
+	defer out.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if yes, err := (Streams{In: in, Err: &bytes.Buffer{}}).Confirm(ctx, "sure?"); yes || !errors.Is(err, Status(Interrupted)) {
+		t.Errorf("%v, %v", yes, err)
+	}
+	for answer, want := range map[string]bool{"y\n": true, "YES\n": true, " y \r\n": true, "\n": false, "": false, "n\n": false, "yup\n": false} {
+		if yes, err := (Streams{In: strings.NewReader(answer), Err: &bytes.Buffer{}}).Confirm(t.Context(), "sure?"); yes != want || err != nil {
+			t.Errorf("%q: %v, %v", answer, yes, err)
+		}
 	}
 }

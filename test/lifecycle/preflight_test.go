@@ -56,6 +56,17 @@ func TestAnsweringNoLeavesNothing(t *testing.T) {
 	wantNothing(t, r)
 }
 
+func TestCtrlCEndsTheQuestion(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Agent("dev", "allowed.test")
+	screen, code := onTerminal(t, r, map[string]string{"start it? [y/N]": "\x03"}, "bottle-start", "dev")
+	if code != 130 {
+		t.Errorf("ended with %d:\n%s", code, screen)
+	}
+	wantNothing(t, r)
+}
+
 func TestThePickerShowsHowManyRunAndTheFirstManifestsAreOffered(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
