@@ -40,7 +40,8 @@ func app() cli.App {
 		},
 		Examples: "bottle-attach dev-k3fq\nbottle-attach --detach-keys ctrl-^,d dev-k3fq\nbottle-attach --peek dev-k3fq | tail -n 5\n" +
 			"bottle-attach dev-k3fq -- git -C /work log --oneline | head",
-		Exit: "with CMD: that command's own\n",
+		Exit:    "with CMD: that command's own\n",
+		Command: true,
 		Action: func(c *cli.Call) error {
 			m, err := operator.Open()
 			if err != nil {

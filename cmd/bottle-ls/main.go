@@ -49,6 +49,9 @@ func list(c *cli.Call) error {
 	if len(c.Args) > 1 || (what != "bottles" && what != "agents") {
 		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("cannot list %q", strings.Join(c.Args, " ")), Hint: "say bottles or agents"}
 	}
+	if what == "agents" && c.Bool("watch") {
+		return cli.Error{Code: cli.Usage, Msg: "agents cannot be watched, bottles can", Hint: "leave --watch or agents out"}
+	}
 	if what == "agents" {
 		return listAgents(c)
 	}

@@ -39,7 +39,7 @@ func app() cli.App {
 			cli.YesFlag(),
 			&urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not attach; print the slug alone"},
 			&urfave.BoolFlag{Name: "rm", Usage: "stop the bottle when its session ends, and return the agent's exit code"},
-			&urfave.StringFlag{Name: "workspace", Usage: "copy: the current folder, at /work; none: an empty /work", Value: lifecycle.WorkspaceCopy},
+			&urfave.StringFlag{Name: "workspace", Usage: "`WHAT` is at /work: copy, the current folder; none, nothing", Value: lifecycle.WorkspaceCopy},
 			&urfave.StringFlag{Name: "name", Usage: "the bottle's `SLUG`, instead of AGENT and four random characters"},
 		},
 		Examples: "bottle-start dev\nbottle-start --dry-run -o json dev | jq .containers\nslug=$(bottle-start --yes --detach dev)",
@@ -101,6 +101,9 @@ func checkFlags(c *cli.Call) error {
 		if err := bottle.CheckSlug(n); err != nil {
 			return cli.Error{Code: cli.Usage, Msg: err.Error(), Hint: "choose another --name"}
 		}
+	}
+	if c.IsSet("output") && !c.Bool("dry-run") {
+		return cli.Error{Code: cli.Usage, Msg: "-o is the format of --dry-run alone", Hint: "add --dry-run, or leave -o out"}
 	}
 	if c.Bool("rm") && c.Bool("detach") {
 		return cli.Error{Code: cli.Usage, Msg: "--rm and --detach exclude each other: somebody must wait for the end", Hint: "give one of them"}

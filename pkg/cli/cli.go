@@ -29,6 +29,7 @@ type App struct {
 	Examples  string // lines for the EXAMPLES section of --help
 	Exit      string // lines for the EXIT STATUS section, beyond the common table
 	Flags     []urfave.Flag
+	Command   bool // what stands behind "--" is a command line; otherwise it is more arguments
 	Action    func(*Call) error
 }
 
@@ -36,8 +37,8 @@ type App struct {
 type Call struct {
 	*urfave.Context
 	Streams
-	Args []string // positional arguments before "--"
-	Tail []string // what stands behind "--"; nil where there is no "--"
+	Args []string // positional arguments
+	Tail []string // the command line behind "--"; nil where there is no "--"
 }
 
 // Run parses args (args[0] is the program's name), runs the action and returns
@@ -46,8 +47,11 @@ type Call struct {
 // hint.
 func (a App) Run(args []string, in io.Reader, out, errOut io.Writer) int {
 	s := Streams{In: in, Out: out, Err: errOut}
-	flags, positional, tail, err := permute(a.Flags, args[1:])
+	flags, positional, tail, err := a.permute(args[1:])
 	if err == nil {
+		if !a.Command {
+			positional, tail = append(positional, tail...), nil
+		}
 		err = a.urfave(s, positional, tail).Run(append([]string{a.Name}, flags...))
 	}
 	return a.report(errOut, err)
@@ -62,6 +66,11 @@ func (a App) urfave(s Streams, positional, tail []string) *urfave.App {
 	app := urfave.NewApp()
 	app.Name, app.HelpName, app.Usage, app.ArgsUsage = a.Name, a.Name, a.Usage, a.ArgsUsage
 	app.Flags = a.Flags
+	for _, f := range a.Flags {
+		if b, ok := f.(*urfave.BoolFlag); ok {
+			b.DisableDefaultText = true // "(default: false)" at every switch tells nobody anything
+		}
+	}
 	app.Reader, app.Writer, app.ErrWriter = s.In, s.Out, s.Err
 	app.HideHelpCommand = true
 	app.HideVersion = true
@@ -77,8 +86,7 @@ func (a App) urfave(s Streams, positional, tail []string) *urfave.App {
 }
 
 func (a App) usage(err error) error {
-	return Error{Code: Usage, Msg: strings.Replace(err.Error(), "flag provided but not defined: ", "there is no flag ", 1),
-		Hint: "run " + a.Name + " --help"}
+	return Error{Code: Usage, Msg: err.Error(), Hint: "run " + a.Name + " --help"}
 }
 
 // report prints err as the user sees it and returns the exit code for it.
@@ -108,43 +116,54 @@ func firstLine(err error) string {
 
 // permute splits argv into flags, positionals and what stands behind "--", so
 // that `bottle-approve ID --reject` rejects: urfave/cli alone stops reading
-// flags at the first positional.
-func permute(known []urfave.Flag, argv []string) (flags, positional, tail []string, err error) {
-	takesValue := valueFlags(known)
+// flags at the first positional. Flags come out under their first names: of a
+// repeated one, the last counts.
+func (a App) permute(argv []string) (flags, positional, tail []string, err error) {
+	known := a.known()
 	for i := 0; i < len(argv); i++ {
 		arg := argv[i]
-		switch {
-		case arg == "--":
+		if arg == "--" {
 			return flags, positional, append([]string{}, argv[i+1:]...), nil
-		case arg == "-" || !strings.HasPrefix(arg, "-"):
+		}
+		if arg == "-" || !strings.HasPrefix(arg, "-") {
 			positional = append(positional, arg)
+			continue
+		}
+		written, value, inline := strings.Cut(arg, "=")
+		flag, ok := known[strings.TrimPrefix(strings.TrimPrefix(written, "-"), "-")]
+		if !ok {
+			return nil, nil, nil, Error{Code: Usage, Msg: "there is no flag " + written, Hint: "run " + a.Name + " --help"}
+		}
+		switch {
+		case inline:
+			flags = append(flags, "--"+flag.name+"="+value)
+		case !flag.takesValue:
+			flags = append(flags, "--"+flag.name)
+		case i+1 == len(argv):
+			return nil, nil, nil, Error{Code: Usage, Msg: fmt.Sprintf("%s needs a value", arg), Hint: "write " + arg + " VALUE"}
 		default:
-			flags = append(flags, arg)
-			name, _, inline := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-			if inline || !takesValue[name] {
-				continue
-			}
-			if i+1 == len(argv) {
-				return nil, nil, nil, Error{Code: Usage, Msg: fmt.Sprintf("%s needs a value", arg), Hint: "write " + arg + " VALUE"}
-			}
 			i++
-			flags = append(flags, argv[i])
+			flags = append(flags, "--"+flag.name+"="+argv[i])
 		}
 	}
 	return flags, positional, nil, nil
 }
 
-func valueFlags(known []urfave.Flag) map[string]bool {
-	takes := map[string]bool{}
-	for _, f := range known {
-		if _, boolean := f.(*urfave.BoolFlag); boolean {
-			continue
-		}
-		for _, n := range f.Names() {
-			takes[n] = true
+type flag struct {
+	name       string // the first of its names
+	takesValue bool
+}
+
+// known are the flags by all of their names.
+func (a App) known() map[string]flag {
+	known := map[string]flag{}
+	for _, f := range append([]urfave.Flag{urfave.HelpFlag}, a.Flags...) {
+		_, boolean := f.(*urfave.BoolFlag)
+		for _, name := range f.Names() {
+			known[name] = flag{f.Names()[0], !boolean}
 		}
 	}
-	return takes
+	return known
 }
 
 // Libexec returns the directory of the programs that run in containers and of

@@ -15,9 +15,9 @@ import (
 func testApp(got *Call, err error) App {
 	return App{Name: "bottle-test", Usage: "test", ArgsUsage: "[ID…]", Examples: "bottle-test x", Exit: "9 never",
 		Flags: []urfave.Flag{
-			&urfave.BoolFlag{Name: "reject"},
-			&urfave.StringFlag{Name: "reason", Aliases: []string{"r"}},
-			&urfave.StringSliceFlag{Name: "path"},
+			&urfave.BoolFlag{Name: "reject", Usage: "say no"},
+			&urfave.StringFlag{Name: "reason", Aliases: []string{"r"}, Usage: "`WHY`"},
+			&urfave.StringSliceFlag{Name: "path", Usage: "one of several"},
 		},
 		Action: func(c *Call) error { *got = *c; return err },
 	}
@@ -38,9 +38,33 @@ func TestFlagsCountWhereverTheyStand(t *testing.T) {
 	}
 }
 
+func TestOfARepeatedFlagTheLastCounts(t *testing.T) {
+	for argv, want := range map[string]string{"--reason a -r b": "b", "-r b --reason=a": "a", "-r --reject": "--reject", "--reason=-- -r=-": "-", "-r a=b": "a=b"} {
+		var got Call
+		var errOut bytes.Buffer
+		if code := testApp(&got, nil).Run(append([]string{"bottle-test"}, strings.Fields(argv)...), nil, &bytes.Buffer{}, &errOut); code != 0 {
+			t.Errorf("%s: %s", argv, errOut.String())
+		} else if got.String("reason") != want || got.Bool("reject") {
+			t.Errorf("%s: %q", argv, got.String("reason"))
+		}
+	}
+	var got Call
+	testApp(&got, nil).Run([]string{"bottle-test", "--reject", "--reject=false"}, nil, &bytes.Buffer{}, &bytes.Buffer{})
+	if got.Bool("reject") {
+		t.Error("--reject=false does not take --reject back")
+	}
+}
+
 func TestWhatStandsBehindTwoDashesIsLeftAlone(t *testing.T) {
 	var got Call
-	testApp(&got, nil).Run([]string{"bottle-test", "ID", "--", "ls", "--reject", "-"}, nil, &bytes.Buffer{}, &bytes.Buffer{})
+	app := testApp(&got, nil)
+	argv := []string{"bottle-test", "ID", "--", "ls", "--reject", "-"}
+	app.Run(argv, nil, &bytes.Buffer{}, &bytes.Buffer{})
+	if got.Bool("reject") || strings.Join(got.Args, " ") != "ID ls --reject -" || got.Tail != nil {
+		t.Errorf("args=%q tail=%q", got.Args, got.Tail)
+	}
+	app.Command = true
+	app.Run(argv, nil, &bytes.Buffer{}, &bytes.Buffer{})
 	if got.Bool("reject") || strings.Join(got.Args, " ") != "ID" || strings.Join(got.Tail, " ") != "ls --reject -" {
 		t.Errorf("args=%q tail=%q", got.Args, got.Tail)
 	}
@@ -65,7 +89,10 @@ func TestErrorsAreOneLineAndAHint(t *testing.T) {
 			"bottle-test: no bottle named \"web\"\nhint: run bottle-ls\n", 3},
 		{errors.New("cannot do it:\nline two\x1b[2J"), nil, "bottle-test: cannot do it: line two\\x1b[2J\n", 1},
 		{Status(42), nil, "", 42},
-		{nil, []string{"--nonsense"}, "bottle-test: there is no flag -nonsense\nhint: run bottle-test --help\n", 2},
+		{nil, []string{"--nonsense"}, "bottle-test: there is no flag --nonsense\nhint: run bottle-test --help\n", 2},
+		{nil, []string{"---reject=x"}, "bottle-test: there is no flag ---reject\nhint: run bottle-test --help\n", 2},
+		{nil, []string{"-rno"}, "bottle-test: there is no flag -rno\nhint: run bottle-test --help\n", 2},
+		{nil, []string{"--reject=maybe"}, "bottle-test: invalid boolean value \"maybe\" for -reject: parse error\nhint: run bottle-test --help\n", 2},
 		{nil, []string{"--reason"}, "bottle-test: --reason needs a value\nhint: write --reason VALUE\n", 2},
 	}
 	for _, tc := range cases {
@@ -83,6 +110,11 @@ func TestHelpHasExamplesAndExitStatus(t *testing.T) {
 	var out bytes.Buffer
 	if code := testApp(&got, nil).Run([]string{"bottle-test", "--help"}, nil, &out, &bytes.Buffer{}); code != 0 {
 		t.Fatalf("exit %d", code)
+	}
+	for line := range strings.Lines(out.String()) {
+		if strings.TrimRight(line, " \n") != strings.TrimSuffix(line, "\n") || strings.Contains(line, "false") {
+			t.Errorf("%q", line)
+		}
 	}
 	for _, want := range []string{"bottle-test - test", "EXAMPLES\n   bottle-test x", "EXIT STATUS", "9 never", "--reason"} {
 		if !strings.Contains(out.String(), want) {

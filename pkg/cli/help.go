@@ -16,7 +16,7 @@ func (a App) help() string {
 	if a.About != "" {
 		fmt.Fprintf(&b, "\n%s", indent(a.About))
 	}
-	b.WriteString("\nOPTIONS\n   {{range .VisibleFlags}}{{.}}\n   {{end}}\n")
+	b.WriteString("\nOPTIONS\n{{range .VisibleFlags}}   {{.}}\n{{end}}\n")
 	if a.Examples != "" {
 		fmt.Fprintf(&b, "EXAMPLES\n%s\n", indent(a.Examples))
 	}
