@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"bytes"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,26 +49,61 @@ func split(name string, data []byte) (*file, error) {
 	return nil, f.err(1, `the front matter that begins here is not closed by a line "---"`)
 }
 
-// yamlLine finds the line that the YAML parser tells of in an error's text.
+// yamlLine finds the line that the YAML parser tells of in an error's text. It
+// does not count the fence, and does not tell of the first line.
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 func (f *file) parse(front string) error {
-	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(front), &doc); err != nil {
-		text, line := err.Error(), 1
-		if m := yamlLine.FindStringSubmatch(text); m != nil {
-			text = text[len(m[0]):]
-			if n, err := strconv.Atoi(m[1]); err == nil {
-				line = n + 1
-			}
-		}
-		return f.err(line, "this is not YAML: %s", strings.ReplaceAll(text, "\n", " "))
-	}
-	if doc.Kind == yaml.DocumentNode {
+	var doc, rest yaml.Node
+	d := yaml.NewDecoder(strings.NewReader(front))
+	err := d.Decode(&doc)
+	if err == nil {
 		f.root = doc.Content[0]
 		f.shift(f.root)
+		err = d.Decode(&rest)
 	}
-	return nil
+	if err == io.EOF {
+		return nil
+	}
+	line, text := rest.Line+1, secondDocument
+	if err != nil {
+		text, line = yamlError(err)
+	}
+	if tab := tabLine(front, line); tab > 0 {
+		line, text = tab, "a tab indents nothing, write spaces"
+	}
+	return f.err(line, "this is not YAML: %s", text)
+}
+
+// secondDocument is what is wrong with a front matter that ends before its end:
+// at a line "...", for one. What follows would be read by nobody.
+const secondDocument = "nothing may follow what ended above"
+
+// yamlError is what the YAML parser complains of, and the line of the file.
+func yamlError(err error) (text string, line int) {
+	text, line = strings.ReplaceAll(err.Error(), "\n", " "), 2
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		text = text[len(m[0]):]
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			line = n + 1
+		}
+	}
+	if text == "did not find expected <document start>" {
+		text = secondDocument
+	}
+	return text, line
+}
+
+// tabLine returns the first line, from the given one of the file on, with a tab
+// in front of its text, or 0. The parser tells of such a line where the block
+// begins that it is in.
+func tabLine(front string, from int) int {
+	for i, line := range strings.Split(front, "\n") {
+		if n := i + 2; n >= from && strings.HasPrefix(strings.TrimLeft(line, " "), "\t") {
+			return n
+		}
+	}
+	return 0
 }
 
 // shift makes line numbers those of the file: the fence is its first line.

@@ -36,6 +36,9 @@ type AgentInfo struct {
 func Load(home, agentName string) (Manifest, error) {
 	m := Manifest{Agent: agentName}
 	if err := bottle.CheckName(agentName); err != nil {
+		if best, ok := nearest(agentName, names(home, agentsDir)); ok {
+			return m, fmt.Errorf("%w as %q; did you mean %q?", ErrNoAgent, agentName, best)
+		}
 		return m, fmt.Errorf("%w: %w", ErrNoAgent, err)
 	}
 	data, err := read(home, agentsDir, agentName)
@@ -83,7 +86,7 @@ func (m *Manifest) loadBottle(home string, line int) error {
 // others cannot.
 func Agents(home string) ([]AgentInfo, []error) {
 	var agents []AgentInfo
-	var broken []error
+	broken := misnamed(home, agentsDir)
 	for _, name := range names(home, agentsDir) {
 		m, err := Load(home, name)
 		if err != nil {
@@ -114,6 +117,23 @@ func names(home, dir string) []string {
 	}
 	slices.Sort(found)
 	return found
+}
+
+// misnamed are the manifests in a folder whose names nothing can have. A README
+// is none.
+func misnamed(home, dir string) []error {
+	entries, err := os.ReadDir(filepath.Join(home, dir))
+	if err != nil {
+		return nil
+	}
+	var errs []error
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), extension)
+		if err := bottle.CheckName(name); ok && err != nil && name != "README" {
+			errs = append(errs, &Error{File: relative(dir, name), Msg: err.Error()})
+		}
+	}
+	return errs
 }
 
 func relative(dir, name string) string { return dir + "/" + name + extension }

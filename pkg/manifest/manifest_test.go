@@ -97,6 +97,11 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"empty file", "", "", `agents/a.md:1: the first line`},
 		{"unclosed", head + "program: shell\n", "", `agents/a.md:1: the front matter that begins here is not closed`},
 		{"not YAML", head + "x: [\n---\n", "", `agents/a.md:`},
+		{"behind the end", "", "env: {}\n...\nruntime: runsc\n", `bottles/dev.md:3: this is not YAML: nothing may follow what ended above`},
+		{"a second document", "", "env: {}\n--- x\nruntime: runsc\n", `bottles/dev.md:`},
+		{"a document of text", "", "env: {}\n--- x\n", `bottles/dev.md:3: this is not YAML: nothing may follow`},
+		{"first line", "", "env: {A: [}\n", `bottles/dev.md:2: this is not YAML`},
+		{"tab", "", "env:\n  A: x\n\tB: y\n", `bottles/dev.md:4: this is not YAML: a tab indents nothing`},
 		{"not UTF-8", head + "x: \xff\n---\n", "", `agents/a.md: it is not UTF-8 text`},
 		{"too large", "---\n" + strings.Repeat("#", maxFile) + "\n---\n", "", `agents/a.md: it is larger than`},
 		{"alias", "---\nbottle: &x dev\nprogram: *x\n---\n", "", `agents/a.md:3: "program" is an alias (*x)`},
@@ -148,6 +153,17 @@ func TestMistakesAreNamed(t *testing.T) {
 				t.Errorf("it is listed as one that can be started: %v, %v", agents, broken)
 			}
 		})
+	}
+}
+
+func TestAFileThatNoAgentCanBeCalledByIsTold(t *testing.T) {
+	dir := home(t, map[string]string{"agents/Dev.md": plainAgent, "agents/README.md": "about", "agents/a.md": plainAgent, "bottles/dev.md": "---\n---\n"})
+	agents, broken := Agents(dir)
+	if len(agents) != 1 || len(broken) != 1 || !strings.HasPrefix(broken[0].Error(), `agents/Dev.md: name "Dev" is not of the form`) {
+		t.Errorf("%v, %v", agents, broken)
+	}
+	if _, err := Load(dir, "A"); !errors.Is(err, ErrNoAgent) || !strings.Contains(err.Error(), `did you mean "a"?`) {
+		t.Error(err)
 	}
 }
 
