@@ -63,6 +63,9 @@ func offerFirst(ctx context.Context, c *cli.Call, home string) error {
 	}
 	none := cli.Error{Code: cli.NotFound, Msg: "there are no agents in " + filepath.Join(home, "agents"),
 		Hint: "run bottle-start on a terminal, or with --yes, to have a first one written"}
+	if c.Bool("dry-run") || len(c.Args) == 1 && c.Args[0] != "dev" {
+		return none // nothing that was asked for could come of it
+	}
 	if !c.Bool("yes") {
 		if !c.CanAsk() {
 			return none
