@@ -97,6 +97,8 @@ func (s session) launch(doc frame.Start) error {
 		return fmt.Errorf("cannot tell whether the agent started: %w", err)
 	}
 	if said := strings.TrimSpace(string(buf[:n])); said != answerOK {
+		s.awaitEnd(graceKeeper) // the next start must not take its remains for a session
+		output(s.tmux().Kill())
 		return errors.New(said)
 	}
 	return nil
