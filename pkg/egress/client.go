@@ -190,7 +190,7 @@ func (c *client) tunnel(ev *bottle.Event) bool {
 		return c.secure()
 	}
 	o.scheme = policy.HTTP
-	if !policy.Decide(*c.s.policy.Load(), policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port}).Allow {
+	if !c.s.policy.Load().Reaches(o.scheme, o.host, o.port, time.Now()) {
 		ev.Verdict, ev.Reason = "deny", "it is not TLS that came after CONNECT"
 		c.record(ev)
 		c.more = true

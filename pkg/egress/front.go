@@ -1,6 +1,8 @@
 package egress
 
 import (
+	"time"
+
 	"bottle/pkg/policy"
 )
 
@@ -102,9 +104,9 @@ func judge(p *policy.Policy, q *request, o origin, target []byte) *refusal {
 	case q.expect != nil && !equalFold(q.expect, "100-continue"):
 		return refuse(417, "an expectation other than 100-continue")
 	}
-	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: string(path(target))})
+	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: string(path(target)), Now: time.Now()})
 	if !v.Allow {
-		return refuse(403, v.Reason)
+		return refuse(v.Status, v.Reason)
 	}
 	return nil
 }

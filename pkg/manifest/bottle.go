@@ -46,16 +46,16 @@ func (p *policyFile) egress(f *file, n *yaml.Node) error {
 }
 
 func (p *policyFile) readRoutes(f *file, n *yaml.Node) error {
-	lines := map[policy.Route]int{}
+	var lines []int
 	return f.list(n, `"routes"`, func(item *yaml.Node) error {
 		r, err := f.route(item)
 		if err != nil {
 			return err
 		}
-		if line, twice := lines[r]; twice {
-			return f.err(item.Line, "host %s is there already, in line %d", r.Host, line)
+		if i := slices.IndexFunc(p.routes, r.Equal); i >= 0 {
+			return f.err(item.Line, "host %s is there already, in line %d", r.Host, lines[i])
 		}
-		lines[r] = item.Line
+		lines = append(lines, item.Line)
 		if r.Wildcard() {
 			p.warnings = append(p.warnings, fmt.Sprintf("%s:%d: %s matches no host: hosts are matched exactly", f.name, item.Line, r.Host))
 		}

@@ -1,11 +1,16 @@
-// Package policy says what a bottle may ask of the outside: its routes, their
-// file form, and the judgement of one request against them. It is pure: no
-// I/O, no clock, no lookup. It does not enforce anything; sidecars do.
+// Package policy says what a bottle may ask of the outside: its routes and
+// grants, their file form, and the judgement of one request against them. It is
+// pure: no I/O, no clock, no lookup. It does not enforce anything; sidecars do.
+//
+// Each entry is judged on its own. Nothing is merged, since the union of two
+// entries' paths and methods allows pairs that nobody approved; View shows a
+// union to people, and decides nothing.
 package policy
 
 import (
-	"fmt"
+	"slices"
 	"strings"
+	"time"
 )
 
 // Schemes a route may have.
@@ -14,37 +19,55 @@ const (
 	HTTP  = "http"
 )
 
-// Route is one place that a bottle may reach. Its fields are canonical: Host is
-// as RouteHost returns it, Scheme is https or http, Port is 1 to 65535.
+// Route is one entry: a place that a bottle may reach, and in which way. Its
+// fields are canonical, as Parse and Route.Canonical leave them.
 type Route struct {
-	Host   string
-	Scheme string
-	Port   int
+	Host   string // as RouteHost returns it
+	Scheme string // HTTPS or HTTP
+	Port   int    // 1 to 65535
+	// Paths are prefixes that end at a segment (CheckPrefix); none: the whole host.
+	Paths []string
+	// Methods are in upper case; none: all of them.
+	Methods []string
+	// Auth is the credential that is injected; the zero Auth injects nothing.
+	Auth Auth
+	// Private: the host may resolve to private addresses.
+	Private bool
+	// RefuseForeign: a credential that the bottle was not given for this host is
+	// refused. Where Auth is set, all but the injected one are dropped anyway.
+	RefuseForeign bool
+}
+
+// Auth says how a credential is injected. It holds the credential's name, never
+// its value. Exactly one of Scheme and Header is set, or all is empty.
+type Auth struct {
+	Scheme     string // of an Authorization header: Bearer, Basic, token, …
+	Header     string // the header that carries the bare value; lower case
+	Credential string // the name of the value
+}
+
+// Grant is an entry that somebody approved after the start.
+type Grant struct {
+	ID string // CheckID
+	Route
+	Expires time.Time // UTC, whole seconds; zero: the bottle's life
+}
+
+// Silence is what the operator does not want to be asked about again: refused
+// requests for Host below Path, a prefix like those of routes.
+type Silence struct {
+	Host string
+	Path string
 }
 
 // Policy is what a bottle may reach. The zero Policy allows nothing.
 type Policy struct {
-	Routes []Route
+	Routes   []Route
+	Grants   []Grant
+	Silenced []Silence
 }
 
-// Request is what an agent asks for, as far as a judgement needs it. Host is
-// canonical (CanonicalHost); Path is the raw path without the query.
-type Request struct {
-	Scheme string
-	Host   string
-	Port   int
-	Method string
-	Path   string
-}
-
-// Verdict is the judgement of one request. Reason is a line for the agent, and
-// empty where the request is allowed.
-type Verdict struct {
-	Allow  bool
-	Reason string
-}
-
-// NewRoute returns the https route for a host as an operator wrote it.
+// NewRoute returns the https route for a whole host as an operator wrote it.
 func NewRoute(host string) (Route, error) {
 	h, err := RouteHost(host)
 	if err != nil {
@@ -63,41 +86,82 @@ func DefaultPort(scheme string) int {
 
 // Wildcard says whether the route's host holds a "*". Hosts are matched
 // exactly, so such a route matches nothing.
-func (r Route) Wildcard() bool { return strings.Contains(r.Host, "*") }
+func (r *Route) Wildcard() bool { return strings.Contains(r.Host, "*") }
 
-// Decide judges q: a route allows it whose host, scheme and port are those of
-// the request. Where no route does, the reason names the nearest miss.
-func Decide(p Policy, q Request) Verdict {
-	var sameHost, samePort bool
-	for _, r := range p.Routes {
-		if r.Host != q.Host || r.Wildcard() {
-			continue
-		}
-		if r.Port == q.Port && r.Scheme == q.Scheme {
-			return Verdict{Allow: true}
-		}
-		sameHost = true
-		samePort = samePort || r.Port == q.Port
-	}
-	switch {
-	case !sameHost:
-		return deny("%s is not on this bottle's allowlist", q.Host)
-	case samePort || q.Port == DefaultPort(q.Scheme):
-		return deny("%s is not on this bottle's allowlist for %s", q.Host, q.Scheme)
-	}
-	return deny("port %d of %s is not on this bottle's allowlist", q.Port, q.Host)
+// Equal says whether two entries allow the same in the same way.
+func (r Route) Equal(o Route) bool {
+	return r.Host == o.Host && r.Scheme == o.Scheme && r.Port == o.Port && r.Auth == o.Auth && r.Private == o.Private &&
+		r.RefuseForeign == o.RefuseForeign && slices.Equal(r.Paths, o.Paths) && slices.Equal(r.Methods, o.Methods)
 }
 
-// NamesPort says whether any route has this port, whatever its host.
-func (p Policy) NamesPort(port int) bool {
-	for _, r := range p.Routes {
-		if r.Port == port {
+// Set says whether a credential is injected.
+func (a Auth) Set() bool { return a.Credential != "" }
+
+// Target is the header that carries the credential, in lower case.
+func (a Auth) Target() string {
+	if a.Header != "" {
+		return a.Header
+	}
+	return "authorization"
+}
+
+// String is how people are shown what is injected: the scheme or the header.
+func (a Auth) String() string {
+	if a.Scheme != "" {
+		return a.Scheme
+	}
+	return a.Header
+}
+
+// Live says whether the grant is in force. Without knowing the time, only one
+// that has no end is.
+func (g *Grant) Live(now time.Time) bool {
+	return g.Expires.IsZero() || !now.IsZero() && now.Before(g.Expires)
+}
+
+// NamesPort says whether any entry has this port, whatever its host.
+func (p *Policy) NamesPort(port int) bool {
+	return slices.ContainsFunc(p.Routes, func(r Route) bool { return r.Port == port }) ||
+		slices.ContainsFunc(p.Grants, func(g Grant) bool { return g.Port == port })
+}
+
+// Reaches says whether any entry that is in force names this origin, whatever
+// it allows there.
+func (p *Policy) Reaches(scheme, host string, port int, now time.Time) bool {
+	for i := range p.Routes {
+		if p.Routes[i].origin(scheme, host, port) {
+			return true
+		}
+	}
+	for i := range p.Grants {
+		if p.Grants[i].origin(scheme, host, port) && p.Grants[i].Live(now) {
 			return true
 		}
 	}
 	return false
 }
 
-func deny(format string, args ...any) Verdict {
-	return Verdict{Reason: fmt.Sprintf(format, args...)}
+func (r *Route) origin(scheme, host string, port int) bool {
+	return r.Host == host && r.Scheme == scheme && r.Port == port && !r.Wildcard()
+}
+
+// Credentials returns the names of the credentials that entries need, sorted,
+// each once.
+func (p *Policy) Credentials() []string {
+	var names []string
+	for i := range p.Routes {
+		names = append(names, p.Routes[i].Auth.Credential)
+	}
+	for i := range p.Grants {
+		names = append(names, p.Grants[i].Auth.Credential)
+	}
+	names = slices.DeleteFunc(names, func(s string) bool { return s == "" })
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Silent says whether the operator does not want to be asked about a refused
+// request.
+func (p *Policy) Silent(host, path string) bool {
+	return slices.ContainsFunc(p.Silenced, func(s Silence) bool { return s.Host == host && below(path, s.Path) })
 }

@@ -1,0 +1,88 @@
+package policy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ParseScheme reads https or http.
+func ParseScheme(s string) (string, error) {
+	if s != HTTPS && s != HTTP {
+		return "", fmt.Errorf("scheme %q is neither https nor http", s)
+	}
+	return s, nil
+}
+
+// ParsePort reads a port in its one spelling: 1 to 65535, digits only, no zero
+// in front.
+func ParsePort(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 || s[0] == '0' || s[0] == '+' {
+		return 0, fmt.Errorf("%q is not a port", s)
+	}
+	return int(n), nil
+}
+
+var (
+	methodWord     = regexp.MustCompile(`^[A-Z][A-Z_-]{0,31}$`)
+	headerWord     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
+	schemeWord     = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,31}$`)
+	idWord         = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+	credentialWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,255}$`)
+)
+
+// ParseMethod reads a method, in any case, and returns it in upper case.
+func ParseMethod(s string) (string, error) {
+	m := strings.ToUpper(s)
+	switch {
+	case !methodWord.MatchString(m):
+		return "", fmt.Errorf("%q is not a method", s)
+	case m == "CONNECT", m == "TRACE":
+		return "", fmt.Errorf("%s cannot be allowed", m)
+	}
+	return m, nil
+}
+
+// headersNotInjected say who speaks to whom and how a message is framed.
+var headersNotInjected = []string{"host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade",
+	"keep-alive", "expect", "content-encoding", "x-bottle-blocked"}
+
+// ParseHeader reads the name of a header that carries a credential, in any
+// case, and returns it in lower case.
+func ParseHeader(s string) (string, error) {
+	h := strings.ToLower(s)
+	switch {
+	case !headerWord.MatchString(h):
+		return "", fmt.Errorf("%q is not a header's name", s)
+	case slices.Contains(headersNotInjected, h), strings.HasPrefix(h, "proxy-"):
+		return "", fmt.Errorf("%s is no header for a credential", h)
+	}
+	return h, nil
+}
+
+// CheckAuthScheme says what is wrong with the scheme of an Authorization header.
+func CheckAuthScheme(s string) error {
+	if !schemeWord.MatchString(s) {
+		return fmt.Errorf("%q is not an authorization scheme, as Bearer is", s)
+	}
+	return nil
+}
+
+// CheckCredential says what is wrong with a credential's name.
+func CheckCredential(s string) error {
+	if !credentialWord.MatchString(s) {
+		return fmt.Errorf("%q is not a credential's name", s)
+	}
+	return nil
+}
+
+// CheckID says what is wrong with a grant's ID.
+func CheckID(s string) error {
+	if !idWord.MatchString(s) {
+		return fmt.Errorf("%q is not the ID of a grant", s)
+	}
+	return nil
+}
