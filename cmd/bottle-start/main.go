@@ -18,6 +18,7 @@ import (
 	"bottle/pkg/lifecycle"
 	"bottle/pkg/manifest"
 	"bottle/pkg/operator"
+	"bottle/pkg/tokenref"
 	"bottle/pkg/workspace"
 )
 
@@ -124,11 +125,13 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 	if err != nil {
 		return lifecycle.Spec{}, err
 	}
-	_, secrets, err := manifest.ResolveEnv(man, os.LookupEnv)
+	values, err := manifest.Resolve(ctx, man, tokenref.Resolver{Lookup: os.LookupEnv})
 	if err != nil {
-		return lifecycle.Spec{}, err
+		return lifecycle.Spec{}, operator.Explain(name, err)
 	}
-	spec := lifecycle.Spec{Manifest: man, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"), Secrets: secrets}
+	man.Warnings = append(man.Warnings, values.Warnings...)
+	spec := lifecycle.Spec{Manifest: man, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"),
+		Secrets: values.Env, Credentials: values.Credentials}
 	if spec.Workspace == lifecycle.WorkspaceCopy {
 		info, err := workspace.Inspect(ctx, ".")
 		if err != nil {

@@ -30,6 +30,13 @@ type Package struct {
 	Into string // its name in the build context
 }
 
+// Host is a host that an agent cannot do without, and what it asks there.
+type Host struct {
+	Name    string   // canonical; by https, on port 443
+	Paths   []string // prefixes that end at a segment
+	Methods []string // in upper case
+}
+
 // Agent is one coding agent. Its values are constants: two calls say the same.
 type Agent interface {
 	// Name is the agent's own, as a manifest writes it; command for a command line.
@@ -44,8 +51,12 @@ type Agent interface {
 	HomeFiles(Start) map[string][]byte
 	// Env is what its environment needs.
 	Env() map[string]string
-	// Hosts are what it must reach to work at all; canonical names.
-	Hosts() []string
+	// Hosts are what it must reach to work at all.
+	Hosts() []Host
+	// Placeholder is the environment in which it works where egress injects its
+	// own host's credential into a header (lower case): it must believe that it
+	// has one.
+	Placeholder(header string) map[string]string
 	// SkillsDir is where it looks for skills, relative to its home.
 	SkillsDir() string
 }

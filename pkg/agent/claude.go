@@ -61,6 +61,19 @@ func (claude) Env() map[string]string {
 	}
 }
 
-func (claude) Hosts() []string { return []string{"api.anthropic.com"} }
+// Hosts is the model and no more: its /v1/files takes uploads for whoever's key
+// is sent.
+func (claude) Hosts() []Host {
+	return []Host{{Name: "api.anthropic.com", Paths: []string{"/v1/messages"}, Methods: []string{"POST"}}}
+}
+
+// Placeholder is no key of anybody's; what is sent of it egress drops.
+func (claude) Placeholder(header string) map[string]string {
+	const nobodys = "sk-ant-placeholder-egress-has-the-key"
+	if header == "authorization" {
+		return map[string]string{"ANTHROPIC_AUTH_TOKEN": nobodys}
+	}
+	return map[string]string{"ANTHROPIC_API_KEY": nobodys}
+}
 
 func (claude) SkillsDir() string { return ".claude/skills" }

@@ -9,11 +9,12 @@ type command []string
 // plainSkills is where skills go for a program that bottle knows nothing of.
 const plainSkills = "skills"
 
-func (command) Name() string                      { return "command" }
-func (command) Package(string) (Package, error)   { return Package{}, nil }
-func (command) Steps() []string                   { return nil }
-func (c command) Argv(Start) []string             { return slices.Clone(c) }
-func (command) HomeFiles(Start) map[string][]byte { return nil }
-func (command) Env() map[string]string            { return map[string]string{"SHELL": "/bin/bash"} }
-func (command) Hosts() []string                   { return nil }
-func (command) SkillsDir() string                 { return plainSkills }
+func (command) Name() string                         { return "command" }
+func (command) Package(string) (Package, error)      { return Package{}, nil }
+func (command) Steps() []string                      { return nil }
+func (c command) Argv(Start) []string                { return slices.Clone(c) }
+func (command) HomeFiles(Start) map[string][]byte    { return nil }
+func (command) Env() map[string]string               { return map[string]string{"SHELL": "/bin/bash"} }
+func (command) Hosts() []Host                        { return nil }
+func (command) Placeholder(string) map[string]string { return nil }
+func (command) SkillsDir() string                    { return plainSkills }

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"bottle/pkg/agent"
@@ -59,23 +58,6 @@ func (u *bringUp) writeFiles(context.Context) error {
 		t.copy(s.Dir, filepath.Join("agent/in/home", u.spec.Agent.SkillsDir(), s.Name))
 	}
 	return t.err
-}
-
-// Policy is the policy a bottle starts with: the manifest's routes, and the
-// agent's own hosts where the manifest does not name them.
-func Policy(s Spec) (policy.Policy, error) {
-	p := policy.Policy{Routes: slices.Clone(s.Manifest.Routes)}
-	for _, host := range s.Agent.Hosts() {
-		if slices.ContainsFunc(p.Routes, func(r policy.Route) bool { return r.Host == host }) {
-			continue
-		}
-		r, err := policy.NewRoute(host)
-		if err != nil {
-			return p, fmt.Errorf("cannot allow %s's own host: %w", s.Agent.Name(), err)
-		}
-		p.Routes = append(p.Routes, r)
-	}
-	return p, nil
 }
 
 // agentStart is how the agent is started, as far as the agent must know.

@@ -57,7 +57,7 @@ func newLab(t *testing.T) *lab {
 	}
 	l := &lab{fake: enginetest.NewFake(image.Base), spec: Spec{Agent: shell, Workspace: WorkspaceNone,
 		Manifest: manifest.Manifest{Agent: "dev", BottleName: "dev", Program: agent.Program{Name: "shell"}, Prompt: "be brief",
-			Routes: []policy.Route{route}},
+			Routes: []manifest.Route{{Route: route}}},
 		Secrets: map[string]string{"KEY": "topsecret-value"}}}
 	l.Manager = &Manager{Home: home, Engine: l.fake, Libexec: libexec}
 	l.fake.OnStart = func(c plan.Container) {

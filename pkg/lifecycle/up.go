@@ -31,7 +31,10 @@ type Spec struct {
 	Slug      string            // empty: a new one
 	Workspace string            // WorkspaceCopy or WorkspaceNone
 	Folder    string            // what is copied, absolute
-	Secrets   map[string]string // values for the session's environment; they go nowhere else
+	Secrets   map[string]string // values for the session's environment
+	// Credentials are values for egress, by the names that the policy has for
+	// them. Neither map may reach a file, an argv or a log.
+	Credentials map[string]string
 }
 
 // Failure is a bring-up that failed, after everything made was taken down, or as

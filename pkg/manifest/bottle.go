@@ -5,16 +5,15 @@ import (
 	"slices"
 
 	"gopkg.in/yaml.v3"
-
-	"bottle/pkg/policy"
 )
 
 // policyFile is what bottles/NAME.md says.
 type policyFile struct {
-	env      []EnvVar
-	routes   []policy.Route
-	runtime  string
-	warnings []string
+	env         []EnvVar
+	routes      []Route
+	credentials []Credential
+	runtime     string
+	warnings    []string
 }
 
 func parseBottle(name string, data []byte) (policyFile, error) {
@@ -40,50 +39,12 @@ func (f *file) runtime(n *yaml.Node) (string, error) {
 }
 
 func (p *policyFile) egress(f *file, n *yaml.Node) error {
-	keys := later("credentials", "model", "on_deny", "ask_timeout", "max_body")
+	keys := later("model", "on_deny", "ask_timeout", "max_body")
 	keys["routes"] = key{read: func(n *yaml.Node) error { return p.readRoutes(f, n) }}
+	keys["credentials"] = key{read: func(n *yaml.Node) error { return p.readCredentials(f, n) }}
 	return f.mapping(n, `"egress"`, keys)
 }
 
-func (p *policyFile) readRoutes(f *file, n *yaml.Node) error {
-	var lines []int
-	return f.list(n, `"routes"`, func(item *yaml.Node) error {
-		r, err := f.route(item)
-		if err != nil {
-			return err
-		}
-		if i := slices.IndexFunc(p.routes, r.Equal); i >= 0 {
-			return f.err(item.Line, "host %s is there already, in line %d", r.Host, lines[i])
-		}
-		lines = append(lines, item.Line)
-		if r.Wildcard() {
-			p.warnings = append(p.warnings, fmt.Sprintf("%s:%d: %s matches no host: hosts are matched exactly", f.name, item.Line, r.Host))
-		}
-		p.routes = append(p.routes, r)
-		return nil
-	})
-}
-
-func (f *file) route(n *yaml.Node) (r policy.Route, err error) {
-	if n.Kind != yaml.MappingNode {
-		return r, f.wrong(n, "a route", "keys and values (- host: NAME)")
-	}
-	keys := later("path_allowlist", "methods", "auth", "private", "scheme", "port", "scan", "foreign_credentials")
-	keys["host"] = key{read: func(n *yaml.Node) error {
-		host, err := f.text(n, `"host"`)
-		if err != nil {
-			return err
-		}
-		if r, err = policy.NewRoute(host); err != nil {
-			return f.err(n.Line, "%q cannot be a route's host: %v", host, err)
-		}
-		return nil
-	}}
-	if err := f.mapping(n, "a route", keys); err != nil {
-		return r, err
-	}
-	if r.Host == "" {
-		return r, f.err(n.Line, `a route needs a "host"`)
-	}
-	return r, nil
+func (p *policyFile) warn(f *file, line int, format string, args ...any) {
+	p.warnings = append(p.warnings, fmt.Sprintf("%s:%d: ", f.name, line)+fmt.Sprintf(format, args...))
 }

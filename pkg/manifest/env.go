@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"bottle/pkg/tokenref"
 )
 
 var (
@@ -63,38 +65,31 @@ func (f *file) env(n *yaml.Node) ([]EnvVar, error) {
 	return vars, err
 }
 
-func (f *file) envValue(name string, n *yaml.Node) (EnvVar, error) {
+func (f *file) envValue(name string, n *yaml.Node) (v EnvVar, err error) {
 	if n.Kind == yaml.MappingNode {
-		return EnvVar{}, f.err(n.Line, `the value of %s: keys such as "from" and "hosts" are not supported yet; write ${NAME}`, name)
+		keys := map[string]key{
+			"from":  {read: func(n *yaml.Node) (err error) { v.From, err = f.ref(n, `"from"`); return err }},
+			"hosts": {read: func(n *yaml.Node) (err error) { v.Hosts, err = f.hosts(n); return err }},
+		}
+		if err := f.mapping(n, "the value of "+name, keys); err != nil {
+			return v, err
+		}
+		if !v.From.Set() {
+			return v, f.err(n.Line, `the value of %s needs "from": a variable's name, file:PATH or cmd:COMMAND`, name)
+		}
+		return v, nil
 	}
 	value, err := f.scalar(n, name)
 	if err != nil {
-		return EnvVar{}, err
+		return v, err
 	}
 	if m := envFrom.FindStringSubmatch(value); m != nil {
-		return EnvVar{FromEnv: m[1]}, nil
+		v.From, err = tokenref.Parse(m[1])
+		return v, err
 	}
 	if strings.Contains(value, "${") {
-		return EnvVar{}, f.err(n.Line, "the value of %s: ${NAME} must be the whole value", name)
+		return v, f.err(n.Line, "the value of %s: ${NAME} must be the whole value", name)
 	}
-	return EnvVar{Literal: value}, nil
-}
-
-// ResolveEnv looks up what a manifest takes from the operator's environment
-// (lookup is os.LookupEnv). Literal holds what the manifest says itself, secret
-// what was looked up; secret is for memory and for pipes only.
-func ResolveEnv(m Manifest, lookup func(string) (string, bool)) (literal, secret map[string]string, err error) {
-	literal, secret = map[string]string{}, map[string]string{}
-	for _, v := range m.Env {
-		if v.FromEnv == "" {
-			literal[v.Name] = v.Literal
-			continue
-		}
-		value, ok := lookup(v.FromEnv)
-		if !ok {
-			return nil, nil, fmt.Errorf("%s: %s wants ${%s}, and your environment has no %s", v.Where, v.Name, v.FromEnv, v.FromEnv)
-		}
-		secret[v.Name] = value
-	}
-	return literal, secret, nil
+	v.Literal = value
+	return v, nil
 }

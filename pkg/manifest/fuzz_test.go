@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"bottle/pkg/policy"
 )
 
 func mkfifo(t *testing.T, path string) {
@@ -18,7 +20,9 @@ func mkfifo(t *testing.T, path string) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{plainAgent, string(FirstAgent), string(FirstBottle), "---\na: &a [*a]\n---", "---\n? [x]\n: y\n---\n",
 		"---\nenv: {A: ${B}, C: !!binary x}\negress: {routes: [{host: a.b}, {host: '*'}]}\n---\n", "\ufeff---\r\n---\r\n", "---\n%YAML 1.1\n---\n",
-		"---\nprogram: {command: [a, 1, null]}\nbottle: x\nskills: [a]\n---\n", "---\n<<: *x\n---\n", "---\n- - - -\n---\n"} {
+		"---\nprogram: {command: [a, 1, null]}\nbottle: x\nskills: [a]\n---\n", "---\n<<: *x\n---\n", "---\n- - - -\n---\n",
+		"---\negress: {routes: [{host: a.b, path_allowlist: [/x], methods: [get], auth: {header: X-K, token_ref: 'cmd:a b'}, private: true, scheme: http," +
+			" port: 81, foreign_credentials: refuse}], credentials: {d: {scheme: Basic, token_ref: 'file:/x', hosts: [a.b]}}}\n---\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -42,8 +46,12 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, r := range p.routes {
-			if r.Host == "" || r.Scheme != "https" || r.Port != 443 {
+			if r.Host == "" || r.Scheme != "https" && r.Scheme != "http" || r.Port == 0 || r.Auth.Set() != r.Ref.Set() {
 				t.Fatalf("route %+v is taken", r)
+			}
+			rendered := policy.Render(policy.Policy{Routes: []policy.Route{r.Route}})
+			if back, err := policy.Parse(rendered); err != nil || !back.Routes[0].Equal(r.Route) {
+				t.Fatalf("route %+v cannot be read by egress: %v\n%s", r, err, rendered)
 			}
 		}
 	})

@@ -7,9 +7,11 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"bottle/pkg/agent"
 	"bottle/pkg/policy"
+	"bottle/pkg/tokenref"
 )
 
 // Manifest is an agent and the bottle it runs in.
@@ -21,12 +23,33 @@ type Manifest struct {
 	Skills     []Skill
 	Prompt     string
 	Env        []EnvVar // in the order of the file
-	Routes     []policy.Route
-	Runtime    string // auto, runc or runsc
-	AgentFile  string // absolute paths
-	BottleFile string
-	Dockerfile string   // the operator's own last step of the image; empty: none
-	Warnings   []string // one line each
+	Routes     []Route
+	// Credentials are what the agent may ask to have injected.
+	Credentials []Credential
+	Runtime     string // auto, runc or runsc
+	AgentFile   string // absolute paths
+	BottleFile  string
+	Dockerfile  string   // the operator's own last step of the image; empty: none
+	Warnings    []string // one line each
+}
+
+// Route is a route, and what only the host may know of it.
+type Route struct {
+	policy.Route
+	Ref   tokenref.Ref // what is behind Auth.Credential
+	Keys  []string     // the keys that the manifest wrote; the others are defaults
+	Where string       // file:line, for errors
+}
+
+// Wrote says whether the manifest has this key, whatever its value.
+func (r *Route) Wrote(key string) bool { return slices.Contains(r.Keys, key) }
+
+// Credential is one that the agent may ask for by its name, for these hosts.
+type Credential struct {
+	Auth  policy.Auth // Auth.Credential is its name
+	Ref   tokenref.Ref
+	Hosts []string // canonical
+	Where string
 }
 
 // Skill is a folder of the operator's that the agent gets a copy of.
@@ -35,14 +58,18 @@ type Skill struct {
 	Dir  string // absolute
 }
 
-// EnvVar is one variable of the agent's environment: a literal, or the value of
-// a variable of the operator's, which is treated as a secret.
+// EnvVar is one variable of the agent's environment: a literal, or the value
+// behind a reference, which is treated as a secret.
 type EnvVar struct {
 	Name    string
 	Literal string
-	FromEnv string // the operator's variable; empty: Literal holds
-	Where   string // file:line, for errors
+	From    tokenref.Ref // zero: Literal holds
+	Hosts   []string     // canonical; where the value may travel in a credential header
+	Where   string       // file:line, for errors
 }
+
+// Secret says whether the value is the operator's secret.
+func (v *EnvVar) Secret() bool { return v.From.Set() }
 
 // Runtimes that a manifest may demand.
 const (

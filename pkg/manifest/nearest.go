@@ -23,6 +23,11 @@ func nearest(word string, known []string) (string, bool) {
 	if len(word) > longest {
 		return "", false
 	}
+	for _, k := range known {
+		if len(word) > 2 && strings.HasPrefix(k, strings.ToLower(word)) {
+			return k, true // cut short, which is likelier than mistyped
+		}
+	}
 	best, fewest := "", 1+len(word)/3
 	for _, k := range known {
 		if d := mistakes(strings.ToLower(word), k); d <= fewest && (best == "" || d < fewest) {

@@ -117,6 +117,33 @@ func (f *file) scalar(n *yaml.Node, what string) (string, error) {
 	return "", f.wrong(n, what, "one value")
 }
 
+// truth reads true or false.
+func (f *file) truth(n *yaml.Node, what string) (bool, error) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
+		return false, f.wrong(n, what, "true or false")
+	}
+	return strings.EqualFold(n.Value, "true"), nil
+}
+
+// words reads a list of words, each through check.
+func (f *file) words(n *yaml.Node, what, one string, check func(string) (string, error)) (list []string, err error) {
+	err = f.list(n, what, func(item *yaml.Node) error {
+		w, err := f.text(item, one)
+		if err != nil {
+			return err
+		}
+		if w, err = check(w); err != nil {
+			return f.err(item.Line, "%v", err)
+		}
+		if slices.Contains(list, w) {
+			return f.err(item.Line, "%s is there already", w)
+		}
+		list = append(list, w)
+		return nil
+	})
+	return list, err
+}
+
 // printable refuses NUL, which no environment and no command line can carry.
 func (f *file) printable(n *yaml.Node, what string) error {
 	if strings.ContainsRune(n.Value, 0) {

@@ -259,7 +259,7 @@ func (b builder) env(m manifest.Manifest, a agent.Agent) map[string]string {
 	env := map[string]string{"HOME": AgentHome, "LANG": "C.UTF-8", "USER": "agent", "LOGNAME": "agent", "BOTTLE": b.slug}
 	maps.Copy(env, a.Env())
 	for _, v := range m.Env {
-		if v.FromEnv == "" {
+		if !v.Secret() {
 			env[v.Name] = v.Literal
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"bottle/pkg/agent"
 	"bottle/pkg/manifest"
+	"bottle/pkg/tokenref"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -42,9 +43,17 @@ func made(t *testing.T, m manifest.Manifest, h Host) *Plan {
 	return p
 }
 
+var stageKey = func() tokenref.Ref {
+	r, err := tokenref.Parse("STAGE_KEY")
+	if err != nil {
+		panic(err)
+	}
+	return r
+}()
+
 func simple(name string) manifest.Manifest {
 	return manifest.Manifest{Agent: "dev", BottleName: "dev", Program: agent.Program{Name: name},
-		Env: []manifest.EnvVar{{Name: "EDITOR", Literal: "vi"}, {Name: "STAGE_KEY", FromEnv: "STAGE_KEY"}, {Name: "PRICE", Literal: "5$ ${x}"}}}
+		Env: []manifest.EnvVar{{Name: "EDITOR", Literal: "vi"}, {Name: "STAGE_KEY", From: stageKey}, {Name: "PRICE", Literal: "5$ ${x}"}}}
 }
 
 // The golden plans are what reviewers look at when a wall changes.

@@ -20,10 +20,11 @@ var rules = map[string]rule{
 	"pkg/policy":    {pure: true, why: "one judgement for manifests, sidecars and what people are shown: a leaf"},
 	"pkg/probe":     {why: "attacks run inside, in a program that has nothing of the host: a leaf"},
 	"pkg/spool":     {why: "a directory as a queue, whatever lies in it: a leaf"},
+	"pkg/tokenref":  {why: "resolves what an operator calls a secret by, for the host alone: a leaf"},
 	"pkg/tmux":      {pure: true, why: "builds tmux's command lines; who runs them is another's business: a leaf"},
 	"pkg/workspace": {why: "packs and captures with git alone, on either side of the wall: a leaf"},
 
-	"pkg/manifest": {may: []string{"pkg/agent", "pkg/bottle", "pkg/policy"},
+	"pkg/manifest": {may: []string{"pkg/agent", "pkg/bottle", "pkg/policy", "pkg/tokenref"},
 		why: "reads what the operator wrote, by the names and hosts that these call good; it makes nothing"},
 	"pkg/plan": {may: []string{"pkg/manifest", "pkg/agent"}, pure: true,
 		why: "a plan is a function of manifest and host, so that golden files can show it"},
@@ -52,7 +53,7 @@ var rules = map[string]rule{
 		why: "what the host's programs share at their command line: home, engine, errors as people see them"},
 
 	"cmd/bottle-start": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/manifest", "pkg/operator", "pkg/plan",
-		"pkg/policy", "pkg/session", "pkg/spool", "pkg/workspace"}, why: "flags, the preflight, then one call"},
+		"pkg/policy", "pkg/session", "pkg/spool", "pkg/tokenref", "pkg/workspace"}, why: "flags, the preflight, then one call"},
 	"cmd/bottle-attach": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/plan", "pkg/session"},
 		why: "flags, then one call"},
 	"cmd/bottle-ls":     {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},

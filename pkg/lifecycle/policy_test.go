@@ -1,0 +1,70 @@
+package lifecycle
+
+import (
+	"slices"
+	"testing"
+
+	"bottle/pkg/agent"
+	"bottle/pkg/manifest"
+	"bottle/pkg/policy"
+)
+
+func claudeSpec(t *testing.T, routes ...manifest.Route) Spec {
+	t.Helper()
+	claude, err := agent.Lookup(agent.Program{Name: "claude"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Spec{Agent: claude, Manifest: manifest.Manifest{Routes: routes}}
+}
+
+func own(change func(*policy.Route), keys ...string) manifest.Route {
+	r := policy.Route{Host: "api.anthropic.com", Scheme: policy.HTTPS, Port: 443}
+	change(&r)
+	return manifest.Route{Route: r, Keys: append(keys, "host")}
+}
+
+// The keys that a manifest writes for the agent's own host win; the others keep
+// what the agent needs and no more.
+func TestTheAgentsOwnHostIsNarrow(t *testing.T) {
+	narrow := policy.Route{Host: "api.anthropic.com", Scheme: policy.HTTPS, Port: 443, Paths: []string{"/v1/messages"}, Methods: []string{"POST"}, RefuseForeign: true}
+	with := func(change func(*policy.Route)) policy.Route {
+		r := narrow
+		change(&r)
+		return r
+	}
+	other := manifest.Route{Route: policy.Route{Host: "other.example", Scheme: policy.HTTPS, Port: 443}}
+	auth := policy.Auth{Header: "x-api-key", Credential: "env:KEY"}
+	odd := own(func(r *policy.Route) { r.Port = 8443 })
+	for name, c := range map[string]struct{ routes, want []any }{
+		"no route":       {nil, []any{narrow}},
+		"another host":   {[]any{other}, []any{other.Route, narrow}},
+		"host alone":     {[]any{own(func(*policy.Route) {})}, []any{narrow}},
+		"auth":           {[]any{own(func(r *policy.Route) { r.Auth = auth }, "auth")}, []any{with(func(r *policy.Route) { r.Auth = auth })}},
+		"wider paths":    {[]any{own(func(r *policy.Route) { r.Paths = []string{"/v1"} }, "path_allowlist")}, []any{with(func(r *policy.Route) { r.Paths = []string{"/v1"} })}},
+		"the whole host": {[]any{own(func(*policy.Route) {}, "path_allowlist", "methods")}, []any{with(func(r *policy.Route) { r.Paths, r.Methods = nil, nil })}},
+		"anybody's key":  {[]any{own(func(*policy.Route) {}, "foreign_credentials")}, []any{with(func(r *policy.Route) { r.RefuseForeign = false })}},
+		"another port":   {[]any{odd}, []any{odd.Route, narrow}},
+	} {
+		var routes []manifest.Route
+		for _, r := range c.routes {
+			routes = append(routes, r.(manifest.Route))
+		}
+		p, err := Policy(claudeSpec(t, routes...))
+		same := slices.EqualFunc(p.Routes, c.want, func(r policy.Route, w any) bool { return r.Equal(w.(policy.Route)) })
+		if err != nil || !same {
+			t.Errorf("%s: %+v, %v", name, p.Routes, err)
+		}
+	}
+	p, _ := Policy(claudeSpec(t))
+	for path, allowed := range map[string]bool{"/v1/messages": true, "/v1/messages/count_tokens": true, "/v1/files": false, "/v1/messagesx": false, "/": false} {
+		q := policy.Request{Scheme: "https", Host: "api.anthropic.com", Port: 443, Method: "POST", Path: path}
+		if v := policy.Decide(p, q); v.Allow != allowed {
+			t.Errorf("POST %s: %+v", path, v)
+		}
+		q.Method = "GET"
+		if policy.Decide(p, q).Allow {
+			t.Errorf("GET %s is allowed", path)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package manifest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"bottle/pkg/tokenref"
+)
+
+// ShortSecret is the length in bytes below which a value is not looked for in
+// what leaves a bottle: it would be found everywhere.
+const ShortSecret = 12
+
+// Values are what the references of a manifest came to. They are for memory and
+// for pipes only.
+type Values struct {
+	Env         map[string]string // secret variables of the agent's session
+	Credentials map[string]string // by policy.Auth.Credential
+	Warnings    []string          // one line each, without a value
+}
+
+// Resolve looks up all references of a manifest, each once. The first that
+// cannot be resolved is an error that names it and where it stands.
+func Resolve(ctx context.Context, m Manifest, r tokenref.Resolver) (Values, error) {
+	v := Values{Env: map[string]string{}, Credentials: map[string]string{}}
+	known := map[string]string{}
+	get := func(where, whose string, ref tokenref.Ref) (string, error) {
+		if value, done := known[ref.Name()]; done {
+			return value, nil
+		}
+		value, err := r.Resolve(ctx, ref)
+		if err != nil {
+			return "", fmt.Errorf("%s: %s: %w", where, whose, err)
+		}
+		if len(value) < ShortSecret {
+			v.Warnings = append(v.Warnings, fmt.Sprintf("%s: what is behind %s is shorter than %d bytes: nobody looks for it in what leaves the bottle",
+				where, ref, ShortSecret))
+		}
+		known[ref.Name()] = value
+		return value, nil
+	}
+	for _, e := range m.Env {
+		if !e.Secret() {
+			continue
+		}
+		value, err := get(e.Where, e.Name, e.From)
+		if err == nil && len(e.Hosts) > 0 {
+			err = checkHeaderValue(e.Where, e.From, value)
+		}
+		if err != nil {
+			return Values{}, err
+		}
+		v.Env[e.Name] = value
+	}
+	credential := func(where, whose, name string, ref tokenref.Ref) error {
+		value, err := get(where, whose, ref)
+		if err == nil {
+			err = checkHeaderValue(where, ref, value)
+		}
+		v.Credentials[name] = value
+		return err
+	}
+	for _, route := range m.Routes {
+		if !route.Auth.Set() {
+			continue
+		}
+		if err := credential(route.Where, "the route to "+route.Host, route.Auth.Credential, route.Ref); err != nil {
+			return Values{}, err
+		}
+	}
+	for _, c := range m.Credentials {
+		if err := credential(c.Where, "credential "+c.Auth.Credential, c.Auth.Credential, c.Ref); err != nil {
+			return Values{}, err
+		}
+	}
+	return v, nil
+}
+
+// checkHeaderValue refuses a value that would end the header it goes into, or
+// that no header can carry.
+func checkHeaderValue(where string, ref tokenref.Ref, value string) error {
+	bad := strings.IndexFunc(value, func(r rune) bool { return r < ' ' || r >= 0x7f })
+	switch {
+	case bad >= 0:
+		return fmt.Errorf("%s: what is behind %s cannot go into a header: its character %d is a line end, a control character or not ASCII",
+			where, ref, bad+1)
+	case strings.TrimSpace(value) != value:
+		return fmt.Errorf("%s: what is behind %s begins or ends with a space, which a header loses", where, ref)
+	}
+	return nil
+}

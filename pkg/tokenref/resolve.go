@@ -1,0 +1,129 @@
+package tokenref
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// CommandTime bounds a command; it is long enough for a passphrase to be typed.
+const CommandTime = 60 * time.Second
+
+const (
+	maxValue = 64 << 10 // bytes of a value
+	maxSaid  = 4 << 10  // bytes of a command's errors
+)
+
+// Resolver resolves references.
+type Resolver struct {
+	Lookup func(string) (string, bool) // such as os.LookupEnv
+	Time   time.Duration               // of one command; 0 is CommandTime
+}
+
+// Resolve returns the value behind a reference, without the line end behind it.
+// A missing, an empty and an endless one are errors that name the reference.
+func (v Resolver) Resolve(ctx context.Context, r Ref) (string, error) {
+	value, err := v.value(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	value = strings.TrimSuffix(strings.TrimSuffix(value, "\n"), "\r")
+	switch {
+	case value == "":
+		return "", fmt.Errorf("cannot resolve %s: it is empty", r)
+	case len(value) > maxValue:
+		return "", fmt.Errorf("cannot resolve %s: it is larger than %d bytes", r, maxValue)
+	case strings.ContainsRune(value, 0):
+		return "", fmt.Errorf("cannot resolve %s: it holds a NUL character", r)
+	}
+	return value, nil
+}
+
+func (v Resolver) value(ctx context.Context, r Ref) (string, error) {
+	switch {
+	case r.env != "":
+		value, ok := v.Lookup(r.env)
+		if !ok {
+			return "", fmt.Errorf("your environment has no %s", r.env)
+		}
+		return value, nil
+	case r.file != "":
+		return v.read(r)
+	case r.cmd != nil:
+		return v.run(ctx, r)
+	}
+	return "", errors.New("there is no reference")
+}
+
+// read reads a file. Links are the operator's business; a FIFO would never end.
+func (v Resolver) read(r Ref) (string, error) {
+	path := r.file
+	if below, ok := strings.CutPrefix(path, "~/"); ok {
+		home, found := v.Lookup("HOME")
+		if !found || home == "" {
+			return "", fmt.Errorf("cannot resolve %s: your environment has no HOME", r)
+		}
+		path = filepath.Join(home, below)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", fmt.Errorf("cannot resolve %s: %w", r, err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return "", fmt.Errorf("cannot resolve %s: it is not a regular file", r)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxValue+2))
+	if err != nil {
+		return "", fmt.Errorf("cannot resolve %s: %w", r, err)
+	}
+	return string(data), nil
+}
+
+func (v Resolver) run(ctx context.Context, r Ref) (string, error) {
+	limit := v.Time
+	if limit == 0 {
+		limit = CommandTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, r.cmd[0], r.cmd[1:]...)
+	out, said := &head{left: maxValue + 2}, &head{left: maxSaid}
+	cmd.Stdout, cmd.Stderr = out, said
+	cmd.WaitDelay = time.Second // for children that keep its output open
+	err := cmd.Run()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return "", fmt.Errorf("cannot resolve %s: the command did not end within %v", r, limit)
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case err != nil:
+		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		if last := lines[len(lines)-1]; last != "" {
+			return "", fmt.Errorf("cannot resolve %s: %w: %s", r, err, last)
+		}
+		return "", fmt.Errorf("cannot resolve %s: %w", r, err)
+	}
+	return out.String(), nil
+}
+
+// head keeps the first bytes that are written to it and takes the rest.
+type head struct {
+	bytes.Buffer
+	left int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	n := min(len(p), h.left)
+	h.left -= n
+	h.Buffer.Write(p[:n])
+	return len(p), nil
+}
