@@ -19,13 +19,24 @@ import (
 
 const dialTime = 5 * time.Second
 
+// handOver is the one other thing the program does: for the host, by an exec.
+const handOver = "secrets"
+
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	if len(args) == 2 && args[1] == handOver {
+		if err := sidecar.HandOver(sidecar.SecretsSocket, in); err != nil {
+			fmt.Fprintln(errOut, "bottle-egress:", err)
+			return cli.Failed
+		}
+		return cli.Done
+	}
 	return cli.App{
 		Name:     "bottle-egress",
 		Usage:    "judge and forward what leaves a bottle",
-		About:    "Runs in a bottle's egress container. SIGHUP reads the policy again; SIGTERM finishes what is under way and ends.",
+		About: "Runs in a bottle's egress container. SIGHUP reads the policy again; SIGTERM finishes what is under way and ends.\n" +
+			"\"bottle-egress secrets\" hands what it reads from standard input to the one that runs.",
 		Examples: "bottle-egress --in /in --out /out --listen 10.83.0.2 --name egress=10.83.0.2",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "in", Value: "/in", Usage: "`DIR` with the policy, the bottle's CA and the roots"},
@@ -62,10 +73,12 @@ func serve(c *cli.Call) error {
 	ports := egress.DefaultPorts
 	ports.Proxy = c.Int("proxy-port")
 	dialer := sidecar.Dialer{Check: guard.Check, Lookup: sidecar.Resolve, Timeout: dialTime}
+	secrets := &sidecar.Secrets{}
 	start := func(events *sidecar.Events) (sidecar.Service, error) {
-		return egress.Start(egress.Config{In: c.String("in"), Listen: own.Addr(), Ports: ports, Names: names, Dial: dialer.Dial, Record: events.Add})
+		return egress.Start(egress.Config{In: c.String("in"), Listen: own.Addr(), Ports: ports, Names: names, Dial: dialer.Dial,
+			Record: events.Add, Out: c.String("out"), Secrets: secrets})
 	}
-	return sidecar.Program{Name: "egress", Out: c.String("out"), Start: start}.Run()
+	return sidecar.Program{Name: "egress", In: c.String("in"), Out: c.String("out"), Start: start, Secrets: secrets, Socket: sidecar.SecretsSocket}.Run()
 }
 
 func usage(format string, args ...any) error {

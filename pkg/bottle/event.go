@@ -11,6 +11,7 @@ type Event struct {
 	Kind    string    `json:"kind"`   // request, connect, dns, tls, start, stop
 	Verdict string    `json:"verdict,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
+	Rule    string    `json:"rule,omitempty"` // the entry that allowed it: "route 2", "grant ID"
 	Method  string    `json:"method,omitempty"`
 	Scheme  string    `json:"scheme,omitempty"`
 	Host    string    `json:"host,omitempty"`

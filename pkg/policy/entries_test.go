@@ -211,6 +211,9 @@ func (Policy) Generate(r *rand.Rand, _ int) reflect.Value {
 	for range r.Intn(2) {
 		p.Silenced = append(p.Silenced, Silence{Host: some(r, "a.com", "yes"), Path: some(r, "/", "/v1")})
 	}
+	for range r.Intn(2) {
+		p.Given = append(p.Given, Given{Name: "KEY", Credential: some(r, "env:KEY", "file:00ff"), Hosts: several(r, "a.com", "no")})
+	}
 	return reflect.ValueOf(p)
 }
 

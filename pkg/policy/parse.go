@@ -33,6 +33,8 @@ const (
 //	    expires: 2026-11-24T09:30:00Z        # default: the bottle's life
 //	silenced:
 //	  - {host: telemetry.example.com, path: /v1}
+//	given:                                   # what the agent itself holds
+//	  - {name: NPM_TOKEN, credential: env:NPM_TOKEN, hosts: [packages.example.com]}
 //
 // It is strict: an unknown, repeated or missing key and a wrong type are errors
 // that name the line. What comes out is canonical: Parse(Render(p)) is p.
@@ -62,6 +64,8 @@ func parsePolicy(n *yaml.Node) (p Policy, err error) {
 			p.Grants, err = list(v, key, maxEntries, parseGrant)
 		case "silenced":
 			p.Silenced, err = list(v, key, maxEntries, parseSilence)
+		case "given":
+			p.Given, err = list(v, key, maxEntries, parseGiven)
 		default:
 			err = errUnknownKey
 		}
@@ -136,6 +140,36 @@ func parseSilence(n *yaml.Node) (s Silence, err error) {
 		err = fmt.Errorf("line %d: what is silenced needs a host and a path", n.Line)
 	}
 	return s, err
+}
+
+func parseGiven(n *yaml.Node) (g Given, err error) {
+	err = eachKey(n, func(key string, v *yaml.Node) (err error) {
+		switch key {
+		case "name":
+			if g.Name, err = text(v, key); err == nil {
+				err = CheckCredential(g.Name)
+			}
+		case "credential":
+			if g.Credential, err = text(v, key); err == nil {
+				err = CheckCredential(g.Credential)
+			}
+		case "hosts":
+			g.Hosts, err = list(v, key, maxPaths, func(n *yaml.Node) (string, error) {
+				h, err := text(n, "a host")
+				if err != nil {
+					return "", err
+				}
+				return RouteHost(h)
+			})
+		default:
+			err = errUnknownKey
+		}
+		return err
+	})
+	if err == nil && (g.Name == "" || g.Credential == "") {
+		err = fmt.Errorf("line %d: what is given needs a name and a credential", n.Line)
+	}
+	return g, err
 }
 
 // set reads one key of an entry.

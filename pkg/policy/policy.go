@@ -60,11 +60,20 @@ type Silence struct {
 	Path string
 }
 
+// Given is a value that the agent itself holds: the name of its variable, the
+// name of its value, and the hosts it may travel to in a credential header.
+type Given struct {
+	Name       string
+	Credential string
+	Hosts      []string // canonical; none: it may travel nowhere
+}
+
 // Policy is what a bottle may reach. The zero Policy allows nothing.
 type Policy struct {
 	Routes   []Route
 	Grants   []Grant
 	Silenced []Silence
+	Given    []Given
 }
 
 // NewRoute returns the https route for a whole host as an operator wrote it.
@@ -145,7 +154,7 @@ func (r *Route) origin(scheme, host string, port int) bool {
 	return r.Host == host && r.Scheme == scheme && r.Port == port && !r.Wildcard()
 }
 
-// Credentials returns the names of the credentials that entries need, sorted,
+// Credentials returns the names of all values that the policy rests on, sorted,
 // each once.
 func (p *Policy) Credentials() []string {
 	var names []string
@@ -154,6 +163,9 @@ func (p *Policy) Credentials() []string {
 	}
 	for i := range p.Grants {
 		names = append(names, p.Grants[i].Auth.Credential)
+	}
+	for i := range p.Given {
+		names = append(names, p.Given[i].Credential)
 	}
 	names = slices.DeleteFunc(names, func(s string) bool { return s == "" })
 	slices.Sort(names)

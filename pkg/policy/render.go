@@ -22,6 +22,11 @@ func Render(p Policy) []byte {
 	if len(p.Silenced) > 0 {
 		section(&b, "silenced", p.Silenced, func(s Silence) { fmt.Fprintf(&b, "  - {host: %q, path: %q}\n", s.Host, s.Path) })
 	}
+	if len(p.Given) > 0 {
+		section(&b, "given", p.Given, func(g Given) {
+			fmt.Fprintf(&b, "  - {name: %q, credential: %q, hosts: [%s]}\n", g.Name, g.Credential, quoted(g.Hosts))
+		})
+	}
 	return []byte(b.String())
 }
 

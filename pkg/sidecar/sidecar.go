@@ -27,6 +27,9 @@ const ReadyFile = "ready"
 // the engine kills it some seconds later.
 const drainTime = 3 * time.Second
 
+// ErrUnchanged is what Reload returns where the files are those in force.
+var ErrUnchanged = errors.New("nothing has changed")
+
 // Service is a sidecar at work.
 type Service interface {
 	// Reload reads the files in the in directory again. On an error the old
@@ -41,12 +44,16 @@ type Service interface {
 // Program is a sidecar's main. Start returns once the service can serve.
 type Program struct {
 	Name  string // the source in events
+	In    string // the directory whose change reloads it, besides SIGHUP; empty: none
 	Out   string // the directory this sidecar alone writes
 	Start func(*Events) (Service, error)
+	// Secrets, where set, are what the host hands over at Socket.
+	Secrets *Secrets
+	Socket  string
 }
 
 // Run runs the program until SIGTERM or SIGINT, which drain it, or until it
-// fails. SIGHUP reloads it.
+// fails. SIGHUP reloads it, and so does a change in its in directory.
 func (p Program) Run() error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -72,12 +79,24 @@ func (p Program) run(signals <-chan os.Signal) error {
 		events.Add(bottle.Event{Kind: "start", Verdict: "error", Detail: err.Error()})
 		return err
 	}
+	if p.Secrets != nil {
+		stop, err := p.Secrets.Listen(p.Socket)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	changes, err := watch(p.In)
+	if err != nil {
+		// SIGHUP is the way; the watch only helps whoever writes the files by hand.
+		events.Add(bottle.Event{Kind: "watch", Verdict: "error", Detail: err.Error()})
+	}
 	events.Add(bottle.Event{Kind: "start"})
 	fmt.Fprintf(os.Stderr, "%s: ready\n", p.Name) // for who reads the container's log
 	if err := spool.WriteFile(ready, []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
 		return err
 	}
-	err = p.wait(service, signals, events)
+	err = p.wait(service, signals, changes, events)
 	os.Remove(ready)
 	stop := bottle.Event{Kind: "stop"}
 	if err != nil {
@@ -91,7 +110,17 @@ func (p Program) run(signals <-chan os.Signal) error {
 }
 
 // wait returns nil when a signal ends the service, or the error it failed with.
-func (p Program) wait(service Service, signals <-chan os.Signal, events *Events) error {
+func (p Program) wait(service Service, signals <-chan os.Signal, changes <-chan struct{}, events *Events) error {
+	reload := func() {
+		e := bottle.Event{Kind: "reload"}
+		switch err := service.Reload(); {
+		case errors.Is(err, ErrUnchanged):
+			return
+		case err != nil:
+			e.Verdict, e.Detail = "error", err.Error()
+		}
+		events.Add(e)
+	}
 	for {
 		select {
 		case err := <-service.Failed():
@@ -100,11 +129,9 @@ func (p Program) wait(service Service, signals <-chan os.Signal, events *Events)
 			if s != syscall.SIGHUP {
 				return nil
 			}
-			e := bottle.Event{Kind: "reload"}
-			if err := service.Reload(); err != nil {
-				e.Verdict, e.Detail = "error", err.Error()
-			}
-			events.Add(e)
+			reload()
+		case <-changes:
+			reload()
 		}
 	}
 }

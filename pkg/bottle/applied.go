@@ -1,0 +1,15 @@
+package bottle
+
+import "time"
+
+// Applied is applied.json in a sidecar's out directory: which policy is in
+// force, and what became of the last one that it read.
+type Applied struct {
+	Generation int64     `json:"generation"`      // grows with each policy that is put in force
+	SHA256     string    `json:"sha256"`          // of the file in force, hexadecimal
+	Time       time.Time `json:"time"`            // when it was put in force; RFC 3339, UTC, milliseconds
+	Routes     int       `json:"routes"`          // routes and grants in it
+	Tried      string    `json:"tried"`           // SHA-256 of the file that was read last
+	Error      string    `json:"error,omitempty"` // why that one was refused
+	Needs      []string  `json:"needs,omitempty"` // names of the values that it rests on and that are lacking
+}
