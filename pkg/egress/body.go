@@ -7,7 +7,8 @@ import (
 // body is how a message's body is framed where it comes from.
 type body struct {
 	chunked bool
-	length  int64 // where it is not chunked; -1: up to the end of the connection
+	length  int64   // where it is not chunked; -1: up to the end of the connection
+	mask    *masker // what stands in it is looked through; nil: it is not
 }
 
 // sideError is an error of one side of a relay, so that the other side can be
@@ -27,7 +28,7 @@ func (e *sideError) Unwrap() error { return e.err }
 // been read and the last write is about to begin.
 func (b body) relay(dst io.Writer, src *reader, out []byte, rechunk bool, last func()) (int64, error) {
 	if b.chunked {
-		return relayChunked(dst, src, out, rechunk, last)
+		return b.relayChunked(dst, src, out, rechunk, last)
 	}
 	total := int64(0)
 	for b.length < 0 || total < b.length {
@@ -42,6 +43,9 @@ func (b body) relay(dst io.Writer, src *reader, out []byte, rechunk bool, last f
 				last()
 			}
 		}
+		if b.mask != nil {
+			data = b.mask.next(data, total == b.length)
+		}
 		if err := flush(dst, out, data); err != nil {
 			return total, err
 		}
@@ -51,7 +55,7 @@ func (b body) relay(dst io.Writer, src *reader, out []byte, rechunk bool, last f
 		}
 		if err := src.fill(); err != nil {
 			if err == io.EOF && b.length < 0 {
-				return total, nil
+				return total, b.rest(dst)
 			}
 			return total, &sideError{err: noEOF(err)}
 		}
@@ -81,7 +85,15 @@ func flush(dst io.Writer, out, data []byte) error {
 	return nil
 }
 
-func relayChunked(dst io.Writer, src *reader, out []byte, rechunk bool, last func()) (total int64, err error) {
+// rest sends what was held back at the end of a body.
+func (b body) rest(dst io.Writer) error {
+	if b.mask == nil {
+		return nil
+	}
+	return flush(dst, nil, b.mask.next(nil, true))
+}
+
+func (b body) relayChunked(dst io.Writer, src *reader, out []byte, rechunk bool, last func()) (total int64, err error) {
 	var d dechunker
 	for {
 		for len(src.buffered()) > 0 && d.state != chunkDone {
@@ -90,6 +102,9 @@ func relayChunked(dst io.Writer, src *reader, out []byte, rechunk bool, last fun
 				return total, &sideError{err: err}
 			}
 			total += int64(len(data))
+			if b.mask != nil && (len(data) > 0 || d.state == chunkDone) {
+				data = b.mask.next(data, d.state == chunkDone)
+			}
 			switch {
 			case len(data) > 0 && rechunk:
 				out = appendChunk(out, data)

@@ -3,6 +3,8 @@ package egress
 import (
 	"bytes"
 	"strconv"
+
+	"bottle/pkg/policy"
 )
 
 const (
@@ -158,7 +160,7 @@ func appendLast(out []byte, trailer []byte) ([]byte, error) {
 			return nil, err
 		}
 		for _, x := range f.list {
-			if x.kind == kindEnd && !trailerRefused[string(bytes.ToLower(x.name))] {
+			if x.kind == kindEnd && !trailerRefused[string(bytes.ToLower(x.name))] && !policy.CarriesCredential(x.name) {
 				out = appendField(out, x)
 			}
 		}

@@ -22,6 +22,7 @@ type client struct {
 	q     request
 	p     response
 	front front
+	mask  *masker // for what is injected into the request; nil: nothing
 
 	served bool                     // a request came over this connection
 	broken bool                     // the other side must not take what it got for whole
@@ -29,6 +30,7 @@ type client struct {
 	busy   atomic.Bool              // between a request's head and its answer's end
 	up     atomic.Pointer[upstream] // the one that is being waited for
 	gone   atomic.Bool              // a sweep found the client gone and ended its upstream
+	rest   rest                     // what the request under way rests on
 	left   int                      // sweeps that found it gone; the sweep's own
 }
 
@@ -93,13 +95,37 @@ func (c *client) one() bool {
 	if refused == nil && c.front.fault != "" {
 		refused = refuse(403, c.front.fault)
 	}
+	var v policy.Verdict
+	if refused == nil && o.local() {
+		return c.local(ev, target)
+	}
 	if refused == nil {
-		refused = judge(c.s.policy.Load(), &c.q, o, target)
+		v, refused = c.judgeOn(o, target)
+	}
+	if refused == nil {
+		ev.Rule = v.Rule()
+		refused = c.credentials(v.Route, target)
 	}
 	if refused != nil {
+		c.rested()
 		return c.refuse(ev, refused, c.skipBody())
 	}
 	return c.forward(ev, o, target)
+}
+
+// credentials puts the credential of the entry that allows the request in the
+// place of the agent's own.
+func (c *client) credentials(r *policy.Route, target []byte) *refusal {
+	k := c.s.known.Load()
+	if refused := k.admit(r, &c.q, target); refused != nil {
+		return refused
+	}
+	// What leaves is scanned here.
+	k.inject(r, &c.q)
+	if c.mask = newMasker(k.echoes[r.Host]); c.mask != nil {
+		unpacked(&c.q)
+	}
+	return nil
 }
 
 // head waits for a request. A client may be silent for long between two
@@ -171,9 +197,9 @@ func (c *client) tunnel(ev *bottle.Event) bool {
 	switch {
 	case refused != nil:
 	case o.address:
-		refused = judge(c.s.policy.Load(), &c.q, o, nil)
+		_, refused = judge(c.s.policy.Load(), &c.q, o, nil)
 	case o.port != policy.DefaultPort(policy.HTTPS) && !c.s.policy.Load().NamesPort(o.port):
-		refused = judge(c.s.policy.Load(), &c.q, o, nil)
+		_, refused = judge(c.s.policy.Load(), &c.q, o, nil)
 	}
 	if refused != nil {
 		return c.refuse(ev, refused, false)

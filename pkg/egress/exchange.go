@@ -106,6 +106,9 @@ func (x *exchange) ask() ([]byte, error) {
 func (x *exchange) attach(up *upstream) {
 	x.up = up
 	x.c.up.Store(up)
+	if x.c.wasCut() { // while we dialled
+		up.sock.reset()
+	}
 }
 
 func (x *exchange) sendWhole() ([]byte, error) {
@@ -165,6 +168,9 @@ func (x *exchange) answer(head []byte) error {
 		if err := p.parse(head); err != nil {
 			return err
 		}
+		if c.mask != nil {
+			c.mask.head(p)
+		}
 		if p.status >= 200 {
 			break
 		}
@@ -192,6 +198,7 @@ func (x *exchange) final() error {
 	if err != nil {
 		return err
 	}
+	b.mask = c.mask
 	toEnd := !b.chunked && b.length < 0
 	keep := !toEnd && c.q.minor == 1 && !c.q.close && !c.s.draining.Load() && x.upload.settle()
 	c.more = !keep
@@ -240,6 +247,7 @@ func answerBody(method string, p *response) (body, error) {
 func (x *exchange) finish(err error) bool {
 	c := x.c
 	c.up.Store(nil)
+	cut := c.rested()
 	x.endUpload(err == nil)
 	if x.up != nil {
 		x.up.close()
@@ -250,6 +258,9 @@ func (x *exchange) finish(err error) bool {
 		return !c.more
 	}
 	x.ev.Verdict, x.ev.Detail = "error", err.Error()
+	if cut {
+		return x.finishCut()
+	}
 	if fault := x.clientsFault(err); fault != nil {
 		if errors.Is(fault, errMalformed) && !x.began {
 			return c.refuse(x.ev, refuse(400, fault.Error()), false)
@@ -263,6 +274,17 @@ func (x *exchange) finish(err error) bool {
 	}
 	c.broken = true
 	c.record(x.ev)
+	return false
+}
+
+// finishCut ends an exchange whose permission is gone.
+func (x *exchange) finishCut() bool {
+	if !x.began {
+		return x.c.refuse(x.ev, refuse(403, reasonCut), false)
+	}
+	x.ev.Verdict, x.ev.Reason = "deny", reasonCut
+	x.c.broken = true
+	x.c.record(x.ev)
 	return false
 }
 

@@ -92,21 +92,22 @@ func sameHost(q *request, o origin) *refusal {
 	return nil
 }
 
-// judge is the policy's word on a request, before anything is looked up.
-func judge(p *policy.Policy, q *request, o origin, target []byte) *refusal {
+// judge is the policy's word on a request, before anything is looked up. What
+// is allowed rests on the verdict's entry.
+func judge(p *policy.Policy, q *request, o origin, target []byte) (policy.Verdict, *refusal) {
 	switch {
 	case q.method == "TRACE":
-		return refuse(405, "TRACE is not allowed")
+		return policy.Verdict{}, refuse(405, "TRACE is not allowed")
 	case o.address:
-		return refuse(403, showHost(o.host)+" is an address, and only names can be on this bottle's allowlist")
+		return policy.Verdict{}, refuse(403, showHost(o.host)+" is an address, and only names can be on this bottle's allowlist")
 	case q.upgrade:
-		return refuse(403, "a change of protocol (Upgrade) is not allowed")
+		return policy.Verdict{}, refuse(403, "a change of protocol (Upgrade) is not allowed")
 	case q.expect != nil && !equalFold(q.expect, "100-continue"):
-		return refuse(417, "an expectation other than 100-continue")
+		return policy.Verdict{}, refuse(417, "an expectation other than 100-continue")
 	}
 	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: string(path(target)), Now: time.Now()})
 	if !v.Allow {
-		return refuse(v.Status, v.Reason)
+		return v, refuse(v.Status, v.Reason)
 	}
-	return nil
+	return v, nil
 }

@@ -43,7 +43,10 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		o, target, refused := fr.route(&q)
-		if refused != nil || judge(p, &q, o, target) != nil {
+		if refused != nil {
+			return
+		}
+		if _, refused = judge(p, &q, o, target); refused != nil {
 			return
 		}
 		if o.host != "plain.example" && o.host != "odd.example" {

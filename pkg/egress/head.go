@@ -164,6 +164,9 @@ type request struct {
 	method string
 	target []byte
 	minor  int // HTTP/1.minor
+	// injected is a header line of our own, with its end.
+	injected []byte
+	unpacked bool // no encoding of the answer's body is accepted
 }
 
 // parse reads a head as reader.head returns it.
@@ -198,7 +201,7 @@ func (q *request) parse(head []byte) error {
 			return malformed("the target has a character that must be encoded")
 		}
 	}
-	q.method, q.target = internMethod(method), target
+	q.method, q.target, q.injected, q.unpacked = internMethod(method), target, nil, false
 	if err := q.fields.parse(head[i+1:]); err != nil {
 		return err
 	}

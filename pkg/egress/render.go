@@ -24,6 +24,10 @@ func appendRequest(out []byte, q *request, o origin, target []byte) []byte {
 			out = appendField(out, f)
 		}
 	}
+	out = append(out, q.injected...)
+	if q.unpacked {
+		out = append(out, "Accept-Encoding: identity\r\n"...)
+	}
 	out = appendFraming(out, q.chunked, q.length)
 	if q.expect != nil && q.minor == 1 && q.hasBody() {
 		out = append(out, "Expect: 100-continue\r\n"...)

@@ -19,6 +19,7 @@ import (
 	"bottle/pkg/bottle"
 	"bottle/pkg/ca"
 	"bottle/pkg/policy"
+	"bottle/pkg/sidecar"
 )
 
 // Files in the in directory.
@@ -52,6 +53,10 @@ type Config struct {
 	// Dial connects to a host that was judged, such as sidecar.Dialer.Dial.
 	Dial   func(ctx context.Context, host string, port int) (*net.TCPConn, error)
 	Record func(bottle.Event)
+	// Out is the directory of AppliedFile; empty: nobody is told.
+	Out string
+	// Secrets are the values that the host hands over; nil: there are none.
+	Secrets *sidecar.Secrets
 	// HeadTime bounds a TLS handshake and a request's head; 0 is 10 seconds.
 	HeadTime time.Duration
 }
@@ -61,6 +66,8 @@ type Server struct {
 	in       string
 	record   func(bottle.Event)
 	policy   atomic.Pointer[policy.Policy]
+	known    atomic.Pointer[known] // of the policy in force
+	force    force
 	tls      *tls.Config
 	pool     pool
 	clients  registry
@@ -81,9 +88,14 @@ func Start(cfg Config) (*Server, error) {
 	if s.headTime == 0 {
 		s.headTime = headTime
 	}
+	s.force.out, s.force.secrets = cfg.Out, cfg.Secrets
+	if s.force.secrets == nil {
+		s.force.secrets = &sidecar.Secrets{}
+	}
 	if err := s.Reload(); err != nil {
 		return nil, err
 	}
+	s.force.secrets.OnChange(s.handed)
 	if err := s.load(); err != nil {
 		return nil, err
 	}
@@ -116,20 +128,6 @@ func (s *Server) load() error {
 	}
 	s.tls = towardsClients(issuer)
 	s.pool.tls = towardsUpstreams(roots)
-	return nil
-}
-
-// Reload reads the policy again. On an error the old one stays in force.
-func (s *Server) Reload() error {
-	data, err := os.ReadFile(filepath.Join(s.in, PolicyFile))
-	if err != nil {
-		return fmt.Errorf("cannot read the policy: %w", err)
-	}
-	p, err := policy.Parse(data)
-	if err != nil {
-		return err
-	}
-	s.policy.Store(&p)
 	return nil
 }
 
@@ -223,6 +221,7 @@ func (s *Server) sweep() {
 			return
 		case now := <-tick.C:
 			s.pool.sweep(now)
+			s.cutEnded(now)
 			s.clients.each(func(c *client) {
 				up := c.up.Load()
 				if up == nil || !c.sock.gone() {

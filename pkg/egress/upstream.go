@@ -92,6 +92,21 @@ func (p *pool) secure(ctx context.Context, s *socket, host string) (net.Conn, er
 	return t, nil
 }
 
+// keep closes the idle connections of origins that are not kept.
+func (p *pool) keep(kept func(origin) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for o, list := range p.idle {
+		if kept(o) {
+			continue
+		}
+		for _, u := range list {
+			u.close()
+		}
+		delete(p.idle, o)
+	}
+}
+
 func (p *pool) take(o origin) *upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()

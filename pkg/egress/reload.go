@@ -1,0 +1,186 @@
+package egress
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/policy"
+	"bottle/pkg/sidecar"
+	"bottle/pkg/spool"
+)
+
+// AppliedFile in the out directory says which policy is in force: a
+// bottle.Applied. Whoever changed the policy waits for it.
+const AppliedFile = "applied.json"
+
+// force is the policy in force, and what came of the last attempt to change it.
+type force struct {
+	mu      sync.Mutex
+	out     string // directory of AppliedFile; empty: nobody is told
+	secrets *sidecar.Secrets
+	applied bottle.Applied
+}
+
+// Reload reads the policy again, whole. A bad one is refused, and the old one
+// stays in force. What rests on a route that is gone is ended before AppliedFile
+// says so. An unchanged one is sidecar.ErrUnchanged.
+func (s *Server) Reload() error {
+	f := &s.force
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	data, err := os.ReadFile(filepath.Join(s.in, PolicyFile))
+	if err != nil {
+		return s.refusePolicy("", fmt.Errorf("cannot read the policy: %w", err))
+	}
+	sum := sha256.Sum256(data)
+	hash := hex.EncodeToString(sum[:])
+	if hash == f.applied.Tried && hash == f.applied.SHA256 {
+		return sidecar.ErrUnchanged
+	}
+	p, err := policy.Parse(data)
+	if err != nil {
+		return s.refusePolicy(hash, err)
+	}
+	s.known.Store(join(&p, f.secrets.Values()))
+	s.policy.Store(&p)
+	s.cut(time.Now())
+	f.applied = bottle.Applied{Generation: f.applied.Generation + 1, SHA256: hash, Tried: hash, Routes: len(p.Routes) + len(p.Grants),
+		Time: time.Now().UTC().Truncate(time.Millisecond)}
+	return s.tell()
+}
+
+func (s *Server) refusePolicy(hash string, err error) error {
+	s.force.applied.Tried, s.force.applied.Error = hash, err.Error()
+	if s.force.applied.Generation == 0 {
+		return err // there is none in force, so there is nothing to tell
+	}
+	if terr := s.tell(); terr != nil {
+		return fmt.Errorf("%w (%w)", err, terr)
+	}
+	return err
+}
+
+// handed takes values that came in into force.
+func (s *Server) handed() {
+	s.force.mu.Lock()
+	defer s.force.mu.Unlock()
+	s.known.Store(join(s.policy.Load(), s.force.secrets.Values()))
+	if err := s.tell(); err != nil {
+		s.record(bottle.Event{Kind: "secrets", Verdict: "error", Detail: err.Error()})
+		return
+	}
+	s.record(bottle.Event{Kind: "secrets", Detail: fmt.Sprintf("%d values are lacking", len(s.force.applied.Needs))})
+}
+
+// tell writes AppliedFile. The caller holds the lock.
+func (s *Server) tell() error {
+	f := &s.force
+	f.applied.Needs = s.known.Load().needs
+	if f.out == "" {
+		return nil
+	}
+	data, err := json.Marshal(f.applied)
+	if err != nil {
+		return fmt.Errorf("cannot encode %s: %w", AppliedFile, err)
+	}
+	return spool.WriteFile(filepath.Join(f.out, AppliedFile), append(data, '\n'), 0o600)
+}
+
+// rest is what a request under way rests on.
+type rest struct {
+	mu      sync.Mutex
+	active  bool
+	request policy.Request
+	route   *policy.Route
+	expires time.Time
+	cut     bool
+}
+
+// judgeOn judges a request and notes what it rests on, so that a change of the
+// policy finds it.
+func (c *client) judgeOn(o origin, target []byte) (policy.Verdict, *refusal) {
+	for {
+		p := c.s.policy.Load()
+		v, refused := judge(p, &c.q, o, target)
+		if refused != nil {
+			return v, refused
+		}
+		c.rest.mu.Lock()
+		c.rest.active, c.rest.cut, c.rest.route, c.rest.expires = true, false, v.Route, v.Expires
+		c.rest.request = policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: c.q.method, Path: string(path(target))}
+		c.rest.mu.Unlock()
+		if c.s.policy.Load() == p { // a new one that came meanwhile may have missed us
+			return v, nil
+		}
+	}
+}
+
+// rested ends what judgeOn began, and says whether it was cut.
+func (c *client) rested() bool {
+	c.rest.mu.Lock()
+	defer c.rest.mu.Unlock()
+	c.rest.active = false
+	return c.rest.cut
+}
+
+func (c *client) wasCut() bool {
+	c.rest.mu.Lock()
+	defer c.rest.mu.Unlock()
+	return c.rest.cut
+}
+
+// reasonCut is what is told of a request that its permission did not outlive.
+const reasonCut = "the route or grant that it rested on is gone"
+
+// cutTime is how long a client that does not read has, to take what is there.
+const cutTime = 5 * time.Second
+
+// cut ends the requests under way that the policy in force does not allow in
+// the same way, and the connections that wait for such requests.
+func (s *Server) cut(now time.Time) {
+	p := s.policy.Load()
+	s.clients.each(func(c *client) { c.cutUnless(p, now) })
+	s.pool.keep(func(o origin) bool { return p.Reaches(o.scheme, o.host, o.port, now) })
+}
+
+// cutEnded ends the requests whose grant is over.
+func (s *Server) cutEnded(now time.Time) {
+	p := s.policy.Load()
+	s.clients.each(func(c *client) {
+		c.rest.mu.Lock()
+		over := c.rest.active && !c.rest.expires.IsZero() && !now.Before(c.rest.expires)
+		c.rest.mu.Unlock()
+		if over {
+			c.cutUnless(p, now)
+		}
+	})
+}
+
+// cutUnless ends the client's request unless the policy still allows it, by an
+// entry that handles it alike.
+func (c *client) cutUnless(p *policy.Policy, now time.Time) {
+	c.rest.mu.Lock()
+	defer c.rest.mu.Unlock()
+	if !c.rest.active || c.rest.cut {
+		return
+	}
+	q := c.rest.request
+	q.Now = now
+	v := policy.Decide(*p, q)
+	if old := c.rest.route; v.Allow && v.Route.Auth == old.Auth && v.Route.Private == old.Private && v.Route.RefuseForeign == old.RefuseForeign {
+		c.rest.route, c.rest.expires = v.Route, v.Expires
+		return
+	}
+	c.rest.cut = true
+	if up := c.up.Load(); up != nil && c.up.CompareAndSwap(up, nil) {
+		up.sock.reset()
+		c.sock.SetWriteDeadline(now.Add(cutTime))
+	}
+}
