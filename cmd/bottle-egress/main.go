@@ -33,8 +33,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		return cli.Done
 	}
 	return cli.App{
-		Name:     "bottle-egress",
-		Usage:    "judge and forward what leaves a bottle",
+		Name:  "bottle-egress",
+		Usage: "judge and forward what leaves a bottle",
 		About: "Runs in a bottle's egress container. SIGHUP reads the policy again; SIGTERM finishes what is under way and ends.\n" +
 			"\"bottle-egress secrets\" hands what it reads from standard input to the one that runs.",
 		Examples: "bottle-egress --in /in --out /out --listen 10.83.0.2 --name egress=10.83.0.2",

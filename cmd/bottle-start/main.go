@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -41,6 +42,7 @@ func app() cli.App {
 			&urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not attach; print the slug alone"},
 			&urfave.BoolFlag{Name: "rm", Usage: "stop the bottle when its session ends, and return the agent's exit code"},
 			&urfave.StringFlag{Name: "workspace", Usage: "`WHAT` is at /work: copy, the current folder; none, nothing", Value: lifecycle.WorkspaceCopy},
+			&urfave.StringFlag{Name: "resume", Usage: "hand the sidecars of bottle `SLUG` their secrets anew, after one was restarted"},
 			&urfave.StringFlag{Name: "name", Usage: "the bottle's `SLUG`, instead of AGENT and four random characters"},
 		},
 		Examples: "bottle-start dev\nbottle-start --dry-run -o json dev | jq .containers\nslug=$(bottle-start --yes --detach dev)",
@@ -58,6 +60,9 @@ func start(c *cli.Call) error {
 	m, err := operator.Open()
 	if err != nil {
 		return err
+	}
+	if slug := c.String("resume"); slug != "" {
+		return resume(ctx, c, m, slug)
 	}
 	name, err := chooseAgent(ctx, c, m)
 	if err != nil {
@@ -106,10 +111,13 @@ func checkFlags(c *cli.Call) error {
 	if c.IsSet("output") && !c.Bool("dry-run") {
 		return cli.Error{Code: cli.Usage, Msg: "-o is the format of --dry-run alone", Hint: "add --dry-run, or leave -o out"}
 	}
+	if c.String("resume") != "" && (len(c.Args) > 0 || c.Bool("dry-run") || c.Bool("rm") || c.String("name") != "") {
+		return cli.Error{Code: cli.Usage, Msg: "--resume is for a bottle that exists, and stands alone", Hint: "use bottle-start --resume SLUG"}
+	}
 	if c.Bool("rm") && c.Bool("detach") {
 		return cli.Error{Code: cli.Usage, Msg: "--rm and --detach exclude each other: somebody must wait for the end", Hint: "give one of them"}
 	}
-	if !c.CanAsk() && !c.Bool("yes") && !c.Bool("dry-run") {
+	if !c.CanAsk() && !c.Bool("yes") && !c.Bool("dry-run") && c.String("resume") == "" {
 		return cli.Error{Code: cli.Usage, Msg: "there is no terminal to ask on", Hint: "add --yes, or --dry-run to only look"}
 	}
 	return nil
@@ -129,9 +137,9 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 	if err != nil {
 		return lifecycle.Spec{}, operator.Explain(name, err)
 	}
-	man.Warnings = append(man.Warnings, values.Warnings...)
 	spec := lifecycle.Spec{Manifest: man, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"),
 		Secrets: values.Env, Credentials: values.Credentials}
+	spec.Manifest.Warnings = slices.Concat(man.Warnings, values.Warnings, lifecycle.Warnings(spec))
 	if spec.Workspace == lifecycle.WorkspaceCopy {
 		info, err := workspace.Inspect(ctx, ".")
 		if err != nil {

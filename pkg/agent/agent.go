@@ -53,6 +53,8 @@ type Agent interface {
 	Env() map[string]string
 	// Hosts are what it must reach to work at all.
 	Hosts() []Host
+	// Keys are the variables by which it takes the credential for its own hosts.
+	Keys() []string
 	// Placeholder is the environment in which it works where egress injects its
 	// own host's credential into a header (lower case): it must believe that it
 	// has one.

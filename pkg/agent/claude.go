@@ -67,6 +67,10 @@ func (claude) Hosts() []Host {
 	return []Host{{Name: "api.anthropic.com", Paths: []string{"/v1/messages"}, Methods: []string{"POST"}}}
 }
 
+func (claude) Keys() []string {
+	return []string{"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"}
+}
+
 // Placeholder is no key of anybody's; what is sent of it egress drops.
 func (claude) Placeholder(header string) map[string]string {
 	const nobodys = "sk-ant-placeholder-egress-has-the-key"

@@ -16,5 +16,6 @@ func (c command) Argv(Start) []string                { return slices.Clone(c) }
 func (command) HomeFiles(Start) map[string][]byte    { return nil }
 func (command) Env() map[string]string               { return map[string]string{"SHELL": "/bin/bash"} }
 func (command) Hosts() []Host                        { return nil }
+func (command) Keys() []string                       { return nil }
 func (command) Placeholder(string) map[string]string { return nil }
 func (command) SkillsDir() string                    { return plainSkills }

@@ -136,13 +136,16 @@ func TestARequestThatHasNoAnswerYetIsTold(t *testing.T) {
 		close(arrived)
 		<-r.Context().Done()
 	}))
+	reloaded := make(chan struct{})
 	go func() {
+		defer close(reloaded)
 		<-arrived
 		w.setPolicy(policy.Policy{})
 	}()
 	if r, body := get(t, w.agent(), "https://a.example/"); r.StatusCode != 403 || !strings.Contains(body, reasonCut) {
 		t.Errorf("%s %s", r.Status, body)
 	}
+	<-reloaded
 }
 
 func TestTheAgentMayAskForTheAllowlist(t *testing.T) {

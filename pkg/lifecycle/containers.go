@@ -28,7 +28,7 @@ func (u *bringUp) makeContainers(ctx context.Context) (*opening, error) {
 	}
 	m := &making{bringUp: u, network: make(chan struct{}), agentUp: make(chan struct{})}
 	m.volumes = once(m.makeVolumes)
-	steps := []func(context.Context) error{m.makeNetwork, m.fill, m.tryWalls}
+	steps := []func(context.Context) error{m.makeNetwork, m.fill, m.tryWalls, m.secrets}
 	for _, c := range u.plan.Containers {
 		if c.Service == plan.AgentService {
 			steps = append(steps, func(step context.Context) error { return m.makeAgent(step, ctx, c) })
@@ -157,6 +157,15 @@ func (m *making) tryWalls(ctx context.Context) error {
 		m.sidecars.Wait() // each ends with ctx at the latest
 		return ctx.Err()
 	})
+}
+
+// secrets hands the sidecars their values when all can serve.
+func (m *making) secrets(ctx context.Context) error {
+	m.sidecars.Wait() // each ends with ctx at the latest
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return m.handSecrets(ctx)
 }
 
 // connect joins a container to the bottle's own network when that is made.

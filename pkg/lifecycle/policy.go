@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"fmt"
+	"slices"
 
 	"bottle/pkg/agent"
 	"bottle/pkg/policy"
@@ -42,7 +43,37 @@ func Policy(s Spec) (policy.Policy, error) {
 		}
 		p.Routes = append(p.Routes, r)
 	}
+	for _, v := range s.Manifest.Env {
+		if v.Secret() {
+			p.Given = append(p.Given, policy.Given{Name: v.Name, Credential: v.From.Name(), Hosts: v.Hosts})
+		}
+	}
 	return p, nil
+}
+
+// Warnings are what a manifest allows, or leaves out, and is hardly meant.
+func Warnings(s Spec) []string {
+	p, err := Policy(s)
+	if err != nil {
+		return nil // Up will tell
+	}
+	var warnings []string
+	for _, v := range s.Manifest.Env {
+		if !slices.Contains(s.Agent.Keys(), v.Name) {
+			continue
+		}
+		for _, r := range p.Routes {
+			if isOwn(s.Agent, r) && r.RefuseForeign && !r.Auth.Set() && !slices.Contains(v.Hosts, r.Host) {
+				warnings = append(warnings, fmt.Sprintf("%s: %s is refused by egress unless it is given for %s: {from: …, hosts: [%s]}", v.Where, v.Name, r.Host, r.Host))
+			}
+		}
+	}
+	return warnings
+}
+
+// isOwn says whether a route leads to one of the agent's own hosts.
+func isOwn(a agent.Agent, r policy.Route) bool {
+	return r.Scheme == policy.HTTPS && slices.ContainsFunc(a.Hosts(), func(h agent.Host) bool { return h.Name == r.Host })
 }
 
 // ownRoute is the route to an agent's own host. Whose account it is matters

@@ -151,7 +151,7 @@ func (u *bringUp) handOver(inside *opening) error {
 	err := u.startSession(inside, frame.Start{
 		Argv: u.spec.Agent.Argv(agentStart(u.spec)),
 		Dir:  filepath.Join(plan.WorkDir, u.subdir),
-		Env:  u.spec.Secrets,
+		Env:  sessionEnv(u.spec),
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package manifest
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"bottle/pkg/tokenref"
@@ -89,4 +91,27 @@ func checkHeaderValue(where string, ref tokenref.Ref, value string) error {
 		return fmt.Errorf("%s: what is behind %s begins or ends with a space, which a header loses", where, ref)
 	}
 	return nil
+}
+
+// Only returns m with those references alone whose values have one of these
+// names, to resolve no others.
+func Only(m Manifest, names []string) Manifest {
+	m.Env = slices.DeleteFunc(slices.Clone(m.Env), func(v EnvVar) bool { return v.Secret() && !slices.Contains(names, v.From.Name()) })
+	m.Routes = slices.DeleteFunc(slices.Clone(m.Routes), func(r Route) bool { return r.Auth.Set() && !slices.Contains(names, r.Auth.Credential) })
+	m.Credentials = slices.DeleteFunc(slices.Clone(m.Credentials), func(c Credential) bool { return !slices.Contains(names, c.Auth.Credential) })
+	return m
+}
+
+// ByName are all values under the names that a policy has for them.
+func (v Values) ByName(m Manifest) map[string]string {
+	all := maps.Clone(v.Credentials)
+	if all == nil {
+		all = map[string]string{}
+	}
+	for _, e := range m.Env {
+		if value := v.Env[e.Name]; e.Secret() && value != "" {
+			all[e.From.Name()] = value
+		}
+	}
+	return all
 }

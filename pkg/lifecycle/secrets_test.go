@@ -1,0 +1,216 @@
+package lifecycle
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"bottle/pkg/agent"
+	"bottle/pkg/bottle"
+	"bottle/pkg/engine"
+	"bottle/pkg/manifest"
+	"bottle/pkg/policy"
+	"bottle/pkg/tokenref"
+)
+
+func reference(t *testing.T, text string) tokenref.Ref {
+	t.Helper()
+	r, err := tokenref.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// handed is what the fake engine's containers were given over standard input.
+type handed struct {
+	mu    sync.Mutex
+	docs  []bottle.Secrets
+	who   []string
+	start map[string]string // the session's environment
+	fail  bool
+}
+
+func (h *handed) exec(name string, x engine.Exec) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case slices.Equal(x.Cmd, []string{"/bottle-egress", "secrets"}):
+		var doc bottle.Secrets
+		if err := json.NewDecoder(x.Stdin).Decode(&doc); err != nil {
+			return 1, err
+		}
+		h.docs, h.who = append(h.docs, doc), append(h.who, name)
+		if h.fail {
+			io.WriteString(x.Stderr, "bottle-egress: cannot hand secrets over: nobody listens\n")
+			return 1, nil
+		}
+		return 0, nil
+	case x.Cmd[1] == "start":
+		var doc struct{ Env map[string]string }
+		if err := json.NewDecoder(x.Stdin).Decode(&doc); err != nil {
+			return 1, err
+		}
+		h.start = doc.Env
+	}
+	return answer(x, "")
+}
+
+// secretive is a lab whose bottle has a credential of egress' and one of the
+// agent's own.
+func secretive(t *testing.T) (*lab, *handed) {
+	l, h := newLab(t), &handed{}
+	l.fake.OnExec = h.exec
+	token, mine := reference(t, "TOKEN"), reference(t, "file:/keys/mine")
+	l.spec.Manifest.Routes = append(l.spec.Manifest.Routes, manifest.Route{Ref: token,
+		Route: policy.Route{Host: "api.github.com", Scheme: policy.HTTPS, Port: 443, Auth: policy.Auth{Scheme: "Bearer", Credential: token.Name()}}})
+	l.spec.Manifest.Env = []manifest.EnvVar{{Name: "MINE", From: mine, Hosts: []string{"npm.example"}}, {Name: "EDITOR", Literal: "vi"}}
+	l.spec.Secrets = map[string]string{"MINE": "value-of-mine"}
+	l.spec.Credentials = map[string]string{token.Name(): "value-of-the-token"}
+	return l, h
+}
+
+func TestEgressIsHandedItsValuesBeforeTheBottleRuns(t *testing.T) {
+	l, h := secretive(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"env:TOKEN": "value-of-the-token", reference(t, "file:/keys/mine").Name(): "value-of-mine"}
+	if len(h.docs) != 1 || !maps.Equal(h.docs[0].Values, want) || h.who[0] != "bottle-"+b.Slug+"-egress-1" {
+		t.Errorf("it was handed %d documents, to %q", len(h.docs), h.who)
+	}
+	if !maps.Equal(h.start, map[string]string{"MINE": "value-of-mine"}) {
+		t.Errorf("the session has %v", h.start)
+	}
+	routes, err := os.ReadFile(filepath.Join(b.StateDir, "egress/in/routes.yaml"))
+	if err != nil || !strings.Contains(string(routes), `credential: "env:TOKEN"`) || !strings.Contains(string(routes), `hosts: ["npm.example"]`) {
+		t.Errorf("%s, %v", routes, err)
+	}
+	err = filepath.WalkDir(b.StateDir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if strings.Contains(string(data), "value-of-") {
+			t.Errorf("%s holds a value", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestABottleWhoseEgressTakesNoSecretsDoesNotComeUp(t *testing.T) {
+	l, h := secretive(t)
+	h.fail = true
+	_, err := l.Up(t.Context(), l.spec, nil)
+	if err == nil || !strings.Contains(err.Error(), "cannot hand egress its secrets: bottle-egress: cannot hand secrets over") || strings.Contains(err.Error(), "value-of") {
+		t.Errorf("%v", err)
+	}
+	if left := l.fake.Left(); len(left) > 0 {
+		t.Errorf("the engine still holds %q", left)
+	}
+}
+
+func TestARestartedEgressIsShownAndResumed(t *testing.T) {
+	l, h := secretive(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func() bottle.Bottle {
+		t.Helper()
+		list, err := List(t.Context(), l.Home, l.fake)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%v, %v", list, err)
+		}
+		return list[0]
+	}
+	applied := filepath.Join(b.StateDir, "egress/out", appliedFile)
+	say := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(applied, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(`{"generation":1,"needs":["env:TOKEN","\u001b[31mred"]}`)
+	if s := status(); s.Status != bottle.Degraded || s.Reason != "egress was restarted and lacks env:TOKEN: run bottle-start --resume "+b.Slug {
+		t.Errorf("%s: %s", s.Status, s.Reason)
+	}
+	for _, hostile := range []string{"", "{", `{"needs":7}`, `[]`, strings.Repeat("x", maxApplied+1), `{"generation":2,"needs":[]}`} {
+		say(hostile)
+		if s := status(); s.Status != bottle.Running {
+			t.Errorf("%.20q: %s: %s", hostile, s.Status, s.Reason)
+		}
+	}
+	if err := os.Remove(applied); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/passwd", applied); err != nil {
+		t.Fatal(err)
+	}
+	if s := status(); s.Status != bottle.Running {
+		t.Errorf("behind a link: %s", s.Status)
+	}
+	needed, err := l.Needed(b.Slug)
+	mine := reference(t, "file:/keys/mine").Name()
+	if err != nil || !slices.Equal(needed, []string{"env:TOKEN", mine}) {
+		t.Errorf("it needs %q, %v", needed, err)
+	}
+	if err := l.Resume(t.Context(), b.Slug, map[string]string{"env:TOKEN": "a-new-token"}); !errors.Is(err, ErrGiven) || !strings.Contains(err.Error(), mine) {
+		t.Errorf("with a value missing: %v", err)
+	}
+	err = l.Resume(t.Context(), b.Slug, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again", "env:OTHER": "not for it"})
+	if last := h.docs[len(h.docs)-1]; err != nil || !maps.Equal(last.Values, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again"}) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAnAgentWhoseKeyEgressHasHoldsAPlaceholder(t *testing.T) {
+	auth := func(a policy.Auth) manifest.Route { return own(func(r *policy.Route) { r.Auth = a }, "auth") }
+	key, bearer := policy.Auth{Header: "x-api-key", Credential: "env:K"}, policy.Auth{Scheme: "Bearer", Credential: "env:K"}
+	for name, c := range map[string]struct {
+		spec Spec
+		want string
+	}{
+		"a key":    {claudeSpec(t, auth(key)), "ANTHROPIC_API_KEY"},
+		"a bearer": {claudeSpec(t, auth(bearer)), "ANTHROPIC_AUTH_TOKEN"},
+		"no auth":  {claudeSpec(t), ""},
+	} {
+		env := sessionEnv(c.spec)
+		if _, there := env[c.want]; there != (c.want != "") || len(env) > 1 {
+			t.Errorf("%s: %v", name, env)
+		}
+	}
+	s := claudeSpec(t, auth(key))
+	s.Manifest.Env = []manifest.EnvVar{{Name: "ANTHROPIC_API_KEY", Literal: "mine"}}
+	if env := sessionEnv(s); len(env) != 0 {
+		t.Errorf("over the operator's own: %v", env)
+	}
+}
+
+func TestAKeyThatMayTravelNowhereIsWarnedAbout(t *testing.T) {
+	s := claudeSpec(t)
+	s.Manifest.Env = []manifest.EnvVar{{Name: "ANTHROPIC_API_KEY", From: reference(t, "KEY"), Where: "bottles/dev.md:3"}, {Name: "OTHER", From: reference(t, "O")}}
+	if w := Warnings(s); len(w) != 1 || !strings.HasPrefix(w[0], "bottles/dev.md:3: ANTHROPIC_API_KEY is refused by egress") {
+		t.Errorf("%q", w)
+	}
+	s.Manifest.Env[0].Hosts = []string{"api.anthropic.com"}
+	if w := Warnings(s); len(w) != 0 {
+		t.Errorf("%q", w)
+	}
+	s.Agent, _ = agent.Lookup(agent.Program{Name: "shell"})
+	s.Manifest.Env[0].Hosts = nil
+	if w := Warnings(s); len(w) != 0 {
+		t.Errorf("%q", w)
+	}
+}
