@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -31,36 +32,39 @@ func reference(t *testing.T, text string) tokenref.Ref {
 
 // handed is what the fake engine's containers were given over standard input.
 type handed struct {
-	mu    sync.Mutex
-	docs  []bottle.Secrets
-	who   []string
-	start map[string]string // the session's environment
-	fail  bool
+	mu   sync.Mutex
+	docs []bottle.Secrets
+	who  []string
+	open string // what bottle-inside was told
+	fail bool
 }
 
 func (h *handed) exec(name string, x engine.Exec) (int, error) {
+	if !slices.Equal(x.Cmd, []string{"/bottle-egress", "secrets"}) {
+		var said bytes.Buffer
+		if x.Stdin != nil {
+			x.Stdin = io.TeeReader(x.Stdin, &said)
+		}
+		code, err := answer(x, "")
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if x.Cmd[1] == "open" {
+			h.open = said.String()
+		}
+		return code, err
+	}
+	var doc bottle.Secrets
+	if err := json.NewDecoder(x.Stdin).Decode(&doc); err != nil {
+		return 1, err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case slices.Equal(x.Cmd, []string{"/bottle-egress", "secrets"}):
-		var doc bottle.Secrets
-		if err := json.NewDecoder(x.Stdin).Decode(&doc); err != nil {
-			return 1, err
-		}
-		h.docs, h.who = append(h.docs, doc), append(h.who, name)
-		if h.fail {
-			io.WriteString(x.Stderr, "bottle-egress: cannot hand secrets over: nobody listens\n")
-			return 1, nil
-		}
-		return 0, nil
-	case x.Cmd[1] == "start":
-		var doc struct{ Env map[string]string }
-		if err := json.NewDecoder(x.Stdin).Decode(&doc); err != nil {
-			return 1, err
-		}
-		h.start = doc.Env
+	h.docs, h.who = append(h.docs, doc), append(h.who, name)
+	if h.fail {
+		io.WriteString(x.Stderr, "bottle-egress: cannot hand secrets over: nobody listens\n")
+		return 1, nil
 	}
-	return answer(x, "")
+	return 0, nil
 }
 
 // secretive is a lab whose bottle has a credential of egress' and one of the
@@ -87,8 +91,8 @@ func TestEgressIsHandedItsValuesBeforeTheBottleRuns(t *testing.T) {
 	if len(h.docs) != 1 || !maps.Equal(h.docs[0].Values, want) || h.who[0] != "bottle-"+b.Slug+"-egress-1" {
 		t.Errorf("it was handed %d documents, to %q", len(h.docs), h.who)
 	}
-	if !maps.Equal(h.start, map[string]string{"MINE": "value-of-mine"}) {
-		t.Errorf("the session has %v", h.start)
+	if !strings.Contains(h.open, `"env":{"MINE":"value-of-mine"}`) || strings.Contains(h.open, "value-of-the-token") {
+		t.Errorf("the session was told %s", h.open)
 	}
 	routes, err := os.ReadFile(filepath.Join(b.StateDir, "egress/in/routes.yaml"))
 	if err != nil || !strings.Contains(string(routes), `credential: "env:TOKEN"`) || !strings.Contains(string(routes), `hosts: ["npm.example"]`) {
