@@ -8,7 +8,6 @@ import (
 
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
-	"bottle/pkg/policy"
 )
 
 // preflight shows what the operator is about to allow, and asks. It goes to
@@ -35,10 +34,16 @@ func preflight(ctx context.Context, c *cli.Call, spec lifecycle.Spec) (goOn bool
 	return yes, err
 }
 
+// row is a label and what it stands for.
+type row struct {
+	label  string
+	values []string
+}
+
 // summary is the preflight: a label, and one value a line under the first.
 func summary(spec lifecycle.Spec) (string, error) {
 	m := spec.Manifest
-	var env, skills, routes []string
+	var env, skills, routes, credentials []string
 	for _, v := range m.Env {
 		env = append(env, v.Name)
 	}
@@ -46,21 +51,21 @@ func summary(spec lifecycle.Spec) (string, error) {
 	for _, s := range m.Skills {
 		skills = append(skills, s.Name)
 	}
+	for _, c := range m.Credentials {
+		credentials = append(credentials, c.Auth.Credential+"  for "+strings.Join(c.Hosts, " ")+"  [auth:"+c.Auth.String()+"]")
+	}
 	allowed, err := lifecycle.Policy(spec)
 	if err != nil {
 		return "", err
 	}
 	for _, r := range allowed.Routes {
-		routes = append(routes, routeLine(r))
+		routes = append(routes, r.Summary())
 	}
 	workspace := "an empty /work"
 	if spec.Workspace == lifecycle.WorkspaceCopy {
 		workspace = "a copy of " + spec.Folder
 	}
-	rows := []struct {
-		label  string
-		values []string
-	}{
+	rows := []row{
 		{"agent", []string{m.Agent + " (" + spec.Agent.Name() + ")"}},
 		{"env", env},
 		{"skills", skills},
@@ -68,6 +73,9 @@ func summary(spec lifecycle.Spec) (string, error) {
 		{"workspace", []string{workspace}},
 		{"git gate", nil},
 		{"egress", routes},
+	}
+	if len(credentials) > 0 {
+		rows = append(rows, row{"may ask", credentials})
 	}
 	var b strings.Builder
 	for _, r := range rows {
@@ -86,8 +94,4 @@ func summary(spec lifecycle.Spec) (string, error) {
 		fmt.Fprintf(&b, "  warning    %s\n", cli.Inert(w))
 	}
 	return b.String(), nil
-}
-
-func routeLine(r policy.Route) string {
-	return r.Host
 }

@@ -150,6 +150,21 @@ func TestViewIsARowAHost(t *testing.T) {
 	}
 }
 
+func TestAnEntryIsALineForPeople(t *testing.T) {
+	auth := func(r *Route) { r.Auth = Auth{Scheme: "Bearer", Credential: "env:SECRETNAME"} }
+	for want, r := range map[string]Route{
+		"a.com  ENTIRE HOST":                    on("a.com"),
+		"a.com  /x /y  GET POST  [auth:Bearer]": on("a.com", paths("/x", "/y"), methods("GET", "POST"), auth),
+		"http://a.com  ENTIRE HOST  [private]":  {Host: "a.com", Scheme: HTTP, Port: 80, Private: true},
+		"https://a.com:8443  /x":                {Host: "a.com", Scheme: HTTPS, Port: 8443, Paths: []string{"/x"}},
+		"a.com  ENTIRE HOST  [auth:x-api-key]":  on("a.com", func(r *Route) { r.Auth = Auth{Header: "x-api-key", Credential: "env:K"} }),
+	} {
+		if got := r.Summary(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestCredentialHeadersAreKnown(t *testing.T) {
 	for name, want := range map[string]bool{
 		"Authorization": true, "authorization": true, "X-Api-Key": true, "x_api_key": true, "api-key": true, "PRIVATE-TOKEN": true, "Cookie": true,

@@ -3,8 +3,40 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
+
+// Summary is one entry in a line, for people.
+func (r *Route) Summary() string {
+	parts := []string{r.Host}
+	if r.Scheme != HTTPS || r.Port != DefaultPort(r.Scheme) {
+		parts[0] = r.originText()
+	}
+	if len(r.Paths) == 0 {
+		parts = append(parts, EntireHost)
+	} else {
+		parts = append(parts, strings.Join(r.Paths, " "))
+	}
+	if len(r.Methods) > 0 {
+		parts = append(parts, strings.Join(r.Methods, " "))
+	}
+	if r.Auth.Set() {
+		parts = append(parts, "[auth:"+r.Auth.String()+"]")
+	}
+	if r.Private {
+		parts = append(parts, "[private]")
+	}
+	return strings.Join(parts, "  ")
+}
+
+// originText is the entry's URL without a path.
+func (r *Route) originText() string {
+	if r.Port == DefaultPort(r.Scheme) {
+		return r.Scheme + "://" + r.Host
+	}
+	return fmt.Sprintf("%s://%s:%d", r.Scheme, r.Host, r.Port)
+}
 
 // EntireHost is how people are shown an empty path list.
 const EntireHost = "ENTIRE HOST"
@@ -60,11 +92,7 @@ func View(p Policy, now time.Time) []Row {
 // add makes the row the union with one more entry.
 func (w *Row) add(r *Route, expires *time.Time, more bool) {
 	allMethods := more && len(w.Methods) == 0
-	origin := r.Scheme + "://" + r.Host
-	if r.Port != DefaultPort(r.Scheme) {
-		origin += fmt.Sprintf(":%d", r.Port)
-	}
-	w.Origins = union(w.Origins, origin)
+	w.Origins = union(w.Origins, r.originText())
 	if w.EntireHost = w.EntireHost || len(r.Paths) == 0; w.EntireHost {
 		w.Paths = []string{}
 	} else {

@@ -13,15 +13,34 @@ import (
 	"bottle/test/rig"
 )
 
-// secrets is S19: a value from the operator's environment may be in the
-// session's own environment and nowhere else.
+// secretBottle has values behind references of all kinds: one for the agent
+// itself, three for egress.
+const secretBottle = `---
+env:
+  STAGE_KEY: ${STAGE_KEY}
+  EDITOR: vi
+egress:
+  routes:
+    - {host: env.test, auth: {scheme: Bearer, token_ref: OPERATORS_TOKEN}}
+    - {host: file.test, auth: {header: x-api-key, token_ref: "file:FOLDER/token"}}
+  credentials:
+    docs: {scheme: Basic, token_ref: "cmd:cat FOLDER/token", hosts: [docs.test]}
+---
+`
+
+// secrets is S19: what the agent is given may be in its session's environment
+// and nowhere else, what is behind a token_ref nowhere at all.
 func secrets(t *testing.T, _ *stage) {
 	r := rig.New(t)
-	secret := "stage-" + rand.Text()
+	secret := rand.Text() // in all of the values
 	began := time.Now()
 	r.Agent("dev")
-	r.Write("bottles/dev.md", "---\nenv:\n  STAGE_KEY: ${STAGE_KEY}\n  EDITOR: vi\n---\n")
-	r.Env = []string{"STAGE_KEY=" + secret}
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "token"), []byte("ada:token-"+secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.Write("bottles/dev.md", strings.ReplaceAll(secretBottle, "FOLDER", folder))
+	r.Env = []string{"STAGE_KEY=stage-" + secret, "OPERATORS_TOKEN=token-" + secret}
 	plan, said, code := r.Run("bottle-start", "--dry-run", "-o", "json", "dev")
 	if code != 0 {
 		t.Fatalf("no plan: %s", said)
@@ -32,8 +51,11 @@ func secrets(t *testing.T, _ *stage) {
 		t.Errorf("while it started, a command line held the secret: %.300s", seen)
 	}
 	r.Env = nil
-	if out, said, _ := r.Inside(slug, "printenv", "STAGE_KEY"); strings.TrimSpace(out) != secret {
+	if out, said, _ := r.Inside(slug, "printenv", "STAGE_KEY"); strings.TrimSpace(out) != "stage-"+secret {
 		t.Fatalf("the session does not have the secret either: %q %s", out, said)
+	}
+	if out, _, _ := r.Inside(slug, "env"); strings.Contains(out, "token-") {
+		t.Errorf("the session's environment has what is behind a token_ref: %s", out)
 	}
 	places := map[string]string{
 		"the plan":                    plan,
@@ -42,6 +64,7 @@ func secrets(t *testing.T, _ *stage) {
 		"the logs":                    r.Docker("logs", agentOf(slug)) + r.Docker("logs", egressOf(slug)),
 		"the engine's events":         r.Docker("events", "--since", began.Format(time.RFC3339), "--until", time.Now().Format(time.RFC3339)),
 		"the command lines":           processFiles(t, "cmdline", nil),
+		"egress' files":               searchRoot(t, r, egressOf(slug), secret),
 		"egress' environment":         processFiles(t, "environ", func(comm string) bool { return comm == "bottle-egress" }),
 		"the agent's files":           searched(t, "docker", "exec", agentOf(slug), "sh", "-c", `grep -rlF -e "$1" / --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev 2>/dev/null`, "sh", secret[:20]),
 		"$BOTTLE_HOME":                searched(t, "grep", "-rlF", "-e", secret, r.Home),
@@ -126,6 +149,18 @@ func processFiles(t *testing.T, name string, which func(comm string) bool) strin
 		t.Errorf("no process' %s was read", name)
 	}
 	return all.String()
+}
+
+// searchRoot looks through all files that a container without a shell sees.
+// Only root may.
+func searchRoot(t *testing.T, r *rig.Rig, container, secret string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Log("a container's files can be searched from outside by root only")
+		return ""
+	}
+	root := "/proc/" + strings.TrimSpace(r.Docker("inspect", "-f", "{{.State.Pid}}", container)) + "/root/"
+	return searched(t, "grep", "-rlF", "-e", secret, "--exclude-dir=proc", "--exclude-dir=sys", "--exclude-dir=dev", root)
 }
 
 // searchEngine looks through what the engine has on disk of a bottle: its

@@ -22,6 +22,11 @@ import (
 const (
 	allowed = "allowed.test"
 	refused = "refused.test"
+	// Of the bottle whose routes have paths and credentials.
+	narrow  = "narrow.test"        // /v1/ok alone
+	keyed   = "keyed.test"         // egress has its credential
+	owned   = "owned.test"         // nobody else's credentials
+	foreign = "xn--bcher-kva.test" // bücher.test
 )
 
 // stage is what all rows play on: a bottle, another one beside it, an internet
@@ -30,6 +35,7 @@ const (
 type stage struct {
 	r     *rig.Rig
 	u     *rig.Upstream
+	keys  keys   // the bottle whose routes have paths and credentials
 	slug  string // the bottle under attack
 	other string // its neighbour
 	weak  string // the container without walls
@@ -48,7 +54,7 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{r: rig.New(t)}
-	s.u = s.r.Upstream(allowed, refused)
+	s.u = s.r.Upstream(allowed, refused, narrow, keyed, owned, foreign)
 	s.r.Agent("wall", allowed)
 	s.r.Agent("other", allowed)
 	s.slug = s.r.Start("wall")

@@ -85,7 +85,7 @@ func TestLookingMakesNothing(t *testing.T) {
 	r.Env = []string{"STAGE_KEY=value-of-the-key"}
 	out, said, code := r.Run("bottle-start", "dev", "--dry-run")
 	want := "  agent      dev (shell)\n  env        EDITOR\n             STAGE_KEY\n  skills     -\n  bottle     dev\n  workspace  a copy of " + r.Dir +
-		"\n  git gate   -\n  egress     one.test\n             two.test\n"
+		"\n  git gate   -\n  egress     one.test  ENTIRE HOST\n             two.test  ENTIRE HOST\n"
 	if code != 0 || out != want || said != "" {
 		t.Errorf("ended with %d: %s\n%s", code, said, out)
 	}

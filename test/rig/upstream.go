@@ -31,12 +31,13 @@ type Upstream struct {
 
 // Entry is one thing that arrived at an Upstream.
 type Entry struct {
-	Kind   string `json:"kind"` // ready, https, http, tls, dns, tcp or udp
-	From   string `json:"from"`
-	Host   string `json:"host"`
-	Method string `json:"method"`
-	Path   string `json:"path"`
-	Detail string `json:"detail"`
+	Kind   string   `json:"kind"` // ready, https, http, tls, dns, tcp or udp
+	From   string   `json:"from"`
+	Host   string   `json:"host"`
+	Method string   `json:"method"`
+	Path   string   `json:"path"`
+	Detail string   `json:"detail"`
+	Header []string `json:"header"` // of a request: NAME: VALUE
 }
 
 // Upstream starts an internet that has these names. Bottles of this rig trust

@@ -12,10 +12,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +38,8 @@ type entry struct {
 	Method string    `json:"method,omitempty"`
 	Path   string    `json:"path,omitempty"`
 	Detail string    `json:"detail,omitempty"`
+	// Header are a request's header lines, as NAME: VALUE.
+	Header []string `json:"header,omitempty"`
 }
 
 // diary writes entries, one a line.
@@ -140,15 +144,25 @@ func serveHTTP(at string, d *diary) (string, error) {
 // maxBody bounds what is told of a request's body.
 const maxBody = 4 << 10
 
-// handler answers every request with what it was.
+// handler answers every request with what it was; /redirect?to=URL answers with
+// a redirect besides.
 func (d *diary) handler(kind string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
 		e := entry{Kind: kind, From: r.RemoteAddr, Host: r.Host, Method: r.Method, Path: r.URL.RequestURI(), Detail: string(body)}
+		for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+			for _, value := range r.Header[name] {
+				e.Header = append(e.Header, name+": "+value)
+			}
+		}
 		d.note(e)
 		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/redirect" {
+			w.Header().Set("Location", r.URL.Query().Get("to"))
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}
 		var answer bytes.Buffer
-		json.NewEncoder(&answer).Encode(map[string]string{"upstream": kind, "host": r.Host, "path": e.Path, "body": e.Detail})
+		json.NewEncoder(&answer).Encode(map[string]any{"upstream": kind, "host": r.Host, "path": e.Path, "body": e.Detail, "header": e.Header})
 		w.Write(answer.Bytes())
 	})
 }
