@@ -1,13 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
@@ -29,7 +25,7 @@ func watch(c *cli.Call) error {
 		return err
 	}
 	go func() {
-		if readerGone(ctx, c.Out) {
+		if cli.ReaderGone(ctx, c.Out) {
 			cancel()
 		}
 	}()
@@ -48,22 +44,4 @@ func watch(c *cli.Call) error {
 		return operator.Explain("", err)
 	}
 	return nil
-}
-
-// readerGone waits until the reader of a pipe goes away. Without it a watcher
-// would stay until the next change.
-func readerGone(ctx context.Context, out any) bool {
-	f, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	for ctx.Err() == nil {
-		fds := []unix.PollFd{{Fd: int32(f.Fd())}}
-		n, err := unix.Poll(fds, -1)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		return err == nil && n > 0 && fds[0].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0
-	}
-	return false
 }

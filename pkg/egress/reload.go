@@ -3,7 +3,6 @@ package egress
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,24 +12,19 @@ import (
 	"bottle/pkg/bottle"
 	"bottle/pkg/policy"
 	"bottle/pkg/sidecar"
-	"bottle/pkg/spool"
 )
-
-// AppliedFile in the out directory says which policy is in force: a
-// bottle.Applied. Whoever changed the policy waits for it.
-const AppliedFile = "applied.json"
 
 // force is the policy in force, and what came of the last attempt to change it.
 type force struct {
 	mu      sync.Mutex
-	out     string // directory of AppliedFile; empty: nobody is told
+	out     string // directory of sidecar.AppliedFile; empty: nobody is told
 	secrets *sidecar.Secrets
 	applied bottle.Applied
 }
 
 // Reload reads the policy again, whole. A bad one is refused, and the old one
-// stays in force. What rests on a route that is gone is ended before AppliedFile
-// says so. An unchanged one is sidecar.ErrUnchanged.
+// stays in force. What rests on a route that is gone is ended before
+// sidecar.AppliedFile says so. An unchanged one is sidecar.ErrUnchanged.
 func (s *Server) Reload() error {
 	f := &s.force
 	f.mu.Lock()
@@ -79,18 +73,14 @@ func (s *Server) handed() {
 	s.record(bottle.Event{Kind: "secrets", Detail: fmt.Sprintf("%d values are lacking", len(s.force.applied.Needs))})
 }
 
-// tell writes AppliedFile. The caller holds the lock.
+// tell says what is in force. The caller holds the lock.
 func (s *Server) tell() error {
 	f := &s.force
 	f.applied.Needs = s.known.Load().needs
 	if f.out == "" {
 		return nil
 	}
-	data, err := json.Marshal(f.applied)
-	if err != nil {
-		return fmt.Errorf("cannot encode %s: %w", AppliedFile, err)
-	}
-	return spool.WriteFile(filepath.Join(f.out, AppliedFile), append(data, '\n'), 0o600)
+	return sidecar.WriteApplied(f.out, f.applied)
 }
 
 // rest is what a request under way rests on.

@@ -24,7 +24,7 @@ func (w *world) write(routes string) {
 
 func (w *world) applied() (a bottle.Applied) {
 	w.t.Helper()
-	data, err := os.ReadFile(filepath.Join(w.s.force.out, AppliedFile))
+	data, err := os.ReadFile(filepath.Join(w.s.force.out, sidecar.AppliedFile))
 	must(w.t, err)
 	must(w.t, json.Unmarshal(data, &a))
 	return a

@@ -53,7 +53,7 @@ type Config struct {
 	// Dial connects to a host that was judged, such as sidecar.Dialer.Dial.
 	Dial   func(ctx context.Context, host string, port int) (*net.TCPConn, error)
 	Record func(bottle.Event)
-	// Out is the directory of AppliedFile; empty: nobody is told.
+	// Out is the directory of sidecar.AppliedFile; empty: nobody is told.
 	Out string
 	// Secrets are the values that the host hands over; nil: there are none.
 	Secrets *sidecar.Secrets

@@ -67,9 +67,9 @@ func Sync(dir string) error {
 // bearable size.
 var ErrUnsafe = errors.New("not a regular file of a bearable size")
 
-// ReadFile reads dir/name, which somebody else wrote: no symlink leads out of
-// dir, no FIFO blocks, no file larger than max bytes is read.
-func ReadFile(dir, name string, max int64) ([]byte, error) {
+// OpenFile opens dir/name, which somebody else wrote, for reading: no symlink
+// leads out of dir, no FIFO blocks, and what is not a regular file is ErrUnsafe.
+func OpenFile(dir, name string) (*os.File, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -79,12 +79,29 @@ func ReadFile(dir, name string, max int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", filepath.Join(dir, name), ErrUnsafe)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// ReadFile reads dir/name as OpenFile opens it, if it has at most max bytes.
+func ReadFile(dir, name string, max int64) ([]byte, error) {
+	f, err := OpenFile(dir, name)
+	if err != nil {
+		return nil, err
+	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > max {
+	if info.Size() > max {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, name), ErrUnsafe)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, max+1))

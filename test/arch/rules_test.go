@@ -38,6 +38,8 @@ var rules = map[string]rule{
 		why: "the suite tries the contract, and no engine in particular"},
 	"pkg/state": {may: []string{"pkg/bottle", "pkg/spool"},
 		why: "the state directory's layout is a contract of its own: the disk can be read with the engine down"},
+	"pkg/eventlog": {may: []string{"pkg/bottle", "pkg/spool"},
+		why: "reads what sidecars recorded, on the host; who wrote it and what it led to is others' business"},
 	"pkg/inside": {may: []string{"pkg/frame", "pkg/tmux"},
 		why: "runs beside the agent: what is not in it cannot be taken from it"},
 	"pkg/session": {may: []string{"pkg/engine", "pkg/plan", "pkg/tmux", "pkg/frame"},
@@ -57,6 +59,7 @@ var rules = map[string]rule{
 	"cmd/bottle-attach": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/plan", "pkg/session"},
 		why: "flags, then one call"},
 	"cmd/bottle-ls":     {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
+	"cmd/bottle-log":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/eventlog", "pkg/operator", "pkg/state"}, why: "flags, then one call"},
 	"cmd/bottle-stop":   {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/operator"}, why: "flags, then one call"},
 	"cmd/bottle-egress": {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
 	"cmd/bottle-inside": {may: []string{"pkg/frame", "pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
@@ -88,7 +91,7 @@ var walls = []struct {
 
 var (
 	sidecars = []string{"cmd/bottle-egress"}
-	host     = []string{"cmd/bottle-start", "cmd/bottle-attach", "cmd/bottle-ls", "cmd/bottle-stop"}
+	host     = []string{"cmd/bottle-start", "cmd/bottle-attach", "cmd/bottle-ls", "cmd/bottle-log", "cmd/bottle-stop"}
 )
 
 // doors are the standard library's ways to the outside, which pure packages do
