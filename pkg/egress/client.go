@@ -100,7 +100,7 @@ func (c *client) one() bool {
 		return c.local(ev, target)
 	}
 	if refused == nil {
-		v, refused = c.judgeOn(o, target)
+		v, refused = c.judgeOn(o, ev.Path)
 	}
 	if refused == nil {
 		ev.Rule = v.Rule()
@@ -197,9 +197,9 @@ func (c *client) tunnel(ev *bottle.Event) bool {
 	switch {
 	case refused != nil:
 	case o.address:
-		_, refused = judge(c.s.policy.Load(), &c.q, o, nil)
+		_, refused = judge(c.s.policy.Load(), &c.q, o, "")
 	case o.port != policy.DefaultPort(policy.HTTPS) && !c.s.policy.Load().NamesPort(o.port):
-		_, refused = judge(c.s.policy.Load(), &c.q, o, nil)
+		_, refused = judge(c.s.policy.Load(), &c.q, o, "")
 	}
 	if refused != nil {
 		return c.refuse(ev, refused, false)

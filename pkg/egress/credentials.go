@@ -17,7 +17,7 @@ func (k *known) admit(r *policy.Route, q *request, target []byte) *refusal {
 	switch {
 	case r.Auth.Set():
 		if _, here := k.lines[r.Auth]; !here {
-			return lacks(r.Host, r.Auth.Credential)
+			return lacks(r.Host)
 		}
 		dropCredentials(q, r.Auth.Target())
 		return refuseQuery(k, r.Host, target, false)
@@ -35,9 +35,10 @@ func (k *known) inject(r *policy.Route, q *request) {
 	}
 }
 
-// lacks is the answer of a sidecar that was restarted.
-func lacks(host, credential string) *refusal {
-	return refuse(503, fmt.Sprintf("the credential %s for %s is not here (egress was restarted): the operator must run bottle-start --resume", credential, host))
+// lacks is the answer of a sidecar that was restarted. It does not name the
+// credential: the operator's names are not the agent's business.
+func lacks(host string) *refusal {
+	return refuse(503, fmt.Sprintf("the credential for %s is not here (egress was restarted): the operator must run bottle-start --resume", host))
 }
 
 // dropCredentials keeps what says who the agent is from going upstream, and the
@@ -90,8 +91,8 @@ func (k *known) refuseForeign(host string, q *request, target []byte) *refusal {
 		if len(f.value) == 0 || !policy.CarriesCredential(f.name) || k.may(host, string(f.value)) {
 			continue
 		}
-		if names := k.lacking[host]; len(names) > 0 {
-			return lacks(host, names[0])
+		if k.lacking[host] {
+			return lacks(host)
 		}
 		return refuse(403, fmt.Sprintf("the bottle was not given this credential (%s) for %s", strings.ToLower(string(f.name)), host))
 	}

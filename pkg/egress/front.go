@@ -93,8 +93,8 @@ func sameHost(q *request, o origin) *refusal {
 }
 
 // judge is the policy's word on a request, before anything is looked up. What
-// is allowed rests on the verdict's entry.
-func judge(p *policy.Policy, q *request, o origin, target []byte) (policy.Verdict, *refusal) {
+// is allowed rests on the verdict's entry. path is raw, without the query.
+func judge(p *policy.Policy, q *request, o origin, path string) (policy.Verdict, *refusal) {
 	switch {
 	case q.method == "TRACE":
 		return policy.Verdict{}, refuse(405, "TRACE is not allowed")
@@ -105,7 +105,7 @@ func judge(p *policy.Policy, q *request, o origin, target []byte) (policy.Verdic
 	case q.expect != nil && !equalFold(q.expect, "100-continue"):
 		return policy.Verdict{}, refuse(417, "an expectation other than 100-continue")
 	}
-	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: string(path(target)), Now: time.Now()})
+	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: path, Now: time.Now()})
 	if !v.Allow {
 		return v, refuse(v.Status, v.Reason)
 	}

@@ -19,14 +19,14 @@ const shortSecret = 12
 type known struct {
 	lines   map[policy.Auth][]byte // the header line that carries a credential
 	given   map[string][]string    // host → values that the agent may send there
-	lacking map[string][]string    // host → names of values that it may send there, and that are not here
+	lacking map[string]bool        // hosts where it may send a value that is not here
 	echoes  map[string][][]byte    // host → what is masked in its answers
 	needs   []string               // names of values that are not here
 }
 
 // join makes a known of a policy and values by name.
 func join(p *policy.Policy, values map[string]string) *known {
-	k := &known{lines: map[policy.Auth][]byte{}, given: map[string][]string{}, lacking: map[string][]string{}, echoes: map[string][][]byte{}}
+	k := &known{lines: map[policy.Auth][]byte{}, given: map[string][]string{}, lacking: map[string]bool{}, echoes: map[string][][]byte{}}
 	for _, name := range p.Credentials() {
 		if values[name] == "" {
 			k.needs = append(k.needs, name)
@@ -43,7 +43,7 @@ func join(p *policy.Policy, values map[string]string) *known {
 			if v := values[g.Credential]; v != "" {
 				k.given[host] = append(k.given[host], v)
 			} else {
-				k.lacking[host] = append(k.lacking[host], g.Credential)
+				k.lacking[host] = true
 			}
 		}
 	}

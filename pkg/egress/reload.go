@@ -95,16 +95,16 @@ type rest struct {
 
 // judgeOn judges a request and notes what it rests on, so that a change of the
 // policy finds it.
-func (c *client) judgeOn(o origin, target []byte) (policy.Verdict, *refusal) {
+func (c *client) judgeOn(o origin, path string) (policy.Verdict, *refusal) {
 	for {
 		p := c.s.policy.Load()
-		v, refused := judge(p, &c.q, o, target)
+		v, refused := judge(p, &c.q, o, path)
 		if refused != nil {
 			return v, refused
 		}
 		c.rest.mu.Lock()
 		c.rest.active, c.rest.cut, c.rest.route, c.rest.expires = true, false, v.Route, v.Expires
-		c.rest.request = policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: c.q.method, Path: string(path(target))}
+		c.rest.request = policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: c.q.method, Path: path}
 		c.rest.mu.Unlock()
 		if c.s.policy.Load() == p { // a new one that came meanwhile may have missed us
 			return v, nil

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
+	"bottle/pkg/plan"
 )
 
 // Watch calls emit with every bottle there is, then with each one that changed;
@@ -27,7 +29,7 @@ func (m *Manager) Watch(ctx context.Context, emit func(bottle.Bottle) error, los
 	if err := files.Add(filepath.Join(m.Home.Dir, "state")); err != nil {
 		return fmt.Errorf("cannot watch %s: %w", m.Home.Dir, err)
 	}
-	w := watcher{Manager: m, files: files, emit: emit, lost: lost, told: map[string]bottle.Bottle{}}
+	w := watcher{Manager: m, files: files, changes: worthALook(files.Events), emit: emit, lost: lost, told: map[string]bottle.Bottle{}}
 	w.listen(ctx)
 	for {
 		if err := w.refresh(ctx); err != nil {
@@ -41,12 +43,14 @@ func (m *Manager) Watch(ctx context.Context, emit func(bottle.Bottle) error, los
 
 type watcher struct {
 	*Manager
-	files  *fsnotify.Watcher
-	events <-chan engine.Event // nil while the engine is away
-	retry  <-chan time.Time
-	emit   func(bottle.Bottle) error
-	lost   func(error)
-	told   map[string]bottle.Bottle
+	files *fsnotify.Watcher
+	// changes are those of files that say how a bottle is.
+	changes <-chan struct{}
+	events  <-chan engine.Event // nil while the engine is away
+	retry   <-chan time.Time
+	emit    func(bottle.Bottle) error
+	lost    func(error)
+	told    map[string]bottle.Bottle
 }
 
 // retryEngine is how long an engine that went away is left alone. There is no
@@ -65,6 +69,24 @@ func (w *watcher) listen(ctx context.Context) {
 	w.events, w.retry = events, nil
 }
 
+// worthALook passes changes on, one for a burst, without those of logs: a
+// sidecar writes a line a request.
+func worthALook(events <-chan fsnotify.Event) <-chan struct{} {
+	changes := make(chan struct{}, 1)
+	go func() {
+		for e := range events {
+			if strings.HasPrefix(filepath.Base(e.Name), "events.jsonl") {
+				continue
+			}
+			select {
+			case changes <- struct{}{}:
+			default: // one is waiting already
+			}
+		}
+	}()
+	return changes
+}
+
 // wait returns at the next change, false when ctx ends.
 func (w *watcher) wait(ctx context.Context) bool {
 	select {
@@ -76,7 +98,7 @@ func (w *watcher) wait(ctx context.Context) bool {
 		}
 	case <-w.retry:
 		w.listen(ctx)
-	case <-w.files.Events:
+	case <-w.changes:
 	case <-w.files.Errors: // an overflow: look at everything, as after any event
 	}
 	pause := time.After(settle)
@@ -88,7 +110,7 @@ func (w *watcher) wait(ctx context.Context) bool {
 			if !open {
 				w.listen(ctx)
 			}
-		case <-w.files.Events:
+		case <-w.changes:
 		case <-pause:
 			return true
 		}
@@ -102,7 +124,9 @@ func (w *watcher) refresh(ctx context.Context) error {
 		return err
 	}
 	for _, slug := range slugs {
-		_ = w.files.Add(w.Home.StateDir(slug)) // it may be gone by now; known ones cost nothing
+		// It may be gone by now; known ones cost nothing.
+		_ = w.files.Add(w.Home.StateDir(slug))
+		_ = w.files.Add(filepath.Join(w.Home.StateDir(slug), plan.EgressService, "out"))
 	}
 	list, failed := List(ctx, w.Home, w.Engine)
 	if ctx.Err() != nil {
