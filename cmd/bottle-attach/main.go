@@ -75,7 +75,12 @@ func act(c *cli.Call, m *lifecycle.Manager, slug string) error {
 		}
 		return err
 	}
-	return attach(ctx, c, m.Engine, container, slug)
+	fresh := operator.KeepFresh(m, slug)
+	err := attach(ctx, c, m.Engine, container, slug)
+	if ferr := fresh(); ferr != nil {
+		fmt.Fprintf(c.Err, "bottle-attach: a credential of %s could not be renewed: %s\n", slug, cli.Inert(ferr.Error()))
+	}
+	return err
 }
 
 func peek(c *cli.Call, e engine.Engine, container string) error {

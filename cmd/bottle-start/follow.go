@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"bottle/pkg/bottle"
@@ -15,6 +16,12 @@ import (
 // follow shows the session, or waits for its end where nobody looks, and says
 // whether the agent ended, and how.
 func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bottle, attached bool) (session.Outcome, error) {
+	fresh := operator.KeepFresh(m, b.Slug)
+	defer func() {
+		if err := fresh(); err != nil {
+			fmt.Fprintf(c.Err, "bottle-start: a credential of %s could not be renewed: %s\n", b.Slug, cli.Inert(err.Error()))
+		}
+	}()
 	container := plan.ContainerName(b.Slug, plan.AgentService)
 	if !attached {
 		ctx, cancel := operator.Context()

@@ -12,4 +12,7 @@ type Applied struct {
 	Tried      string    `json:"tried"`           // SHA-256 of the file that was read last
 	Error      string    `json:"error,omitempty"` // why that one was refused
 	Needs      []string  `json:"needs,omitempty"` // names of the values that it rests on and that are lacking
+	// RenewAt is when the first of its values is as old as it may become; RFC
+	// 3339, UTC. It goes on being used.
+	RenewAt *time.Time `json:"renew_at,omitempty"`
 }

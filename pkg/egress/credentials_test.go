@@ -10,13 +10,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/sidecar"
 )
 
 const credentialRoutes = `routes:
-- {host: bearer.example, path_allowlist: [/v1], auth: {scheme: Bearer, credential: "env:TOKEN"}}
+- {host: bearer.example, path_allowlist: [/v1], auth: {scheme: Bearer, credential: "env:TOKEN", refresh: 1h}}
 - {host: bearer.example, path_allowlist: [/open]}
 - {host: basic.example, auth: {scheme: Basic, credential: "env:PAIR"}}
 - {host: key.example, auth: {header: x-api-key, credential: "env:KEY"}}
@@ -176,6 +177,9 @@ func TestWithoutItsValueARouteAnswers503(t *testing.T) {
 		t.Errorf("%d requests went out", len(*seen))
 	}
 	a := w.applied()
+	if a.RenewAt != nil {
+		t.Errorf("values that are not there are to be renewed at %v", a.RenewAt)
+	}
 	if want := []string{"env:KEY", "env:MINE", "env:NOWHERE", "env:PAIR", "env:TOKEN"}; !slices.Equal(a.Needs, want) {
 		t.Errorf("it says that it needs %q", a.Needs)
 	}
@@ -183,7 +187,10 @@ func TestWithoutItsValueARouteAnswers503(t *testing.T) {
 	if code, _ := fetch(t, c, "GET", "https://bearer.example/v1"); code != 200 {
 		t.Errorf("with its value: %d", code)
 	}
-	if a = w.applied(); slices.Contains(a.Needs, "env:TOKEN") || len(a.Needs) != 4 {
+	if a = w.applied(); a.RenewAt == nil || time.Until(*a.RenewAt) > time.Hour || time.Until(*a.RenewAt) < 59*time.Minute {
+		t.Errorf("its value is to be renewed at %v", a.RenewAt)
+	}
+	if slices.Contains(a.Needs, "env:TOKEN") || len(a.Needs) != 4 {
 		t.Errorf("it says that it needs %q", a.Needs)
 	}
 }

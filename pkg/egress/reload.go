@@ -76,11 +76,26 @@ func (s *Server) handed() {
 // tell says what is in force. The caller holds the lock.
 func (s *Server) tell() error {
 	f := &s.force
-	f.applied.Needs = s.known.Load().needs
+	f.applied.Needs, f.applied.RenewAt = s.known.Load().needs, renewAt(s.policy.Load(), f.secrets.Came())
 	if f.out == "" {
 		return nil
 	}
 	return sidecar.WriteApplied(f.out, f.applied)
+}
+
+// renewAt is when the first value is as old as it may become.
+func renewAt(p *policy.Policy, came map[string]time.Time) *time.Time {
+	var first *time.Time
+	for name, age := range p.Refreshes() {
+		when, here := came[name]
+		if !here {
+			continue
+		}
+		if due := when.Add(age).Truncate(time.Second); first == nil || due.Before(*first) {
+			first = &due
+		}
+	}
+	return first
 }
 
 // rest is what a request under way rests on.

@@ -84,21 +84,33 @@ var ErrGiven = errors.New("the manifest does not name it any more")
 
 // Needed are the names of the values that a bottle's policy rests on, sorted.
 func (m *Manager) Needed(slug string) ([]string, error) {
+	p, err := m.policy(slug)
+	return p.Credentials(), err
+}
+
+// Aging are those of them that must be resolved anew now and then, sorted.
+func (m *Manager) Aging(slug string) ([]string, error) {
+	p, err := m.policy(slug)
+	return slices.Sorted(maps.Keys(p.Refreshes())), err
+}
+
+// policy reads the policy that the host gave egress.
+func (m *Manager) policy(slug string) (policy.Policy, error) {
 	dir := filepath.Join(m.Home.StateDir(slug), plan.EgressService, "in")
 	data, err := spool.ReadFile(dir, policyFile, maxPolicy)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the policy of %s: %w", slug, err)
+		return policy.Policy{}, fmt.Errorf("cannot read the policy of %s: %w", slug, err)
 	}
 	p, err := policy.Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the policy of %s: %w", slug, err)
+		return policy.Policy{}, fmt.Errorf("cannot read the policy of %s: %w", slug, err)
 	}
-	return p.Credentials(), nil
+	return p, nil
 }
 
-// Resume hands a bottle's sidecars the values of their policies anew, after one
-// was restarted. Values that the policy does not name stay where they are.
-func (m *Manager) Resume(ctx context.Context, slug string, values map[string]string) error {
+// Resume hands a bottle's sidecars the values of these names anew, after one was
+// restarted or when they have aged. Other values stay where they are.
+func (m *Manager) Resume(ctx context.Context, slug string, names []string, values map[string]string) error {
 	if _, err := m.Home.Bottle(slug); err != nil {
 		return err
 	}
@@ -107,10 +119,6 @@ func (m *Manager) Resume(ctx context.Context, slug string, values map[string]str
 		return err
 	}
 	defer lock.Unlock()
-	names, err := m.Needed(slug)
-	if err != nil {
-		return err
-	}
 	needed := map[string]string{}
 	for _, name := range names {
 		if values[name] == "" {
@@ -129,18 +137,41 @@ const (
 	maxTold     = 4 // names in a reason
 )
 
-// lacking marks a running bottle whose egress says that it lacks values: it was
-// restarted. What a sidecar says is its word, and no more than a word.
+// applied is what a bottle's egress says of its policy. What a sidecar says is
+// its word, and no more than a word.
+func applied(stateDir string) (a bottle.Applied, ok bool) {
+	data, err := spool.ReadFile(filepath.Join(stateDir, plan.EgressService, "out"), appliedFile, maxApplied)
+	return a, err == nil && json.Unmarshal(data, &a) == nil
+}
+
+// RenewAt is when a value of a bottle's egress must be resolved anew; zero: none
+// ages, or none is there.
+func (m *Manager) RenewAt(slug string) time.Time {
+	a, ok := applied(m.Home.StateDir(slug))
+	if !ok || a.RenewAt == nil {
+		return time.Time{}
+	}
+	return *a.RenewAt
+}
+
+// late is how long after its time a value may be renewed without a word.
+const late = 2 * time.Minute
+
+// lacking marks a running bottle whose egress says that it lacks values, since it
+// was restarted, or that they have aged.
 func lacking(b bottle.Bottle) bottle.Bottle {
 	if b.Status != bottle.Running {
 		return b
 	}
-	data, err := spool.ReadFile(filepath.Join(b.StateDir, plan.EgressService, "out"), appliedFile, maxApplied)
-	if err != nil {
+	a, ok := applied(b.StateDir)
+	switch {
+	case !ok:
 		return b
-	}
-	var a bottle.Applied
-	if json.Unmarshal(data, &a) != nil || len(a.Needs) == 0 {
+	case len(a.Needs) == 0:
+		if a.RenewAt != nil && time.Since(*a.RenewAt) > late {
+			b.Status = bottle.Degraded
+			b.Reason = fmt.Sprintf("egress has values that were to be renewed: run bottle-start --resume %s", b.Slug)
+		}
 		return b
 	}
 	names := slices.DeleteFunc(a.Needs, func(s string) bool { return policy.CheckCredential(s) != nil })

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"bottle/pkg/agent"
 	"bottle/pkg/bottle"
@@ -156,6 +157,10 @@ func TestARestartedEgressIsShownAndResumed(t *testing.T) {
 			t.Errorf("%.20q: %s: %s", hostile, s.Status, s.Reason)
 		}
 	}
+	say(`{"generation":2,"renew_at":"` + time.Now().Add(-time.Hour).Format(time.RFC3339) + `"}`)
+	if s := status(); s.Status != bottle.Degraded || !strings.Contains(s.Reason, "were to be renewed") || l.RenewAt(b.Slug).IsZero() {
+		t.Errorf("aged: %s: %s", s.Status, s.Reason)
+	}
 	if err := os.Remove(applied); err != nil {
 		t.Fatal(err)
 	}
@@ -170,10 +175,10 @@ func TestARestartedEgressIsShownAndResumed(t *testing.T) {
 	if err != nil || !slices.Equal(needed, []string{"env:TOKEN", mine}) {
 		t.Errorf("it needs %q, %v", needed, err)
 	}
-	if err := l.Resume(t.Context(), b.Slug, map[string]string{"env:TOKEN": "a-new-token"}); !errors.Is(err, ErrGiven) || !strings.Contains(err.Error(), mine) {
+	if err := l.Resume(t.Context(), b.Slug, needed, map[string]string{"env:TOKEN": "a-new-token"}); !errors.Is(err, ErrGiven) || !strings.Contains(err.Error(), mine) {
 		t.Errorf("with a value missing: %v", err)
 	}
-	err = l.Resume(t.Context(), b.Slug, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again", "env:OTHER": "not for it"})
+	err = l.Resume(t.Context(), b.Slug, needed, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again", "env:OTHER": "not for it"})
 	if last := h.docs[len(h.docs)-1]; err != nil || !maps.Equal(last.Values, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again"}) {
 		t.Errorf("%v", err)
 	}

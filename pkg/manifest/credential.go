@@ -41,7 +41,7 @@ func (f *file) auth(n *yaml.Node, what string, more map[string]key) (a policy.Au
 	if n.Kind != yaml.MappingNode {
 		return a, ref, f.wrong(n, what, "keys and values ({scheme: Bearer, token_ref: NAME})")
 	}
-	keys := later("refresh")
+	keys := map[string]key{}
 	for name, k := range more {
 		keys[name] = k
 	}
@@ -49,6 +49,7 @@ func (f *file) auth(n *yaml.Node, what string, more map[string]key) (a policy.Au
 		return checked(f, n, `"scheme"`, &a.Scheme, func(s string) (string, error) { return s, policy.CheckAuthScheme(s) })
 	}}
 	keys["header"] = key{read: func(n *yaml.Node) error { return checked(f, n, `"header"`, &a.Header, policy.ParseHeader) }}
+	keys["refresh"] = key{read: func(n *yaml.Node) error { return checked(f, n, `"refresh"`, &a.Refresh, policy.ParseRefresh) }}
 	keys["token_ref"] = key{read: func(n *yaml.Node) (err error) { ref, err = f.ref(n, `"token_ref"`); return err }}
 	if err := f.mapping(n, what, keys); err != nil {
 		return a, ref, err

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"bottle/pkg/policy"
 	"bottle/pkg/tokenref"
@@ -28,7 +29,7 @@ egress:
     - host: API.github.com.
       path_allowlist: [/repos/ada/engine, "/*"]
       methods: [get, POST]
-      auth: {scheme: Bearer, token_ref: GITHUB_TOKEN}
+      auth: {scheme: Bearer, token_ref: GITHUB_TOKEN, refresh: 45m}
       private: true
       foreign_credentials: refuse
     - {host: mirror.example.com, scheme: http, port: 8080, auth: {header: X-Key, token_ref: GITHUB_TOKEN}}
@@ -52,7 +53,7 @@ func TestRoutesAndCredentialsAreReadWhole(t *testing.T) {
 	m := whole(t)
 	want := []Route{
 		{Route: policy.Route{Host: "api.github.com", Scheme: "https", Port: 443, Paths: []string{"/repos/ada/engine", "/*"}, Methods: []string{"GET", "POST"},
-			Auth: policy.Auth{Scheme: "Bearer", Credential: "env:GITHUB_TOKEN"}, Private: true, RefuseForeign: true}, Ref: ref(t, "GITHUB_TOKEN"),
+			Auth: policy.Auth{Scheme: "Bearer", Credential: "env:GITHUB_TOKEN", Refresh: 45 * time.Minute}, Private: true, RefuseForeign: true}, Ref: ref(t, "GITHUB_TOKEN"),
 			Keys: []string{"host", "path_allowlist", "methods", "auth", "private", "foreign_credentials"}, Where: "bottles/dev.md:7"},
 		{Route: policy.Route{Host: "mirror.example.com", Scheme: "http", Port: 8080, Auth: policy.Auth{Header: "x-key", Credential: "env:GITHUB_TOKEN"}},
 			Ref: ref(t, "GITHUB_TOKEN"), Keys: []string{"host", "scheme", "port", "auth"}, Where: "bottles/dev.md:13"},

@@ -142,6 +142,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"auth without header", "", route("auth: {token_ref: T}"), `bottles/dev.md:5: "auth" needs a "scheme"`},
 		{"auth with both", "", route("auth: {scheme: Bearer, header: x-a, token_ref: T}"), `bottles/dev.md:5: "auth" has a "scheme" and a "header"`},
 		{"auth's key", "", route("auth: {scheme: Bearer, token-ref: T}"), `bottles/dev.md:5: unknown key "token-ref"; did you mean "token_ref"?`},
+		{"refresh", "", route("auth: {scheme: Bearer, token_ref: T, refresh: often}"), `bottles/dev.md:5: "refresh": refresh "often" is no time`},
 		{"auth in Host", "", route("auth: {header: Host, token_ref: T}"), `bottles/dev.md:5: "header": host is no header for a credential`},
 		{"a token itself", "", route("auth: {scheme: Bearer, token_ref: ghp-xx}"), `bottles/dev.md:5: "token_ref": "ghp-xx" is neither a variable's name nor`},
 		{"relative file", "", route("auth: {scheme: Bearer, token_ref: 'file:x'}"), `bottles/dev.md:5: "token_ref": "file:x": the path must be absolute`},

@@ -206,7 +206,7 @@ func someRoute(r *rand.Rand) Route {
 	case 0:
 		x.Auth = Auth{Scheme: some(r, "Bearer", "true", "Basic"), Credential: some(r, "env:A", "docs", "null")}
 	case 1:
-		x.Auth = Auth{Header: some(r, "x-api-key", "null"), Credential: "cmd:0123abcd"}
+		x.Auth = Auth{Header: some(r, "x-api-key", "null"), Credential: "cmd:0123abcd", Refresh: some(r, 0, time.Minute, 45*time.Minute, time.Hour+time.Second)}
 	}
 	return x
 }

@@ -21,7 +21,7 @@ const (
 //	  - host: api.github.com
 //	    path_allowlist: [/repos/ada/engine]  # default: the whole host
 //	    methods: [GET, POST]                 # default: all
-//	    auth: {scheme: Bearer, credential: env:GITHUB_TOKEN}  # or {header: x-api-key, credential: …}
+//	    auth: {scheme: Bearer, credential: env:GITHUB_TOKEN}  # or {header: x-api-key, …}; refresh: 45m
 //	  - host: mirror.example.com
 //	    scheme: http                         # default https
 //	    port: 8080                           # default 443, or 80 for http
@@ -240,6 +240,8 @@ func parseAuth(n *yaml.Node) (a Auth, err error) {
 			a.Header, err = ParseHeader(word)
 		case "credential":
 			a.Credential, err = word, CheckCredential(word)
+		case "refresh":
+			a.Refresh, err = ParseRefresh(word)
 		default:
 			err = errUnknownKey
 		}

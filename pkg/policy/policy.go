@@ -44,6 +44,9 @@ type Auth struct {
 	Scheme     string // of an Authorization header: Bearer, Basic, token, …
 	Header     string // the header that carries the bare value; lower case
 	Credential string // the name of the value
+	// Refresh is how old the value may become before the host resolves it anew,
+	// in whole seconds; zero: it does not age.
+	Refresh time.Duration
 }
 
 // Grant is an entry that somebody approved after the start.
@@ -170,6 +173,23 @@ func (p *Policy) Credentials() []string {
 	names = slices.DeleteFunc(names, func(s string) bool { return s == "" })
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// Refreshes returns how old values may become: the shortest time for each name.
+func (p *Policy) Refreshes() map[string]time.Duration {
+	shortest := map[string]time.Duration{}
+	add := func(a Auth) {
+		if d, known := shortest[a.Credential]; a.Refresh > 0 && (!known || a.Refresh < d) {
+			shortest[a.Credential] = a.Refresh
+		}
+	}
+	for i := range p.Routes {
+		add(p.Routes[i].Auth)
+	}
+	for i := range p.Grants {
+		add(p.Grants[i].Auth)
+	}
+	return shortest
 }
 
 // Silent says whether the operator does not want to be asked about a refused

@@ -131,6 +131,7 @@ func TestParseNamesTheLineOfAnError(t *testing.T) {
 		"routes:\n- host: a\n  auth: {scheme: Bearer}\n":                             "auth needs a credential",
 		"routes:\n- host: a\n  auth: {header: Host, credential: x}\n":                "host is no header for a credential",
 		"routes:\n- host: a\n  auth: {scheme: Bearer, token: x}\n":                   `unknown key "token"`,
+		"routes:\n- host: a\n  auth: {scheme: Bearer, credential: x, refresh: 1s}\n": "is no time as 45m",
 		"routes:\n- host: a\n  foreign_credentials: drop\n":                          "neither allow nor refuse",
 		"routes: []\ngrants:\n- host: a\n":                                           "line 3: a grant has no id",
 		"routes: []\ngrants:\n- {id: ../x, host: a}\n":                               "not the ID of a grant",

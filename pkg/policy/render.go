@@ -58,11 +58,15 @@ func (r *Route) render(b *strings.Builder, first string) {
 	if len(r.Methods) > 0 {
 		key("methods: [%s]", quoted(r.Methods))
 	}
-	switch {
-	case r.Auth.Scheme != "":
-		key("auth: {scheme: %q, credential: %q}", r.Auth.Scheme, r.Auth.Credential)
-	case r.Auth.Header != "":
-		key("auth: {header: %q, credential: %q}", r.Auth.Header, r.Auth.Credential)
+	if r.Auth.Set() {
+		how, word, refresh := "scheme", r.Auth.Scheme, ""
+		if r.Auth.Header != "" {
+			how, word = "header", r.Auth.Header
+		}
+		if r.Auth.Refresh > 0 {
+			refresh = fmt.Sprintf(", refresh: %q", r.Auth.Refresh)
+		}
+		key("auth: {%s: %q, credential: %q%s}", how, word, r.Auth.Credential, refresh)
 	}
 	if r.Private {
 		key("private: true")

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ParseScheme reads https or http.
@@ -69,6 +70,15 @@ func CheckAuthScheme(s string) error {
 		return fmt.Errorf("%q is not an authorization scheme, as Bearer is", s)
 	}
 	return nil
+}
+
+// ParseRefresh reads how old a value may become: a minute to 30 days.
+func ParseRefresh(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Minute || d > 30*24*time.Hour || d%time.Second != 0 {
+		return 0, fmt.Errorf("refresh %q is no time as 45m is, a minute to 720h", s)
+	}
+	return d, nil
 }
 
 // CheckCredential says what is wrong with a credential's name.

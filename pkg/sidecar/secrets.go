@@ -31,6 +31,7 @@ const received = "ok\n"
 type Secrets struct {
 	mu      sync.Mutex
 	values  map[string]string
+	came    map[string]time.Time // when
 	changed func()
 }
 
@@ -39,6 +40,13 @@ func (s *Secrets) Values() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.values)
+}
+
+// Came returns when each value came in last, by name.
+func (s *Secrets) Came() map[string]time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.came)
 }
 
 // OnChange sets what is called after values came in.
@@ -52,9 +60,12 @@ func (s *Secrets) OnChange(f func()) {
 func (s *Secrets) Put(more bottle.Secrets) {
 	s.mu.Lock()
 	if s.values == nil {
-		s.values = map[string]string{}
+		s.values, s.came = map[string]string{}, map[string]time.Time{}
 	}
-	maps.Copy(s.values, more.Values)
+	now := time.Now().UTC()
+	for name, value := range more.Values {
+		s.values[name], s.came[name] = value, now
+	}
 	changed := s.changed
 	s.mu.Unlock()
 	if changed != nil {

@@ -51,7 +51,7 @@ var rules = map[string]rule{
 	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
 		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
 		why: "the one place where engine and state meet; it asks nobody and prints nothing"},
-	"pkg/operator": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/session", "pkg/state"},
+	"pkg/operator": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/session", "pkg/state", "pkg/tokenref"},
 		why: "what the host's programs share at their command line: home, engine, errors as people see them"},
 
 	"cmd/bottle-start": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/manifest", "pkg/operator", "pkg/plan",
