@@ -16,9 +16,7 @@ func TestClaudeCodeLandsAtItsPromptWithoutADialog(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if err := exec.CommandContext(ctx, "npm", "view", "@anthropic-ai/claude-code", "version").Run(); err != nil {
-		t.Skip("npm cannot be reached: no Claude Code to try")
-	}
+	needNPM(ctx, t)
 	r := rig.New(t)
 	r.Write("bottles/dev.md", "---\nenv:\n  ANTHROPIC_API_KEY: ${ANTHROPIC_API_KEY}\n---\n")
 	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\nskills: [review]\n---\nBe brief, 'quote' \"this\".\n")
@@ -41,6 +39,52 @@ func TestClaudeCodeLandsAtItsPromptWithoutADialog(t *testing.T) {
 	for _, dialog := range []string{"Do you trust", "Yes, I accept", "Choose the text style", "Detected a custom API key"} {
 		if strings.Contains(screen, dialog) {
 			t.Errorf("a dialog is on its screen:\n%s", screen)
+		}
+	}
+}
+
+func needNPM(ctx context.Context, t *testing.T) {
+	t.Helper()
+	if err := exec.CommandContext(ctx, "npm", "view", "@anthropic-ai/claude-code", "version").Run(); err != nil {
+		t.Skip("npm cannot be reached: no Claude Code to try")
+	}
+}
+
+// The real Claude Code works with a placeholder: egress has the key, and what it
+// asks is within the narrow route of its own host.
+func TestClaudeCodeWorksWithAKeyThatItNeverHas(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	needNPM(ctx, t)
+	const key = "sk-ant-the-operators-own-0123456789"
+	for _, c := range []struct{ name, auth, header string }{
+		{"key", "{header: x-api-key, token_ref: OPERATORS_KEY}", "X-Api-Key: " + key},
+		{"bearer", "{scheme: Bearer, token_ref: OPERATORS_KEY}", "Authorization: Bearer " + key},
+	} {
+		r := rig.New(t)
+		u := r.Upstream("api.anthropic.com")
+		r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 0\negress:\n  routes:\n    - {host: api.anthropic.com, private: true, auth: "+c.auth+"}\n---\n")
+		r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n---\n")
+		r.Env = []string{"OPERATORS_KEY=" + key}
+		slug := r.Start("dev")
+		u.Join(slug)
+		out, said, _ := r.Inside(slug, "timeout", "60", "claude", "-p", "hello")
+		heard := u.Heard("/v1/messages")
+		if len(heard) == 0 {
+			t.Errorf("%s: it asked nothing: %s%s", c.name, out, said)
+			continue
+		}
+		all := strings.Join(heard[0].Header, "\n")
+		if heard[0].Method != "POST" || !strings.Contains(all, c.header) || strings.Count(all, key) != 1 || strings.Contains(all, "placeholder") {
+			t.Errorf("%s: the model's host got %s %s:\n%s", c.name, heard[0].Method, heard[0].Path, all)
+		}
+		// It does without the settings that a company may keep for it there.
+		denied, _, _ := r.Run("bottle-log", "--denied", "-o", "text", slug)
+		for line := range strings.Lines(denied) {
+			if !strings.Contains(line, "https://api.anthropic.com/api/claude_code/") {
+				t.Errorf("%s: it asked for more than it may: %s", c.name, line)
+			}
 		}
 	}
 }
