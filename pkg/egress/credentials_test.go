@@ -324,3 +324,51 @@ func TestMaskingDoesNotDependOnThePieces(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a header says, it passes as given only if what was given is in it.
+func FuzzForeignCredential(f *testing.F) {
+	for _, s := range []string{mine, "Bearer " + mine, basic("u:" + mine), basic(mine + ":"), basic(mine + ":x-oauth-basic"), "Basic", "Bearer  x", "basic " + mine} {
+		f.Add(s, "a=b&key="+s)
+	}
+	k := &known{given: map[string][]string{"own.example": {mine}}, lacking: map[string]bool{}}
+	f.Fuzz(func(t *testing.T, value, query string) {
+		if k.may("other.example", value) {
+			t.Fatalf("%q passes where nothing was given", value)
+		}
+		if !k.may("own.example", value) {
+			return
+		}
+		holds := strings.Contains(value, mine)
+		if _, rest, ok := strings.Cut(value, " "); ok {
+			pair, _ := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
+			holds = holds || strings.Contains(string(pair), mine)
+		}
+		if !holds {
+			t.Fatalf("%q passes", value)
+		}
+		k.queryGiven("own.example", query) // whatever it holds, it is read
+	})
+}
+
+// However an answer is cut, nothing of a secret's length that is one gets through.
+func FuzzMask(f *testing.F) {
+	f.Add([]byte("xxsecretsecretxx"), []byte("secretsecret"), 3)
+	f.Add([]byte("aaaaaaaaaaaaaaaaaaaaaaab"), []byte("aaaaaaaaaaaab"), 1)
+	f.Fuzz(func(t *testing.T, text, secret []byte, step int) {
+		if len(secret) < shortSecret || bytes.ContainsAny(secret, "*") {
+			return
+		}
+		m := newMasker([][]byte{secret})
+		var got []byte
+		for step = 1 + max(step, 0)%40; ; {
+			n := min(step, len(text))
+			got = append(got, m.next(text[:n], n == len(text))...)
+			if text = text[n:]; len(text) == 0 {
+				break
+			}
+		}
+		if bytes.Contains(got, secret) {
+			t.Fatalf("%q is in %q", secret, got)
+		}
+	})
+}

@@ -262,3 +262,29 @@ func TestFIFOIsNoManifest(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What the README tells people to write can be read.
+func TestTheREADMEsManifestsAreGood(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"skills/review/SKILL.md": "x"}
+	for _, name := range []string{"bottles/dev.md", "agents/dev.md"} {
+		_, rest, ok := strings.Cut(string(readme), "`"+name+"`\n\n")
+		if !ok {
+			t.Fatalf("the README has no %s", name)
+		}
+		var text strings.Builder
+		for line := range strings.Lines(rest) {
+			if !strings.HasPrefix(line, "    ") && strings.TrimSpace(line) != "" {
+				break
+			}
+			text.WriteString(strings.TrimPrefix(line, "    "))
+		}
+		files[name] = text.String()
+	}
+	if m, err := Load(home(t, files), "dev"); err != nil || len(m.Routes) == 0 || len(m.Credentials) == 0 || len(m.Warnings) != 0 {
+		t.Errorf("%v, warnings %q", err, m.Warnings)
+	}
+}

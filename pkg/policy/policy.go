@@ -49,7 +49,9 @@ type Auth struct {
 	Refresh time.Duration
 }
 
-// Grant is an entry that somebody approved after the start.
+// Grant is an entry that somebody approved after the start. It is judged on its
+// own: who makes one for a host copies what the host's routes say of foreign
+// credentials and private addresses.
 type Grant struct {
 	ID string // CheckID
 	Route

@@ -215,3 +215,40 @@ func BenchmarkEvent(b *testing.B) {
 		e.Add(bottle.Event{Kind: "request", Verdict: "allow", Method: "POST", Scheme: "https", Host: "api.example.com", Port: 443, Path: "/v1/messages", Status: 200, Sent: 1000, Recv: 1000, Millis: 1.25})
 	}
 }
+
+func TestAChangeOfTheDirectoryReloads(t *testing.T) {
+	in, out := t.TempDir(), t.TempDir()
+	f := &fakeService{reloads: make(chan struct{}, 8), drains: make(chan struct{}), failed: make(chan error, 1)}
+	signals, ended := make(chan os.Signal, 1), make(chan error, 1)
+	p := Program{Name: "egress", In: in, Out: out, Start: func(*Events) (Service, error) { return f, nil }}
+	go func() { ended <- p.run(signals) }()
+	signals <- syscall.SIGHUP // once it is taken, the watch stands too
+	<-f.reloads
+	if err := os.WriteFile(filepath.Join(in, "routes.yaml"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	<-f.reloads
+	signals <- syscall.SIGTERM
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAReloadWithoutAChangeIsNoEvent(t *testing.T) {
+	out := t.TempDir()
+	f := &fakeService{reloads: make(chan struct{}, 8), drains: make(chan struct{}), failed: make(chan error, 1), reloadErr: ErrUnchanged}
+	signals, ended := make(chan os.Signal, 1), make(chan error, 1)
+	p := Program{Name: "egress", Out: out, Start: func(*Events) (Service, error) { return f, nil }}
+	go func() { ended <- p.run(signals) }()
+	signals <- syscall.SIGHUP
+	<-f.reloads
+	signals <- syscall.SIGTERM
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for _, e := range readEvents(t, filepath.Join(out, EventsFile)) {
+		if e.Kind == "reload" {
+			t.Errorf("%+v", e)
+		}
+	}
+}
