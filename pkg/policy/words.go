@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,19 +26,46 @@ func ParsePort(s string) (int, error) {
 	return int(n), nil
 }
 
-var (
-	methodWord     = regexp.MustCompile(`^[A-Z][A-Z_-]{0,31}$`)
-	headerWord     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
-	schemeWord     = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,31}$`)
-	idWord         = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
-	credentialWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,255}$`)
+// word is a form of words: a first byte, the others, and how many there are at
+// most. Regular expressions would say the same, and every program would compile
+// them at its start.
+type word struct {
+	first, rest string
+	most        int
+}
+
+const (
+	upper  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	lower  = "abcdefghijklmnopqrstuvwxyz"
+	digits = "0123456789"
 )
+
+var (
+	methodWord     = word{upper, upper + "_-", 32}
+	headerWord     = word{lower + digits, lower + digits + "-", 64}
+	schemeWord     = word{upper + lower, upper + lower + digits + "-", 32}
+	idWord         = word{upper + lower + digits, upper + lower + digits + "._-", 128}
+	credentialWord = word{upper + lower + digits + "_", upper + lower + digits + "_.:-", 256}
+)
+
+// fits says whether s is of the form.
+func (w word) fits(s string) bool {
+	if s == "" || len(s) > w.most || strings.IndexByte(w.first, s[0]) < 0 {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if strings.IndexByte(w.rest, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // ParseMethod reads a method, in any case, and returns it in upper case.
 func ParseMethod(s string) (string, error) {
 	m := strings.ToUpper(s)
 	switch {
-	case !methodWord.MatchString(m):
+	case !methodWord.fits(m):
 		return "", fmt.Errorf("%q is not a method", s)
 	case m == "CONNECT", m == "TRACE":
 		return "", fmt.Errorf("%s cannot be allowed", m)
@@ -56,7 +82,7 @@ var headersNotInjected = []string{"host", "connection", "content-length", "trans
 func ParseHeader(s string) (string, error) {
 	h := strings.ToLower(s)
 	switch {
-	case !headerWord.MatchString(h):
+	case !headerWord.fits(h):
 		return "", fmt.Errorf("%q is not a header's name", s)
 	case slices.Contains(headersNotInjected, h), strings.HasPrefix(h, "proxy-"):
 		return "", fmt.Errorf("%s is no header for a credential", h)
@@ -66,7 +92,7 @@ func ParseHeader(s string) (string, error) {
 
 // CheckAuthScheme says what is wrong with the scheme of an Authorization header.
 func CheckAuthScheme(s string) error {
-	if !schemeWord.MatchString(s) {
+	if !schemeWord.fits(s) {
 		return fmt.Errorf("%q is not an authorization scheme, as Bearer is", s)
 	}
 	return nil
@@ -83,7 +109,7 @@ func ParseRefresh(s string) (time.Duration, error) {
 
 // CheckCredential says what is wrong with a credential's name.
 func CheckCredential(s string) error {
-	if !credentialWord.MatchString(s) {
+	if !credentialWord.fits(s) {
 		return fmt.Errorf("%q is not a credential's name", s)
 	}
 	return nil
@@ -91,7 +117,7 @@ func CheckCredential(s string) error {
 
 // CheckID says what is wrong with a grant's ID.
 func CheckID(s string) error {
-	if !idWord.MatchString(s) {
+	if !idWord.fits(s) {
 		return fmt.Errorf("%q is not the ID of a grant", s)
 	}
 	return nil
