@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,16 +34,12 @@ func watch(c *cli.Call) error {
 			cancel()
 		}
 	}()
-	away := false
-	emit := func(b bottle.Bottle) error {
-		away = false
-		return p.Print(b, cells(b)...)
-	}
+	emit := func(b bottle.Bottle) error { return p.Print(b, cells(b)...) }
+	var away outage
 	lost := func(err error) {
-		if !away {
+		if away.begins(time.Now()) {
 			fmt.Fprintf(c.Err, "bottle-ls: %s\n", cli.Inert(operator.Explain("", err).Error()))
 		}
-		away = true
 	}
 	if err := m.Watch(ctx, emit, lost); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return operator.Explain("", err)
