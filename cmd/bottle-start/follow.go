@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -24,10 +25,7 @@ func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bot
 	}()
 	container := plan.ContainerName(b.Slug, plan.AgentService)
 	if !attached {
-		ctx, cancel := operator.Context()
-		defer cancel()
-		code, err := session.Wait(ctx, m.Engine, container)
-		return session.Outcome{Ended: err == nil, Code: code}, err
+		return wait(m, container)
 	}
 	keys, err := session.ParseKeys(session.DefaultDetachKeys)
 	if err != nil {
@@ -35,6 +33,21 @@ func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bot
 	}
 	in, _ := c.In.(*os.File)
 	out, _ := c.Out.(*os.File)
-	return session.Attach(ctx, m.Engine, container, session.Terminal{In: in, Out: out},
+	outcome, err := session.Attach(ctx, m.Engine, container, session.Terminal{In: in, Out: out},
 		session.Options{Term: os.Getenv("TERM"), DetachKeys: keys})
+	if !errors.Is(err, session.ErrNoSession) {
+		return outcome, err
+	}
+	// The agent was quicker than its viewer.
+	if outcome, err = wait(m, container); err == nil {
+		err = session.Peek(ctx, m.Engine, container, out, session.Colours)
+	}
+	return outcome, err
+}
+
+func wait(m *lifecycle.Manager, container string) (session.Outcome, error) {
+	ctx, cancel := operator.Context()
+	defer cancel()
+	code, err := session.Wait(ctx, m.Engine, container)
+	return session.Outcome{Ended: err == nil, Code: code}, err
 }

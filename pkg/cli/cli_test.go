@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
+	"github.com/mattn/go-runewidth"
 	urfave "github.com/urfave/cli/v2"
 )
 
@@ -140,6 +143,19 @@ func TestJSONIsInertAndStillTheSame(t *testing.T) {
 	}
 }
 
+func TestNothingInvisibleStaysInvisible(t *testing.T) {
+	for _, r := range "\x00\x7f\u0080\u00ad\u034f\u061c\u115f\u17b5\u180b\u180e\u200b\u200d\u200e\u2028\u2029\u202e\u2060\u2065\u2066\u206f\u2800\u3164\ufe0f\ufeff\ufff0\ufffb\U0001d173\U000e0000\U000e0041\U000e0100\U000e0fff" {
+		if got := Inert(string(r)); got == string(r) {
+			t.Errorf("%U passes", r)
+		}
+	}
+	for _, plain := range []string{"žluť", "漢字", "😀", "e\u0301", "\ufffd", "—"} {
+		if got := Inert(plain); got != plain {
+			t.Errorf("%q became %q", plain, got)
+		}
+	}
+}
+
 func FuzzInert(f *testing.F) {
 	f.Add("plain")
 	f.Add("\x1b[31m\u202e\xff\u0085")
@@ -181,5 +197,34 @@ func TestAQuestionEndsWithItsContext(t *testing.T) {
 		if yes, err := (Streams{In: strings.NewReader(answer), Err: &bytes.Buffer{}}).Confirm(t.Context(), "sure?"); yes != want || err != nil {
 			t.Errorf("%q: %v, %v", answer, yes, err)
 		}
+	}
+}
+
+func TestAMenuFitsItsTerminal(t *testing.T) {
+	control, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	pty.Setsize(control, &pty.Winsize{Cols: 30, Rows: 10})
+	drawn := make(chan string)
+	go func() {
+		all, _ := io.ReadAll(control)
+		drawn <- string(all)
+	}()
+	rows := [][]string{{"one", strings.Repeat("wide ", 20)}, {"three", strings.Repeat("漢", 40)}}
+	i, err := Streams{In: strings.NewReader("\x0e\r"), Err: tty}.Pick("which", rows)
+	tty.Close()
+	if i != 1 || err != nil {
+		t.Errorf("%d, %v", i, err)
+	}
+	all := <-drawn
+	for line := range strings.FieldsFuncSeq(regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`).ReplaceAllString(all, ""), func(r rune) bool { return r == '\r' || r == '\n' }) {
+		if w := runewidth.StringWidth(line); w >= 30 {
+			t.Errorf("%d columns: %q", w, line)
+		}
+	}
+	if strings.Contains(all, "\a") || !strings.Contains(all, "one    wide") {
+		t.Errorf("%q", all)
 	}
 }
