@@ -37,8 +37,8 @@ func newWire(t *testing.T) wire {
 	w.r.Provide("wire")
 	w.slug = w.r.Start("wire")
 	made := rig.ReadPlan(t, filepath.Join(w.r.Home, "state", w.slug))
-	inner := made.Networks[0].Subnet
-	w.targets = probe.Targets{Egress: made.Find(plan.EgressService).Endpoints[0].IP, Inner: inner, Gateway: plan.Address(inner, 1),
+	inner := made.Own().Subnet
+	w.targets = probe.Targets{Egress: made.IP(plan.EgressService), Inner: inner, Gateway: plan.Address(inner, 1),
 		Internet: []netip.AddrPort{netip.AddrPortFrom(nobody, 443), netip.AddrPortFrom(nobody, 53), netip.AddrPortFrom(nobody, 7)}}
 	return w
 }
