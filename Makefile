@@ -45,10 +45,11 @@ demo: engine build base ## a bottle from end to end; ends attached to it on a te
 	@scripts/demo
 
 test: engine build base ## everything, against a real engine
-	@scripts/deps git git-lfs tmux jq fzf ps docker-compose
+	@scripts/deps git git-lfs tmux jq fzf ps ip docker-compose
 	go test -timeout 13m ./...
 
 escape: engine build base ## tries to get out of a bottle: one line a row; JSON=FILE writes the rows there
+	@scripts/deps ip
 	cd test/escape && BOTTLE_ESCAPE_JSON=$(abspath $(JSON)) go test -count=1 -timeout 12m
 
 crash: engine build base ## kills the programs at random moments, ROUNDS times (300)

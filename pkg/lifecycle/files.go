@@ -49,6 +49,7 @@ func (u *bringUp) writeFiles(context.Context) error {
 	t.put("egress/in/roots.pem", roots, 0o600)
 	// The agent is another user; its files are readable below a directory that is not.
 	t.put("agent/certs/"+filepath.Base(plan.CABundle), certificate, 0o644)
+	t.put(plan.ResolvFile, []byte(fmt.Sprintf("nameserver %s\noptions timeout:1 attempts:1\n", u.plan.IP(plan.EgressService))), 0o644)
 	t.dir("agent/in", 0o755)
 	t.put("agent/in/prompt.md", []byte(u.spec.Manifest.Prompt), 0o644)
 	for path, content := range u.spec.Agent.HomeFiles(agentStart(u.spec)) {

@@ -63,7 +63,7 @@ func (u *bringUp) fillWorkspace(ctx context.Context) error {
 // targets are what the agent must not reach.
 func (u *bringUp) targets(ctx context.Context) (probe.Targets, error) {
 	inner := u.plan.Own().Subnet
-	t := probe.Targets{Egress: u.plan.IP(plan.EgressService), Inner: inner, Gateway: plan.Address(inner, 1)}
+	t := probe.Targets{Runtime: u.plan.Find(plan.AgentService).Runtime, Egress: u.plan.IP(plan.EgressService), Inner: inner, Gateway: plan.Address(inner, 1)}
 	for _, p := range hostInterfaces() {
 		if p.Addr().Is4() && !p.Addr().IsLoopback() {
 			t.Host = append(t.Host, p.Addr())

@@ -43,6 +43,13 @@ const (
 	SidecarOut = "/out"
 )
 
+// ResolvFile is where, below the state directory, the resolv.conf of agents on
+// gVisor is.
+const ResolvFile = "agent/resolv.conf"
+
+// gVisor is the runtime whose containers have a kernel of their own.
+const gVisor = "runsc"
+
 // ProxyPort is where egress listens for programs that know a proxy.
 const ProxyPort = 3128
 
@@ -107,8 +114,8 @@ func (e RunscMissing) Error() string {
 func Runtime(wanted string, have []string) (string, error) {
 	switch {
 	case wanted == "" || wanted == "auto":
-		if slices.Contains(have, "runsc") {
-			return "runsc", nil
+		if slices.Contains(have, gVisor) {
+			return gVisor, nil
 		}
 		return "", nil
 	case !slices.Contains(have, wanted):
@@ -226,7 +233,10 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	// In /etc/hosts the sidecars are found while the engine, and its DNS, are away.
 	c.Hosts = map[string]string{EgressService: b.egressIP().String()}
 	b.fastFail(&c)
-	c.Runtime = b.runtime
+	if c.Runtime = b.runtime; c.Runtime == gVisor {
+		// Its network stack passes the engine's own name server by.
+		c.Mounts = append(c.Mounts, b.bind(ResolvFile, "/etc/resolv.conf", true))
+	}
 	c.Pids, c.Memory, c.MilliCPUs = agentPids, fit(agentMemory, b.h.Memory), cpus(2000, b.h.CPUs)
 	return c
 }

@@ -45,7 +45,7 @@ func tcp(what string, to netip.AddrPort) attempt {
 }
 
 func udp(what string, to netip.AddrPort, payload []byte) attempt {
-	return attempt{what: fmt.Sprintf("%s, UDP to %s", what, to), try: func(ctx context.Context) error {
+	return attempt{what: fmt.Sprintf("%s, UDP to %s", what, to), datagram: to.Addr(), try: func(ctx context.Context) error {
 		return mustNotReach(exchangeUDP(ctx, to, payload))
 	}}
 }

@@ -23,7 +23,13 @@ func layerTwo(t Targets) []attempt {
 	}
 	return []attempt{
 		socket("a packet socket", unix.AF_PACKET, unix.SOCK_RAW, allProtocols),
-		forbidden("SIOCSARP", func() error { return setARP(device) }),
+		forbidden("SIOCSARP", func() error {
+			err := setARP(device)
+			if t.Runtime == GVisor && errors.Is(err, unix.ENOTTY) {
+				return unix.EPERM // its kernel has no such call, for anybody
+			}
+			return err
+		}),
 		forbidden("a neighbour entry", func() error {
 			return changed(unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH, neighbourMessage(device, nobody))
 		}),

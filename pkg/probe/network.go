@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -45,7 +46,13 @@ func theHost(t Targets) []attempt {
 	for _, port := range gatewayPorts {
 		list = append(list, tcp("the gateway", netip.AddrPortFrom(t.Gateway, port)))
 	}
-	list = append(list, udp("the gateway", netip.AddrPortFrom(t.Gateway, 53), question), silentGateway(t.Gateway))
+	list = append(list, udp("the gateway", netip.AddrPortFrom(t.Gateway, 53), question), silentGateway(t.Gateway),
+		attempt{what: "the gateway's address", try: func(context.Context) error {
+			if slices.Contains(t.Host, t.Gateway) {
+				return errors.New("it is the host's")
+			}
+			return nil
+		}})
 	for _, a := range t.Host {
 		for _, port := range hostPorts {
 			list = append(list, tcp("the host", netip.AddrPortFrom(a, port)))

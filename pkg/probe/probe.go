@@ -5,6 +5,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type Targets struct {
 	Internet   []netip.AddrPort `json:"internet,omitempty"`   // what stands for the internet, besides documentation ranges
 	Listeners  []netip.AddrPort `json:"listeners,omitempty"`  // listeners on the host
 	Refused    []string         `json:"refused,omitempty"`    // hosts that no route names
+	Runtime    string           `json:"runtime,omitempty"`    // GVisor, or anything else
 }
 
 // Result is what became of one row.
@@ -66,8 +68,10 @@ func (r Row) NeedsEgress() bool { return strings.Contains(r.By, "egress") }
 type attempt struct {
 	what string
 	try  func(ctx context.Context) error
-	// wait is this attempt's own bound; zero: Bound.
+	// wait is this attempt's own bound; zero: the one of all.
 	wait time.Duration
+	// datagram is whither one is sent, where that is the attempt.
+	datagram netip.Addr
 }
 
 // SelfTest runs the rows of the self-test side by side. With standing walls it
@@ -114,7 +118,7 @@ func (r Row) run(ctx context.Context, t Targets) Result {
 	var all sync.WaitGroup
 	for i, a := range attempts {
 		all.Go(func() {
-			if err := a.run(ctx); err != nil {
+			if err := t.on(a).run(ctx, t.bound()); err != nil {
 				failed[i] = fmt.Errorf("%s: %w", a.what, err)
 			}
 		})
@@ -132,12 +136,8 @@ func (r Row) run(ctx context.Context, t Targets) Result {
 // it may be a packet under way.
 var errSlow = errors.New("no answer within the bound")
 
-func (a attempt) run(ctx context.Context) error {
-	bound := a.wait
-	if bound == 0 {
-		bound = Bound
-	}
-	ctx, cancel := context.WithTimeout(ctx, bound)
+func (a attempt) run(ctx context.Context, bound time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.wait, bound))
 	defer cancel()
 	err := a.try(ctx)
 	if err == nil && ctx.Err() != nil {

@@ -110,14 +110,14 @@ func TestRefusedConnectionAndListenerAreFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := netip.MustParseAddrPort(l.Addr().String())
-	if err := tcp("x", open).run(context.Background()); err == nil {
+	if err := tcp("x", open).run(context.Background(), Bound); err == nil {
 		t.Error("a listener counts as blocked")
 	}
 	l.Close()
-	if err := tcp("x", open).run(context.Background()); err == nil {
+	if err := tcp("x", open).run(context.Background(), Bound); err == nil {
 		t.Error("a refused connection counts as blocked")
 	}
-	if err := udp("x", open, question).run(context.Background()); err == nil {
+	if err := udp("x", open, question).run(context.Background(), Bound); err == nil {
 		t.Error("a refused datagram counts as blocked")
 	}
 }

@@ -32,30 +32,6 @@ func directConnections(t *testing.T, s *stage) {
 	}
 }
 
-func dnsTunnel(t *testing.T, s *stage) {
-	const tunnel = ".tunnel.test"
-	// This bottle's egress would ask the tests' own name server, so that a
-	// question that goes on is heard; it is asked for an allowed name to see that.
-	b := s.listened(t)
-	s.allowedArrives(t, b, elsewhere)
-	if len(s.u.Heard(elsewhere)) == 0 {
-		t.Fatal("the name server heard nothing of an allowed name: it proves nothing")
-	}
-	targets := s.targets
-	targets.Egress = s.egressAddress(t, b)
-	if r := s.probe(t, agentOf(b), targets, "A3")["A3"]; !r.OK {
-		t.Error(r)
-	}
-	s.holds(t, "A3")
-	if heard := s.u.Heard(tunnel); len(heard) > 0 {
-		t.Errorf("a question went upstream: %+v", heard[0])
-	}
-	s.falls(t, "A3", "not egress' answer")
-	if len(s.u.Heard(tunnel)) == 0 {
-		t.Error("without walls the name server heard nothing either: it proves nothing")
-	}
-}
-
 func theHost(t *testing.T, s *stage) {
 	s.holds(t, "A4")
 	if n := s.host.came.Load(); n > 0 {

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -171,11 +170,16 @@ func (s *stage) listened(t *testing.T) string {
 // probe runs rows of pkg/probe in a container.
 func (s *stage) probe(t *testing.T, container string, targets probe.Targets, ids ...string) map[string]probe.Result {
 	t.Helper()
+	return probeIn(t, s.r, container, targets, ids...)
+}
+
+func probeIn(t *testing.T, r *rig.Rig, container string, targets probe.Targets, ids ...string) map[string]probe.Result {
+	t.Helper()
 	doc, err := json.Marshal(targets)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("docker", append([]string{"exec", "-i", container, plan.InsideBin, "probe"}, ids...)...)
+	cmd := r.DockerCommand(append([]string{"exec", "-i", container, plan.InsideBin, "probe"}, ids...)...)
 	cmd.Stdin = bytes.NewReader(doc)
 	var said bytes.Buffer
 	cmd.Stderr = &said

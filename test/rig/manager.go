@@ -2,6 +2,9 @@ package rig
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"testing"
 
 	"bottle/pkg/agent"
 	"bottle/pkg/engine/docker"
@@ -11,18 +14,40 @@ import (
 	"bottle/pkg/state"
 )
 
-// Manager is what the programs use to make bottles.
+// Manager is what the programs use to make bottles. On a private engine it sees
+// this machine's addresses and name servers, where programs see that engine's.
 func (r *Rig) Manager() *lifecycle.Manager {
 	r.t.Helper()
 	home, err := state.Open(r.Home)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	e, err := docker.New()
+	e, err := docker.At(r.host())
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return &lifecycle.Manager{Home: home, Engine: e, Libexec: r.Libexec}
+}
+
+// Provide copies what a bottle of this agent needs into the rig's private
+// engine. The agent's image is made on the tests' other engine where it is
+// missing, which takes a network.
+func (r *Rig) Provide(agent string) {
+	r.t.Helper()
+	out, said, code := r.Run("bottle-start", "--dry-run", "-o", "json", "--workspace", "none", agent)
+	if code != 0 {
+		r.t.Fatalf("bottle-start --dry-run ended with %d: %s", code, said)
+	}
+	p := Decode[plan.Plan](r.t, out)
+	image := p.Find(plan.AgentService).Image
+	if _, err := client("image", "inspect", image); err != nil {
+		elsewhere := *r
+		elsewhere.engine = nil
+		if _, said, code := elsewhere.Run("bottle-stop", "--discard", elsewhere.Start(agent)); code != 0 {
+			r.t.Fatalf("bottle-stop ended with %d: %s", code, said)
+		}
+	}
+	r.engine.Load(image)
 }
 
 // Up starts a bottle with an empty workspace, as Start does, of a plan that was
@@ -41,4 +66,14 @@ func (r *Rig) Up(name string, change func(*plan.Plan)) (string, error) {
 	m.Adjust = change
 	b, err := m.Up(context.Background(), lifecycle.Spec{Manifest: man, Agent: a, Workspace: lifecycle.WorkspaceNone}, nil)
 	return b.Slug, err
+}
+
+// ReadPlan reads what was made of a bottle out of its state directory.
+func ReadPlan(t testing.TB, stateDir string) plan.Plan {
+	t.Helper()
+	doc, err := os.ReadFile(filepath.Join(stateDir, "plan.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Decode[plan.Plan](t, string(doc))
 }

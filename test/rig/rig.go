@@ -27,9 +27,10 @@ type Rig struct {
 	Dir     string   // where programs run; an empty folder at first
 	Env     []string // further variables for the programs, NAME=value
 
-	t   testing.TB
-	dir string // all of the rig's files
-	tag string // value of the label bottle.test
+	t      testing.TB
+	dir    string  // all of the rig's files
+	tag    string  // value of the label bottle.test
+	engine *Engine // nil: the one that all have
 }
 
 // label marks what the rig makes besides bottles.
@@ -90,9 +91,14 @@ func (r *Rig) Agent(name string, hosts ...string) {
 // Command prepares one of the programs, to be run with the rig's home and
 // without a terminal.
 func (r *Rig) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(r.Bin, program), args...)
+	path := filepath.Join(r.Bin, program)
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = os.Environ()
+	if r.engine != nil {
+		cmd = r.engine.Command(ctx, path, args...)
+	}
 	cmd.Dir = r.Dir
-	cmd.Env = append(os.Environ(), "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec)
+	cmd.Env = append(cmd.Env, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec)
 	cmd.Env = append(cmd.Env, r.Env...)
 	return cmd
 }
@@ -150,7 +156,7 @@ func (r *Rig) Inside(slug string, argv ...string) (stdout, stderr string, code i
 // its is the test's.
 func (r *Rig) Docker(args ...string) string {
 	r.t.Helper()
-	out, err := client(args...)
+	out, err := r.TryDocker(args...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -158,7 +164,18 @@ func (r *Rig) Docker(args ...string) string {
 }
 
 // TryDocker is Docker for what may fail.
-func (r *Rig) TryDocker(args ...string) (string, error) { return client(args...) }
+func (r *Rig) TryDocker(args ...string) (string, error) { return clientOf(r.host(), args...) }
+
+// DockerCommand is Docker for what has streams of its own.
+func (r *Rig) DockerCommand(args ...string) *exec.Cmd { return clientCommand(r.host(), args...) }
+
+// host is the DOCKER_HOST of the rig's engine; empty: the tests' own.
+func (r *Rig) host() string {
+	if r.engine == nil {
+		return ""
+	}
+	return r.engine.Host
+}
 
 // Container runs a container of the test's own in the background; it goes with
 // the rig. The name is made unique, and returned.

@@ -19,8 +19,12 @@ func TestKilledRunIsSweptAndALivingOneIsNot(t *testing.T) {
 		r.Agent("dev", "allowed.test")
 		r.Upstream("allowed.test")
 		r.Start("dev")
+		e := PrivateEngine(t, EngineOptions{})
+		e.Load(smallImage)
+		e.Rig().Container("lives", smallImage, "sleep", "1000")
 		os.Stdout.WriteString(r.dir + "\n")
 		os.Stdout.WriteString(filepath.Dir(r.Bin) + "\n")
+		os.Stdout.WriteString(filepath.Dir(e.dir) + "\n")
 		// As if by SIGKILL: nothing of this process cleans up.
 		self, err := os.FindProcess(os.Getpid())
 		if err == nil {
@@ -34,10 +38,10 @@ func TestKilledRunIsSweptAndALivingOneIsNot(t *testing.T) {
 	child.Stderr = os.Stderr
 	out, err := child.Output()
 	dirs := strings.Fields(string(out))
-	if err == nil || len(dirs) < 2 {
+	if err == nil || len(dirs) < 3 {
 		t.Fatalf("the child ended with %v: %s", err, out)
 	}
-	dir, built := dirs[0], dirs[1]
+	dir, built, engine := dirs[0], dirs[1], dirs[2]
 	home, err := os.ReadFile(filepath.Join(dir, "home", "id"))
 	if err != nil {
 		t.Fatalf("the killed run left nothing to sweep: %v", err)
@@ -51,14 +55,25 @@ func TestKilledRunIsSweptAndALivingOneIsNot(t *testing.T) {
 		}
 		return all.String()
 	}
-	if left() == "" {
-		t.Fatal("the killed run left nothing on the engine to sweep")
+	groups := func() []string {
+		one, _ := filepath.Glob("/sys/fs/cgroup/" + filepath.Base(engine))
+		more, _ := filepath.Glob("/sys/fs/cgroup/*/" + filepath.Base(engine))
+		return append(one, more...)
+	}
+	if left() == "" || len(groups()) == 0 {
+		t.Fatal("the killed run left nothing on the engines to sweep")
 	}
 	sweep(t)
 	if got := left(); got != "" {
 		t.Errorf("the sweep left %s", got)
 	}
-	for _, d := range []string{dir, built} {
+	if got := groups(); len(got) > 0 {
+		t.Errorf("the sweep left %v", got)
+	}
+	if got, _ := exec.Command("pgrep", "-f", engine).Output(); len(got) > 0 {
+		t.Errorf("the sweep left processes of the private engine: %s", got)
+	}
+	for _, d := range []string{dir, built, engine} {
 		if _, err := os.Stat(d); err == nil {
 			t.Errorf("the sweep left %s", d)
 		}

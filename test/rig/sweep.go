@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,6 +105,9 @@ func remove(dir string) error {
 	if err := errors.Join(failed...); err != nil {
 		return err
 	}
+	if err := removeEngine(dir); err != nil {
+		return err
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
@@ -136,10 +140,69 @@ func removeLabelled(filter string) error {
 	return nil
 }
 
-// client runs the engine's client once.
-func client(args ...string) (string, error) {
+// engineDir holds what a private engine has, below the directory of its own.
+const engineDir = "engine"
+
+// removeEngine waits until a private engine is gone, which its test or the
+// kernel has killed, and removes what outlives processes.
+func removeEngine(dir string) error {
+	alive, err := os.Open(filepath.Join(dir, engineDir, "alive"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer alive.Close()
+	if err := unix.Flock(int(alive.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	// One hierarchy, or one a controller below the first; the deepest go first.
+	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
+		groups, err := filepath.Glob(pattern + filepath.Base(dir))
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			if err := removeCgroup(g); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func removeCgroup(dir string) error {
+	below, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, d := range below {
+		if d.IsDir() {
+			if err := removeCgroup(filepath.Join(dir, d.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return unix.Rmdir(dir)
+}
+
+// client runs the client of the engine that the tests have.
+func client(args ...string) (string, error) { return clientOf("", args...) }
+
+// clientCommand prepares the client of an engine.
+func clientCommand(host string, args ...string) *exec.Cmd {
 	cmd := exec.Command("docker", args...)
+	cmd.Env = os.Environ()
+	if host != "" {
+		cmd.Env = append(cmd.Env, "DOCKER_HOST="+host)
+	}
 	hangUp(cmd)
+	return cmd
+}
+
+func clientOf(host string, args ...string) (string, error) {
+	cmd := clientCommand(host, args...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {

@@ -31,7 +31,7 @@ type Upstream struct {
 
 // Entry is one thing that arrived at an Upstream.
 type Entry struct {
-	Kind   string   `json:"kind"` // ready, https, http, tls, dns, tcp or udp
+	Kind   string   `json:"kind"` // ready, https, http, tls, dns, tcp, udp; packet: any, its Detail "udp 192.0.2.1:53"
 	From   string   `json:"from"`
 	Host   string   `json:"host"`
 	Method string   `json:"method"`
@@ -44,6 +44,9 @@ type Entry struct {
 // its certificates if they are started after it; Join connects one to it.
 func (r *Rig) Upstream(names ...string) *Upstream {
 	r.t.Helper()
+	if r.engine != nil {
+		r.t.Fatal("a private engine has an internet of its own")
+	}
 	image := upstreamImage(r.t)
 	u := &Upstream{r: r, name: r.tag + "-upstream"}
 	u.Network, u.Subnet = r.network()
@@ -87,7 +90,7 @@ func (r *Rig) network(flags ...string) (string, netip.Prefix) {
 		subnet := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 214, byte(rand.IntN(256)), 0}), 24)
 		name := fmt.Sprintf("%s-%d", r.tag, rand.IntN(1_000_000))
 		args := append([]string{"network", "create", "--internal", "--subnet", subnet.String(), "--label", label + "=" + r.tag}, flags...)
-		if _, last = client(append(args, name)...); last == nil {
+		if _, last = r.TryDocker(append(args, name)...); last == nil {
 			return name, subnet
 		}
 	}
@@ -129,11 +132,16 @@ func (u *Upstream) Join(slug string) {
 // Log is all that arrived so far.
 func (u *Upstream) Log() []Entry {
 	u.r.t.Helper()
+	return decodeEntries(u.r.t, u.r.Docker("logs", u.name))
+}
+
+func decodeEntries(t testing.TB, lines string) []Entry {
+	t.Helper()
 	var list []Entry
-	for line := range strings.Lines(u.r.Docker("logs", u.name)) {
+	for line := range strings.Lines(lines) {
 		var e Entry
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			u.r.t.Fatalf("cannot read the upstream's line %q: %v", line, err)
+			t.Fatalf("cannot read what arrived, %q: %v", line, err)
 		}
 		list = append(list, e)
 	}
@@ -143,8 +151,13 @@ func (u *Upstream) Log() []Entry {
 // Heard are the entries that have text in their name, path or detail.
 func (u *Upstream) Heard(text string) []Entry {
 	u.r.t.Helper()
+	return Heard(u.Log(), text)
+}
+
+// Heard are the entries that have text in their name, path or detail.
+func Heard(entries []Entry, text string) []Entry {
 	var heard []Entry
-	for _, e := range u.Log() {
+	for _, e := range entries {
 		if strings.Contains(strings.ToLower(e.Host+"\n"+e.Path+"\n"+e.Detail), strings.ToLower(text)) {
 			heard = append(heard, e)
 		}

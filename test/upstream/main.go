@@ -32,7 +32,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // entry is one thing that arrived.
 type entry struct {
 	Time   time.Time `json:"time"`
-	Kind   string    `json:"kind"` // ready, https, http, tls, dns, tcp or udp
+	Kind   string    `json:"kind"` // ready, https, http, tls, dns, tcp, udp, packet or lost
 	From   string    `json:"from,omitempty"`
 	Host   string    `json:"host,omitempty"` // the name that was asked for
 	Method string    `json:"method,omitempty"`
@@ -64,6 +64,8 @@ func run(args []string, out, errOut io.Writer) int {
 	flags.SetOutput(errOut)
 	address := flags.String("listen", "", "`address` to listen on; empty: all")
 	caOut := flags.String("ca-out", "", "`file` to write the certificate authority to")
+	answer := flags.String("answer", "", "`address` that every name has; empty: the one that was asked")
+	watch := flags.String("packets", "", "`interface` of which every packet is told")
 	ports := map[string]*int{}
 	for kind, port := range map[string]int{"https": 443, "http": 80, "dns": 53, "echo": 7} {
 		ports[kind] = flags.Int(kind, port, "`port` of "+kind+"; -1: none")
@@ -79,10 +81,16 @@ func run(args []string, out, errOut io.Writer) int {
 		return 1
 	}
 	d := &diary{out: out}
+	if *watch != "" {
+		if err := watchPackets(*watch, d); err != nil {
+			fmt.Fprintf(errOut, "upstream: cannot watch %s: %v\n", *watch, err)
+			return 1
+		}
+	}
 	started := map[string]func(string) (string, error){
 		"https": func(at string) (string, error) { return serveHTTPS(at, issuer, d) },
 		"http":  func(at string) (string, error) { return serveHTTP(at, d) },
-		"dns":   func(at string) (string, error) { return serveDNS(at, d) },
+		"dns":   func(at string) (string, error) { return serveDNS(at, *answer, d) },
 		"echo":  func(at string) (string, error) { return serveEcho(at, d) },
 	}
 	var where []string

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"log"
 	"net"
@@ -9,8 +10,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// serveDNS answers every question for an address with the one it was asked at.
-func serveDNS(at string, d *diary) (string, error) {
+// serveDNS answers every question for an address with ours, or where that is
+// empty with the one it was asked at.
+func serveDNS(at, ours string, d *diary) (string, error) {
 	packets, err := net.ListenPacket("udp", at)
 	if err != nil {
 		return "", err
@@ -23,9 +25,9 @@ func serveDNS(at string, d *diary) (string, error) {
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		answer := new(dns.Msg).SetReply(q)
 		for _, question := range q.Question {
-			d.note(entry{Kind: "dns", From: w.RemoteAddr().String(), Host: question.Name, Detail: dns.TypeToString[question.Qtype]})
+			d.note(entry{Kind: "dns", From: w.RemoteAddr().String(), Method: w.RemoteAddr().Network(), Host: question.Name, Detail: dns.TypeToString[question.Qtype]})
 			if host, _, err := net.SplitHostPort(w.LocalAddr().String()); err == nil && question.Qtype == dns.TypeA {
-				answer.Answer = append(answer.Answer, &dns.A{A: ownAddress(host),
+				answer.Answer = append(answer.Answer, &dns.A{A: ownAddress(cmp.Or(ours, host)),
 					Hdr: dns.RR_Header{Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}})
 			}
 		}

@@ -40,8 +40,16 @@ const oldestAPI = "1.41"
 
 // New returns the engine that DOCKER_HOST names, by default the local socket.
 // Nothing is asked of it yet. A remote one is refused.
-func New() (*Engine, error) {
-	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+func New() (*Engine, error) { return At("") }
+
+// At is New for the engine at host, such as unix:///run/docker.sock; empty: the
+// one that DOCKER_HOST names.
+func At(host string) (*Engine, error) {
+	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
+	if host != "" {
+		options = append(options, client.WithHost(host))
+	}
+	api, err := client.NewClientWithOpts(options...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use DOCKER_HOST: %w", err)
 	}
