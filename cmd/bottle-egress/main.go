@@ -66,7 +66,11 @@ func serve(c *cli.Call) error {
 		}
 		names[name] = addr
 	}
-	guard, err := sidecar.GuardFor(own)
+	host, err := sidecar.ReadHost(c.String("in"))
+	if err != nil {
+		return err
+	}
+	guard, err := sidecar.GuardFor(own, host)
 	if err != nil {
 		return err
 	}

@@ -115,6 +115,9 @@ func (b body) relayChunked(dst io.Writer, src *reader, out []byte, rechunk bool,
 		}
 		if d.state == chunkDone {
 			if rechunk {
+				if b.mask != nil {
+					b.mask.cover(d.trailer)
+				}
 				if out, err = appendLast(out, d.trailer); err != nil {
 					return total, &sideError{err: err}
 				}

@@ -110,7 +110,7 @@ func (c *client) one() bool {
 		c.rested()
 		return c.refuse(ev, refused, c.skipBody())
 	}
-	return c.forward(ev, o, target)
+	return c.forward(ev, place{o, v.Route.Private}, target)
 }
 
 // credentials puts the credential of the entry that allows the request in the

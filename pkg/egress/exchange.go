@@ -1,12 +1,12 @@
 package egress
 
 import (
-	"context"
 	"errors"
 	"sync/atomic"
 	"time"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/sidecar"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 type exchange struct {
 	c      *client
 	ev     *bottle.Event
-	origin origin
+	at     place
 	target []byte
 	up     *upstream
 	upload *upload // nil where the request went out whole
@@ -66,8 +66,8 @@ func (u *upload) settle() bool {
 
 // forward sends an allowed request upstream and its answer back. It says
 // whether the client's connection can go on.
-func (c *client) forward(ev *bottle.Event, o origin, target []byte) bool {
-	x := &exchange{c: c, ev: ev, origin: o, target: target}
+func (c *client) forward(ev *bottle.Event, at place, target []byte) bool {
+	x := &exchange{c: c, ev: ev, at: at, target: target}
 	head, err := x.ask()
 	if err == nil {
 		err = x.answer(head)
@@ -79,12 +79,12 @@ func (c *client) forward(ev *bottle.Event, o origin, target []byte) bool {
 // connection may have died unnoticed; then, and only where asking twice does no
 // harm and nothing came back, a fresh one is tried.
 func (x *exchange) ask() ([]byte, error) {
-	up, err := x.c.s.pool.get(context.Background(), x.origin, false)
+	up, err := x.c.s.pool.get(x.c.s.ctx, x.at, false)
 	if err != nil {
 		return nil, err
 	}
 	x.attach(up)
-	up.out = appendRequest(up.out[:0], &x.c.q, x.origin, x.target)
+	up.out = appendRequest(up.out[:0], &x.c.q, x.at.origin, x.target)
 	if !x.takeBody() {
 		x.startUpload()
 		return up.in.head()
@@ -93,7 +93,7 @@ func (x *exchange) ask() ([]byte, error) {
 	if err == nil || !up.reused || len(up.in.buffered()) > 0 || !repeatable(x.c.q.method) {
 		return head, err
 	}
-	fresh, err := x.c.s.pool.get(context.Background(), x.origin, true)
+	fresh, err := x.c.s.pool.get(x.c.s.ctx, x.at, true)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +200,8 @@ func (x *exchange) final() error {
 	}
 	b.mask = c.mask
 	toEnd := !b.chunked && b.length < 0
-	keep := !toEnd && c.q.minor == 1 && !c.q.close && !c.s.draining.Load() && x.upload.settle()
+	whole := !toEnd && x.upload.settle() // both messages have an end that both sides know
+	keep := whole && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
 	c.more = !keep
 	rechunk := b.chunked && c.q.minor == 1
 	length := b.length
@@ -216,11 +217,10 @@ func (x *exchange) final() error {
 	if err != nil {
 		return err
 	}
-	if !keep {
-		return nil
-	}
+	// A 204 that tells of a body may be followed by one.
+	reusable := whole && p.minor == 1 && !p.close && !(p.status == 204 && (p.chunked || p.length > 0))
 	// Whoever takes it out of c.up owns it: us, or the sweep that ends it.
-	if c.up.CompareAndSwap(x.up, nil) && p.minor == 1 && !p.close && len(x.up.in.buffered()) == 0 {
+	if reusable && c.up.CompareAndSwap(x.up, nil) && x.up.drained() {
 		c.s.pool.put(x.up, time.Duration(p.seconds)*time.Second*9/10)
 		x.up = nil
 	}
@@ -267,8 +267,12 @@ func (x *exchange) finish(err error) bool {
 		}
 		x.ev.Reason = "the client left"
 	} else if !x.began {
+		status := 502
+		if errors.Is(err, sidecar.ErrRefused) {
+			status = 403
+		}
 		keep := x.upload == nil && (x.taken || c.skipBody())
-		return c.refuse(x.ev, refuse(502, "cannot reach "+showHost(x.origin.host)+": "+why(err)), keep)
+		return c.refuse(x.ev, refuse(status, "cannot reach "+showHost(x.at.host)+": "+why(err)), keep)
 	} else {
 		x.ev.Reason = why(err)
 	}
@@ -304,7 +308,7 @@ func (x *exchange) endUpload(answered bool) {
 	if !u.finished() {
 		u.aborted.Store(true)
 		x.up.sock.reset()
-		x.c.sock.SetReadDeadline(time.Unix(1, 0))
+		x.c.sock.expire()
 	}
 	<-u.done
 	x.ev.Sent = u.sent
