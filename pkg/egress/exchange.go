@@ -21,6 +21,7 @@ type exchange struct {
 	ev     *bottle.Event
 	at     place
 	target []byte
+	out    []byte // the request, as far as it goes out in one piece
 	up     *upstream
 	upload *upload // nil where the request went out whole
 	taken  bool    // the request's body has been read
@@ -84,11 +85,12 @@ func (x *exchange) ask() ([]byte, error) {
 		return nil, err
 	}
 	x.attach(up)
-	up.out = appendRequest(up.out[:0], &x.c.q, x.at.origin, x.target)
+	x.out = appendRequest(getBuf(), &x.c.q, x.at.origin, x.target)
 	if !x.takeBody() {
 		x.startUpload()
 		return up.in.head()
 	}
+	defer func() { putBuf(x.out) }()
 	head, err := x.sendWhole()
 	if err == nil || !up.reused || len(up.in.buffered()) > 0 || !repeatable(x.c.q.method) {
 		return head, err
@@ -97,7 +99,6 @@ func (x *exchange) ask() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh.out, up.out = up.out, fresh.out
 	up.close()
 	x.attach(fresh)
 	return x.sendWhole()
@@ -112,7 +113,7 @@ func (x *exchange) attach(up *upstream) {
 }
 
 func (x *exchange) sendWhole() ([]byte, error) {
-	if _, err := x.up.conn.Write(x.up.out); err != nil && x.up.reused {
+	if _, err := x.up.conn.Write(x.out); err != nil && x.up.reused {
 		return nil, err
 	}
 	// A new connection that breaks while we send may hold an answer that says why.
@@ -136,7 +137,7 @@ func (x *exchange) takeBody() bool {
 		return false
 	}
 	if q.length > 0 {
-		x.up.out = append(x.up.out, in.buffered()[:q.length]...)
+		x.out = append(x.out, in.buffered()[:q.length]...)
 		in.discard(int(q.length))
 		x.ev.Sent = q.length
 	}
@@ -148,10 +149,10 @@ func (x *exchange) startUpload() {
 	u := &upload{done: make(chan struct{})}
 	x.upload = u
 	b := body{chunked: x.c.q.chunked, length: x.c.q.length}
-	up, in := x.up, &x.c.in
+	up, in, out := x.up, &x.c.in, x.out
 	go func() {
 		defer close(u.done)
-		u.sent, u.err = b.relay(up.conn, in, up.out, true, func() { u.read.Store(true) })
+		u.sent, u.err = b.relay(up.conn, in, out, true, func() { u.read.Store(true) })
 		u.ours = u.aborted.Load() && !errors.Is(u.err, errMalformed)
 		if side := (*sideError)(nil); errors.As(u.err, &side) && !side.writing {
 			// The client broke off: end the upstream's request, and with it the
@@ -178,8 +179,7 @@ func (x *exchange) answer(head []byte) error {
 			return malformed("a change of protocol that nobody asked for")
 		}
 		if c.q.minor == 1 {
-			c.out = appendResponse(c.out[:0], p, false, -1, true)
-			if _, err := c.conn.Write(c.out); err != nil {
+			if err := c.send(appendResponse(getBuf(), p, false, -1, true)); err != nil {
 				return &sideError{writing: true, err: err}
 			}
 		}
@@ -211,9 +211,11 @@ func (x *exchange) final() error {
 			length = -1
 		}
 	}
-	c.out = appendResponse(c.out[:0], p, rechunk, length, keep)
 	x.began, x.ev.Status = true, p.status
-	x.ev.Recv, err = b.relay(c.conn, &x.up.in, c.out, rechunk, nil)
+	if x.upload.finished() {
+		c.in.rest() // for as long as the answer takes; nobody looks at the request's bytes any more
+	}
+	x.ev.Recv, err = b.relay(c.conn, &x.up.in, appendResponse(getBuf(), p, rechunk, length, keep), rechunk, nil)
 	if err != nil {
 		return err
 	}

@@ -160,7 +160,7 @@ func (s *socket) linger() {
 	s.SetReadDeadline(time.Now().Add(lingerTime))
 	buf := getBuf()
 	defer putBuf(buf)
-	io.CopyBuffer(io.Discard, io.LimitReader(onlyReader{s.TCPConn}, lingerSize), buf)
+	io.CopyBuffer(io.Discard, io.LimitReader(onlyReader{s.TCPConn}, lingerSize), buf[:readSize])
 	s.Close()
 }
 

@@ -36,7 +36,6 @@ type upstream struct {
 	sock   *socket
 	conn   net.Conn
 	in     reader
-	out    []byte
 	reused bool
 	expiry time.Time // when it is too old to be taken from the pool
 }
@@ -44,7 +43,6 @@ type upstream struct {
 func (u *upstream) close() {
 	u.sock.Close()
 	u.in.release()
-	putBuf(u.out)
 }
 
 // drained says whether nothing is left of what the other side sent, in any
@@ -105,7 +103,7 @@ func (p *pool) get(ctx context.Context, at place, fresh bool) (*upstream, error)
 			return nil, err
 		}
 	}
-	u.in, u.out = newReader(u.conn), getBuf()[:0]
+	u.in = newReader(u.conn)
 	return u, nil
 }
 
@@ -159,9 +157,7 @@ func (p *pool) put(u *upstream, life time.Duration) {
 		life = idleUpstream
 	}
 	u.expiry = time.Now().Add(life)
-	if cap(u.out) > 2*bufSize {
-		u.out = getBuf()[:0]
-	}
+	u.in.rest()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.idle == nil {
