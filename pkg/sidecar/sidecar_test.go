@@ -231,6 +231,28 @@ func TestRunEndsWithTheServicesError(t *testing.T) {
 	}
 }
 
+// A change that comes while a sidecar starts, after it has read its files, is
+// seen all the same.
+func TestAChangeDuringTheStartIsSeen(t *testing.T) {
+	in := t.TempDir()
+	f := &fakeService{reloads: make(chan struct{}), drains: make(chan struct{}), failed: make(chan error)}
+	signals, done := make(chan os.Signal), make(chan error)
+	p := Program{Name: "egress", In: in, Out: t.TempDir(), Start: func(*Events) (Service, error) {
+		return f, os.WriteFile(filepath.Join(in, "routes.yaml"), nil, 0o600)
+	}}
+	go func() { done <- p.run(signals) }()
+	select {
+	case <-f.reloads:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the change was missed")
+	}
+	signals <- syscall.SIGTERM
+	<-f.drains
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func BenchmarkEvent(b *testing.B) {
 	e, err := OpenEvents(b.TempDir(), "egress")
 	if err != nil {

@@ -141,11 +141,26 @@ func serveHTTP(at string, d *diary) (string, error) {
 	return l.Addr().String(), nil
 }
 
+// switched tells of whatever comes on a connection that has changed its protocol.
+func (d *diary) switched(w http.ResponseWriter, kind string) {
+	conn, stream, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tunnel\r\n\r\n")
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
+	first := make([]byte, maxBody)
+	if n, err := stream.Read(first); err == nil {
+		d.note(entry{Kind: kind, Path: "/switch", Detail: "behind the switch: " + string(first[:n])})
+	}
+}
+
 // maxBody bounds what is told of a request's body.
 const maxBody = 4 << 10
 
 // handler answers every request with what it was; /redirect?to=URL answers with
-// a redirect besides.
+// a redirect besides, /switch with a change of protocol that nobody asked for.
 func (d *diary) handler(kind string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
@@ -156,6 +171,10 @@ func (d *diary) handler(kind string) http.Handler {
 			}
 		}
 		d.note(e)
+		if r.URL.Path == "/switch" {
+			d.switched(w, kind)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Path == "/redirect" {
 			w.Header().Set("Location", r.URL.Query().Get("to"))
