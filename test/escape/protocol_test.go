@@ -75,6 +75,7 @@ func fronting(t *testing.T, s *stage) {
 		t.Fatal(err)
 	}
 	say(t, inside, "GET /e4-same HTTP/1.1~Host: rAW.tEST~Connection: close~~")
+	s.settle(t)
 	if e := s.requests("/e4-same"); len(e) != 1 || e[0].Host != secured {
 		t.Errorf("the upstream got %+v", e)
 	}
@@ -327,10 +328,10 @@ func rawTunnels(t *testing.T, s *stage) {
 	if list := statuses(got); len(list) != 1 || list[0] != "502" {
 		t.Errorf("101 without an upgrade: %s", got)
 	}
+	s.unheard(t, "e23-switched")
 	if len(s.requests("/switch")) == 0 {
 		t.Error("the upstream was not even asked to switch")
 	}
-	s.unheard(t, "e23-switched")
 	// Expect and trailers are what they are, and no more.
 	conn = s.inside(t, secured)
 	r := bufio.NewReader(conn)
@@ -347,6 +348,7 @@ func rawTunnels(t *testing.T, s *stage) {
 	if list := strings.Join(statuses(got), " "); list != "200 403" {
 		t.Errorf("trailers: %s", got)
 	}
+	s.settle(t)
 	if e := s.requests("/e23-trailer"); len(e) != 1 || e[0].Host != secured || e[0].Detail != "hello" {
 		t.Errorf("with trailers arrived %+v", e)
 	}

@@ -3,6 +3,7 @@ package escape
 import (
 	"bufio"
 	"bytes"
+	cryptorand "crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -204,8 +205,26 @@ func (s *stage) stays(t *testing.T, mark string) {
 			t.Fatalf("an ordinary request in raw bytes does not arrive: %s", got)
 		}
 	}
+	s.settle(t)
 	if n := len(s.requests(mark + "-arrives")); n != 2 {
 		t.Fatalf("%d of 2 ordinary requests arrived", n)
+	}
+}
+
+// settle returns when the internet has told of all that arrived so far: the
+// engine's log is behind, but in order.
+func (s *stage) settle(t *testing.T) {
+	t.Helper()
+	mark := "/settled-" + strings.ToLower(cryptorand.Text())
+	if got := say(t, s.dial(t, httpPort), "GET "+mark+" HTTP/1.1~Host: "+plain+"~Connection: close~~"); !strings.HasPrefix(got, "HTTP/1.1 200") {
+		t.Fatalf("an ordinary request ends in %s", got)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); len(s.requests(mark)) == 0; <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("the internet does not tell of what arrived")
+		}
 	}
 }
 
@@ -222,6 +241,7 @@ func (s *stage) requests(mark string) (list []rig.Entry) {
 // unheard wants nothing at the upstream that has the mark in it.
 func (s *stage) unheard(t *testing.T, mark string) {
 	t.Helper()
+	s.settle(t)
 	if heard := s.u.Heard(mark); len(heard) > 0 {
 		t.Errorf("the internet heard %+v", heard[0])
 	}
