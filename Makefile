@@ -16,7 +16,7 @@ LIBEXEC := libexec/bottle
 # Without urfave's writer of manuals a program starts a little sooner.
 BUILD := CGO_ENABLED=0 go build -trimpath -tags urfave_cli_no_docs -ldflags "-s -w"
 
-.PHONY: help build install demo test escape crash bench fmt lint clean engine base
+.PHONY: help build install demo test escape crash bench fuzz fmt lint clean engine base
 
 help: ## lists these targets
 	@echo "targets:"
@@ -56,9 +56,12 @@ crash: engine build base ## kills the programs at random moments, ROUNDS times (
 	@scripts/deps git
 	cd test/crash && go test -count=1 -timeout 60m -v -rounds $(or $(ROUNDS),300)
 
-bench: engine build base ## start against docker-compose, bottle-ls against docker ps
+bench: engine build base ## egress against other proxies, start against docker-compose, bottle-ls against docker ps
 	@scripts/deps docker-compose
 	cd test/bench && BOTTLE_BENCH=1 go test -count=1 -timeout 20m
+
+fuzz: ## the parsers of what an agent can influence, TIME (1m) each
+	@scripts/fuzz $(or $(TIME),1m)
 
 fmt: ## formats the Go files
 	gofmt -w cmd pkg test

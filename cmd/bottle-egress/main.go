@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -18,6 +19,10 @@ import (
 )
 
 const dialTime = 5 * time.Second
+
+// memoryGoal is where the collector begins to work harder, in bytes: below the
+// 256 MiB that the container has, at which the kernel would end us.
+const memoryGoal = 192 << 20
 
 // handOver is the one other thing the program does: for the host, by an exec.
 const handOver = "secrets"
@@ -66,7 +71,12 @@ func serve(c *cli.Call) error {
 		}
 		names[name] = addr
 	}
-	guard, err := sidecar.GuardFor(own)
+	host, err := sidecar.ReadHost(c.String("in"))
+	if err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(memoryGoal)
+	guard, err := sidecar.GuardFor(own, host)
 	if err != nil {
 		return err
 	}

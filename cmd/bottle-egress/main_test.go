@@ -26,9 +26,15 @@ func TestWrongFlagsAreUsageErrors(t *testing.T) {
 func TestNothingIsServedWithoutItsFiles(t *testing.T) {
 	in, out := t.TempDir(), t.TempDir()
 	var errOut bytes.Buffer
-	code := run([]string{"bottle-egress", "--in", in, "--out", out, "--listen", "127.0.0.1/8"}, nil, &errOut, &errOut)
-	if code != 1 || strings.Count(errOut.String(), "\n") != 1 || !strings.Contains(errOut.String(), "routes.yaml") {
-		t.Errorf("exit %d, %q", code, errOut.String())
+	for _, missing := range []string{"host.json", "routes.yaml"} {
+		errOut.Reset()
+		code := run([]string{"bottle-egress", "--in", in, "--out", out, "--listen", "127.0.0.1/8"}, nil, &errOut, &errOut)
+		if code != 1 || strings.Count(errOut.String(), "\n") != 1 || !strings.Contains(errOut.String(), missing) {
+			t.Errorf("exit %d, %q", code, errOut.String())
+		}
+		if err := os.WriteFile(filepath.Join(in, missing), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := os.Stat(filepath.Join(out, "ready")); err == nil {
 		t.Error("it says it is ready")

@@ -21,10 +21,10 @@ type sideError struct {
 func (e *sideError) Error() string { return e.err.Error() }
 func (e *sideError) Unwrap() error { return e.err }
 
-// relay copies a body from src to dst, behind the bytes of out, and returns the
-// size of its payload. Everything read is written before the next read, so that
-// events are not held up. rechunk keeps a chunked body chunked; without it the
-// payload is written bare. last, where it is not nil, is called when all has
+// relay copies a body from src to dst, behind the bytes of out, a buffer that it
+// puts back, and returns the size of its payload. Everything read is written
+// before the next read, so that events are not held up. rechunk keeps a chunked
+// body chunked; without it the payload is written bare. last, where it is not nil, is called when all has
 // been read and the last write is about to begin.
 func (b body) relay(dst io.Writer, src *reader, out []byte, rechunk bool, last func()) (int64, error) {
 	if b.chunked {
@@ -49,7 +49,7 @@ func (b body) relay(dst io.Writer, src *reader, out []byte, rechunk bool, last f
 		if err := flush(dst, out, data); err != nil {
 			return total, err
 		}
-		out = out[:0]
+		out = nil
 		if total == b.length {
 			return total, nil
 		}
@@ -67,8 +67,9 @@ func (b body) relay(dst io.Writer, src *reader, out []byte, rechunk bool, last f
 }
 
 // flush writes what stands in out and data, in one write where out has room: a
-// head and its body belong into one packet.
+// head and its body belong into one packet. Then out's buffer is put back.
 func flush(dst io.Writer, out, data []byte) error {
+	defer func() { putBuf(out) }()
 	if len(out) > 0 {
 		if len(data) <= cap(out)-len(out) {
 			out, data = append(out, data...), nil
@@ -115,6 +116,9 @@ func (b body) relayChunked(dst io.Writer, src *reader, out []byte, rechunk bool,
 		}
 		if d.state == chunkDone {
 			if rechunk {
+				if b.mask != nil {
+					b.mask.cover(d.trailer)
+				}
 				if out, err = appendLast(out, d.trailer); err != nil {
 					return total, &sideError{err: err}
 				}
@@ -127,10 +131,10 @@ func (b body) relayChunked(dst io.Writer, src *reader, out []byte, rechunk bool,
 		if err := flush(dst, out, nil); err != nil {
 			return total, err
 		}
-		out = out[:0]
 		if err := src.fill(); err != nil {
 			return total, &sideError{err: noEOF(err)}
 		}
+		out = getBuf()
 	}
 }
 

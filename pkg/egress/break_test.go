@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -174,13 +176,81 @@ func TestSurplusConnectionsAreClosedAndOthersServed(t *testing.T) {
 	for range MaxConns {
 		held = append(held, w.open(w.s.Ports().HTTP))
 	}
-	if _, err := w.open(w.s.Ports().HTTP).Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the surplus connection was not closed: %v", err)
-	}
-	if r, _ := get(t, w.agent(), "https://a.example/"); r.StatusCode != 200 { // another port
-		t.Error(r.Status)
-	}
-	for _, c := range held {
+	for _, port := range []int{w.s.Ports().HTTP, w.s.Ports().Proxy, w.s.Ports().TLS} {
+		c, err := net.Dial("tcp", w.addr(port))
+		if err != nil {
+			continue // closed before we could look
+		}
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the surplus connection was not closed: %v", err)
+		}
 		c.Close()
 	}
+	for _, c := range held {
+		c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}
+	for len(w.s.slots) > 0 { // each goes as soon as its end is seen
+		runtime.Gosched()
+	}
+	if r, _ := get(t, w.agent(), "https://a.example/"); r.StatusCode != 200 {
+		t.Error(r.Status)
+	}
+}
+
+func TestDrainEndsWhatIsBeingDialled(t *testing.T) {
+	w := newWorld(t)
+	dialling := make(chan struct{})
+	w.s.pool.dial = func(ctx context.Context, _ string, _ int, _ bool) (*net.TCPConn, error) {
+		close(dialling)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(20 * time.Second):
+			return nil, errors.New("nobody ended it")
+		}
+	}
+	io.WriteString(w.open(w.s.Ports().HTTP), "GET / HTTP/1.1\r\nHost: plain.example\r\n\r\n")
+	<-dialling
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	drained := make(chan struct{})
+	go func() { w.s.Drain(ctx); close(drained) }()
+	select {
+	case <-drained:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for an upstream that does not answer")
+	}
+}
+
+func TestAReaderCannotUndoItsEnd(t *testing.T) {
+	a, b := ends(t)
+	defer b.Close()
+	s := &socket{TCPConn: a}
+	s.expire() // and only now comes the first read, which sets a deadline
+	ended := make(chan error, 1)
+	go func() { _, err := s.Read(make([]byte, 1)); ended <- err }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it reads on")
+	}
+}
+
+// ends returns both ends of a connection.
+func ends(t *testing.T) (a, b *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	must(t, err)
+	d, err := l.Accept()
+	must(t, err)
+	t.Cleanup(func() { c.Close(); d.Close() })
+	return c.(*net.TCPConn), d.(*net.TCPConn)
 }

@@ -18,7 +18,6 @@ type client struct {
 	sock  *socket
 	conn  net.Conn // sock, or TLS over it
 	in    reader
-	out   []byte
 	q     request
 	p     response
 	front front
@@ -37,11 +36,8 @@ type client struct {
 // serve answers requests until the connection ends.
 func (c *client) serve(begin func(*client) bool) {
 	defer c.s.clients.remove(c)
-	c.in, c.out = newReader(c.conn), getBuf()[:0]
-	defer func() {
-		c.in.release()
-		putBuf(c.out)
-	}()
+	c.in = newReader(c.conn)
+	defer c.in.release()
 	c.sock.limit(c.s.headTime)
 	if begin == nil || begin(c) {
 		for c.one() && !c.s.draining.Load() {
@@ -110,7 +106,7 @@ func (c *client) one() bool {
 		c.rested()
 		return c.refuse(ev, refused, c.skipBody())
 	}
-	return c.forward(ev, o, target)
+	return c.forward(ev, place{o, v.Route.Private}, target)
 }
 
 // credentials puts the credential of the entry that allows the request in the
@@ -172,8 +168,7 @@ func (c *client) refuse(ev *bottle.Event, r *refusal, keep bool) bool {
 	// Behind a malformed request nobody knows where the next one begins.
 	keep = keep && r.status != 400 && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
 	ours := r.status < 500
-	c.out = appendRefusal(c.out[:0], r.status, r.reason, ours, keep, c.q.method == "HEAD")
-	_, err := c.conn.Write(c.out)
+	err := c.send(appendRefusal(getBuf(), r.status, r.reason, ours, keep, c.q.method == "HEAD"))
 	c.more = !keep
 	ev.Verdict, ev.Reason, ev.Status = "deny", r.reason, r.status
 	if !ours {
@@ -181,6 +176,13 @@ func (c *client) refuse(ev *bottle.Event, r *refusal, keep bool) bool {
 	}
 	c.record(ev)
 	return keep && err == nil
+}
+
+// send writes what stands in a buffer and puts the buffer back.
+func (c *client) send(out []byte) error {
+	_, err := c.conn.Write(out)
+	putBuf(out)
+	return err
 }
 
 func (c *client) record(ev *bottle.Event) {

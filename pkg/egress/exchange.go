@@ -1,12 +1,12 @@
 package egress
 
 import (
-	"context"
 	"errors"
 	"sync/atomic"
 	"time"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/sidecar"
 )
 
 const (
@@ -19,8 +19,9 @@ const (
 type exchange struct {
 	c      *client
 	ev     *bottle.Event
-	origin origin
+	at     place
 	target []byte
+	out    []byte // the request, as far as it goes out in one piece
 	up     *upstream
 	upload *upload // nil where the request went out whole
 	taken  bool    // the request's body has been read
@@ -66,8 +67,8 @@ func (u *upload) settle() bool {
 
 // forward sends an allowed request upstream and its answer back. It says
 // whether the client's connection can go on.
-func (c *client) forward(ev *bottle.Event, o origin, target []byte) bool {
-	x := &exchange{c: c, ev: ev, origin: o, target: target}
+func (c *client) forward(ev *bottle.Event, at place, target []byte) bool {
+	x := &exchange{c: c, ev: ev, at: at, target: target}
 	head, err := x.ask()
 	if err == nil {
 		err = x.answer(head)
@@ -79,25 +80,25 @@ func (c *client) forward(ev *bottle.Event, o origin, target []byte) bool {
 // connection may have died unnoticed; then, and only where asking twice does no
 // harm and nothing came back, a fresh one is tried.
 func (x *exchange) ask() ([]byte, error) {
-	up, err := x.c.s.pool.get(context.Background(), x.origin, false)
+	up, err := x.c.s.pool.get(x.c.s.ctx, x.at, false)
 	if err != nil {
 		return nil, err
 	}
 	x.attach(up)
-	up.out = appendRequest(up.out[:0], &x.c.q, x.origin, x.target)
+	x.out = appendRequest(getBuf(), &x.c.q, x.at.origin, x.target)
 	if !x.takeBody() {
 		x.startUpload()
 		return up.in.head()
 	}
+	defer func() { putBuf(x.out) }()
 	head, err := x.sendWhole()
 	if err == nil || !up.reused || len(up.in.buffered()) > 0 || !repeatable(x.c.q.method) {
 		return head, err
 	}
-	fresh, err := x.c.s.pool.get(context.Background(), x.origin, true)
+	fresh, err := x.c.s.pool.get(x.c.s.ctx, x.at, true)
 	if err != nil {
 		return nil, err
 	}
-	fresh.out, up.out = up.out, fresh.out
 	up.close()
 	x.attach(fresh)
 	return x.sendWhole()
@@ -112,7 +113,7 @@ func (x *exchange) attach(up *upstream) {
 }
 
 func (x *exchange) sendWhole() ([]byte, error) {
-	if _, err := x.up.conn.Write(x.up.out); err != nil && x.up.reused {
+	if _, err := x.up.conn.Write(x.out); err != nil && x.up.reused {
 		return nil, err
 	}
 	// A new connection that breaks while we send may hold an answer that says why.
@@ -136,7 +137,7 @@ func (x *exchange) takeBody() bool {
 		return false
 	}
 	if q.length > 0 {
-		x.up.out = append(x.up.out, in.buffered()[:q.length]...)
+		x.out = append(x.out, in.buffered()[:q.length]...)
 		in.discard(int(q.length))
 		x.ev.Sent = q.length
 	}
@@ -148,10 +149,10 @@ func (x *exchange) startUpload() {
 	u := &upload{done: make(chan struct{})}
 	x.upload = u
 	b := body{chunked: x.c.q.chunked, length: x.c.q.length}
-	up, in := x.up, &x.c.in
+	up, in, out := x.up, &x.c.in, x.out
 	go func() {
 		defer close(u.done)
-		u.sent, u.err = b.relay(up.conn, in, up.out, true, func() { u.read.Store(true) })
+		u.sent, u.err = b.relay(up.conn, in, out, true, func() { u.read.Store(true) })
 		u.ours = u.aborted.Load() && !errors.Is(u.err, errMalformed)
 		if side := (*sideError)(nil); errors.As(u.err, &side) && !side.writing {
 			// The client broke off: end the upstream's request, and with it the
@@ -178,8 +179,7 @@ func (x *exchange) answer(head []byte) error {
 			return malformed("a change of protocol that nobody asked for")
 		}
 		if c.q.minor == 1 {
-			c.out = appendResponse(c.out[:0], p, false, -1, true)
-			if _, err := c.conn.Write(c.out); err != nil {
+			if err := c.send(appendResponse(getBuf(), p, false, -1, true)); err != nil {
 				return &sideError{writing: true, err: err}
 			}
 		}
@@ -200,7 +200,8 @@ func (x *exchange) final() error {
 	}
 	b.mask = c.mask
 	toEnd := !b.chunked && b.length < 0
-	keep := !toEnd && c.q.minor == 1 && !c.q.close && !c.s.draining.Load() && x.upload.settle()
+	whole := !toEnd && x.upload.settle() // both messages have an end that both sides know
+	keep := whole && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
 	c.more = !keep
 	rechunk := b.chunked && c.q.minor == 1
 	length := b.length
@@ -210,17 +211,18 @@ func (x *exchange) final() error {
 			length = -1
 		}
 	}
-	c.out = appendResponse(c.out[:0], p, rechunk, length, keep)
 	x.began, x.ev.Status = true, p.status
-	x.ev.Recv, err = b.relay(c.conn, &x.up.in, c.out, rechunk, nil)
+	if x.upload.finished() {
+		c.in.rest() // for as long as the answer takes; nobody looks at the request's bytes any more
+	}
+	x.ev.Recv, err = b.relay(c.conn, &x.up.in, appendResponse(getBuf(), p, rechunk, length, keep), rechunk, nil)
 	if err != nil {
 		return err
 	}
-	if !keep {
-		return nil
-	}
+	// A 204 that tells of a body may be followed by one.
+	reusable := whole && p.minor == 1 && !p.close && !(p.status == 204 && (p.chunked || p.length > 0))
 	// Whoever takes it out of c.up owns it: us, or the sweep that ends it.
-	if c.up.CompareAndSwap(x.up, nil) && p.minor == 1 && !p.close && len(x.up.in.buffered()) == 0 {
+	if reusable && c.up.CompareAndSwap(x.up, nil) && x.up.drained() {
 		c.s.pool.put(x.up, time.Duration(p.seconds)*time.Second*9/10)
 		x.up = nil
 	}
@@ -267,8 +269,12 @@ func (x *exchange) finish(err error) bool {
 		}
 		x.ev.Reason = "the client left"
 	} else if !x.began {
+		status := 502
+		if errors.Is(err, sidecar.ErrRefused) {
+			status = 403
+		}
 		keep := x.upload == nil && (x.taken || c.skipBody())
-		return c.refuse(x.ev, refuse(502, "cannot reach "+showHost(x.origin.host)+": "+why(err)), keep)
+		return c.refuse(x.ev, refuse(status, "cannot reach "+showHost(x.at.host)+": "+why(err)), keep)
 	} else {
 		x.ev.Reason = why(err)
 	}
@@ -304,7 +310,7 @@ func (x *exchange) endUpload(answered bool) {
 	if !u.finished() {
 		u.aborted.Store(true)
 		x.up.sock.reset()
-		x.c.sock.SetReadDeadline(time.Unix(1, 0))
+		x.c.sock.expire()
 	}
 	<-u.done
 	x.ev.Sent = u.sent

@@ -19,6 +19,7 @@ const (
 	kindUpgrade
 	kindExpect
 	kindDisguised // "Content_Length": a gateway behind us may read it as the real one
+	kindOverride  // it passes, but not where the method or the path was judged
 )
 
 var kinds = map[string]kind{
@@ -32,8 +33,28 @@ var kinds = map[string]kind{
 	"expect":            kindExpect,
 	"te":                kindHop,
 	"x-bottle-blocked":  kindHop, // ours alone: nobody else's answer may look like our refusal
-	"content_length":    kindDisguised,
-	"transfer_encoding": kindDisguised,
+	// Where an upstream believes a proxy, the agent must not be one: these say
+	// that the request was for another host.
+	"forwarded":          kindHop,
+	"x-forwarded-host":   kindHop,
+	"x-forwarded-server": kindHop,
+	"x-forwarded-port":   kindHop,
+	"x-forwarded-proto":  kindHop,
+	"x-forwarded-scheme": kindHop,
+	"x-forwarded-ssl":    kindHop,
+	"x-host":             kindHop,
+	"x-original-host":    kindHop,
+
+	"x-http-method":          kindOverride,
+	"x-http-method-override": kindOverride,
+	"x-method-override":      kindOverride,
+	"x-original-uri":         kindOverride,
+	"x-original-url":         kindOverride,
+	"x-rewrite-uri":          kindOverride,
+	"x-rewrite-url":          kindOverride,
+	"x-forwarded-prefix":     kindOverride,
+	"x-forwarded-path":       kindOverride,
+	"x-forwarded-uri":        kindOverride,
 }
 
 func kindOf(name []byte) kind {
@@ -41,19 +62,27 @@ func kindOf(name []byte) kind {
 	if len(name) > len(low) {
 		return kindEnd
 	}
+	disguised := false
 	for i, c := range name {
+		if c == '_' { // gateways that make variables of names do not tell the two apart
+			c, disguised = '-', true
+		}
 		low[i] = lower(c)
 	}
 	key := low[:len(name)]
+	k := kindEnd
 	switch key[0] { // most fields need no look into the map
-	case 'c', 'e', 'h', 'k', 't', 'u', 'x':
-		return kinds[string(key)]
+	case 'c', 'e', 'f', 'h', 'k', 't', 'u', 'x':
+		k = kinds[string(key)]
 	case 'p':
 		if bytes.HasPrefix(key, []byte("proxy-")) {
-			return kindHop
+			k = kindHop
 		}
 	}
-	return kindEnd
+	if disguised && k != kindEnd && k != kindOverride && k != kindHop {
+		return kindDisguised
+	}
+	return k
 }
 
 // trailerRefused are fields that a recipient must not find after the body:

@@ -106,8 +106,11 @@ func judge(p *policy.Policy, q *request, o origin, path string) (policy.Verdict,
 		return policy.Verdict{}, refuse(417, "an expectation other than 100-continue")
 	}
 	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: path, Now: time.Now()})
-	if !v.Allow {
+	switch {
+	case !v.Allow:
 		return v, refuse(v.Status, v.Reason)
+	case q.override != nil && (len(v.Route.Paths) > 0 || len(v.Route.Methods) > 0):
+		return v, refuse(403, "the header "+printable(string(q.override))+" asks for another method or path than was judged")
 	}
 	return v, nil
 }

@@ -38,6 +38,7 @@ type world struct {
 	mu     sync.Mutex
 	hosts  map[string]string // "host:port" → address of its server
 	dials  []string
+	guard  func(host string, private bool) error // nil: every address may be dialled
 	events []bottle.Event
 	added  chan bottle.Event
 }
@@ -99,12 +100,18 @@ func pool1(pem []byte) *x509.CertPool {
 	return p
 }
 
-func (w *world) dial(ctx context.Context, host string, port int) (*net.TCPConn, error) {
+func (w *world) dial(ctx context.Context, host string, port int, private bool) (*net.TCPConn, error) {
 	key := fmt.Sprintf("%s:%d", host, port)
 	w.mu.Lock()
 	addr, ok := w.hosts[key]
+	guard := w.guard
 	w.dials = append(w.dials, key)
 	w.mu.Unlock()
+	if guard != nil {
+		if err := guard(host, private); err != nil {
+			return nil, err
+		}
+	}
 	if !ok {
 		return nil, &net.DNSError{Name: host, IsNotFound: true}
 	}

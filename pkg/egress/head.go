@@ -45,6 +45,9 @@ type fields struct {
 	upgrade bool // it wants another protocol
 	expect  []byte
 	seconds int // Keep-Alive: timeout=N; 0 where there is none
+	// override is the name of a header by which some upstreams take another method
+	// or path than the request's line says.
+	override []byte
 }
 
 // parse reads lines, each ended by CRLF, up to the empty one. The slices of an
@@ -91,6 +94,9 @@ func (f *fields) add(line []byte) error {
 		}
 	}
 	x := field{name, value, kindOf(name)}
+	if x.kind == kindOverride {
+		x.kind, f.override = kindEnd, name
+	}
 	f.list = append(f.list, x)
 	return f.note(x)
 }
@@ -114,7 +120,7 @@ func (f *fields) note(x field) error {
 		if f.chunked {
 			return malformed("two Transfer-Encoding headers")
 		}
-		if string(x.value) != "chunked" {
+		if !equalFold(x.value, "chunked") {
 			return malformed("a Transfer-Encoding other than chunked")
 		}
 		f.chunked = true

@@ -40,16 +40,16 @@ func (c *client) local(ev *bottle.Event, target []byte) bool {
 	}
 	doc = append(doc, '\n')
 	keep = keep && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
-	c.out = append(c.out[:0], "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: "...)
-	c.out = strconv.AppendInt(c.out, int64(len(doc)), 10)
+	out := append(getBuf(), "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: "...)
+	out = strconv.AppendInt(out, int64(len(doc)), 10)
 	if !keep {
-		c.out = append(c.out, "\r\nConnection: close"...)
+		out = append(out, "\r\nConnection: close"...)
 	}
-	c.out = append(c.out, "\r\n\r\n"...)
+	out = append(out, "\r\n\r\n"...)
 	if c.q.method != "HEAD" {
-		c.out = append(c.out, doc...)
+		out = append(out, doc...)
 	}
-	_, err = c.conn.Write(c.out)
+	err = c.send(out)
 	c.more = !keep
 	ev.Verdict, ev.Status, ev.Recv = "allow", 200, int64(len(doc))
 	c.record(ev)

@@ -7,14 +7,17 @@ import (
 )
 
 const (
-	bufSize = 17 << 10 // a full TLS record, and a head beside it
-	maxHead = 64 << 10
+	readSize = 17 << 10 // a full TLS record, and a head beside it
+	bufSize  = 18 << 10 // what was read at once fits in, framed anew
+	maxHead  = 64 << 10
 )
 
 // bufs are buffers of bufSize bytes.
 var bufs = sync.Pool{New: func() any { b := make([]byte, bufSize); return &b }}
 
-func getBuf() []byte { return *bufs.Get().(*[]byte) }
+// getBuf returns an empty buffer. Nobody keeps one while waiting for another
+// side, but for the one that is read into: a thousand streams may be idle.
+func getBuf() []byte { return (*bufs.Get().(*[]byte))[:0] }
 func putBuf(b []byte) { // larger ones, made for a long head, are left to the collector
 	if cap(b) == bufSize {
 		b = b[:bufSize]
@@ -30,11 +33,18 @@ type reader struct {
 	r, w int
 }
 
-func newReader(src io.Reader) reader { return reader{src: src, buf: getBuf()} }
+func newReader(src io.Reader) reader { return reader{src: src} }
 
 func (b *reader) release() {
 	putBuf(b.buf)
 	b.buf, b.r, b.w = nil, 0, 0
+}
+
+// rest puts the buffer back until the next fill, if nothing is in it.
+func (b *reader) rest() {
+	if b.r == b.w {
+		b.release()
+	}
 }
 
 func (b *reader) buffered() []byte { return b.buf[b.r:b.w] }
@@ -44,6 +54,8 @@ func (b *reader) discard(n int) { b.r += n }
 // fill reads once. What is not consumed yet stays; a full buffer is an error.
 func (b *reader) fill() error {
 	switch {
+	case b.buf == nil:
+		b.buf = getBuf()[:readSize]
 	case b.r == b.w:
 		b.r, b.w = 0, 0
 	case b.w == len(b.buf):
@@ -95,7 +107,7 @@ func (b *reader) head() ([]byte, error) {
 		if len(data) >= maxHead {
 			return nil, errTooLarge
 		}
-		if len(data) == len(b.buf) {
+		if len(data) == len(b.buf) && b.buf != nil {
 			b.grow()
 		}
 		if err := b.fill(); err != nil {

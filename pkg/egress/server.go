@@ -30,8 +30,9 @@ const (
 	RootsFile  = "roots.pem"   // whom upstreams must be vouched for by; nobody else is trusted
 )
 
-// MaxConns bounds the connections of one port; a surplus is closed at once.
-const MaxConns = 1024
+// MaxConns bounds the agent's connections to all ports together; a surplus is
+// closed at once. So many with the largest heads fit into the container.
+const MaxConns = 1280
 
 // Ports are where the server listens; 0 lets the system choose.
 type Ports struct {
@@ -51,7 +52,8 @@ type Config struct {
 	Ports  Ports
 	Names  map[string]netip.Addr // what DNS answers with another address than Listen
 	// Dial connects to a host that was judged, such as sidecar.Dialer.Dial.
-	Dial   func(ctx context.Context, host string, port int) (*net.TCPConn, error)
+	// private says that its route may lead to private addresses.
+	Dial   func(ctx context.Context, host string, port int, private bool) (*net.TCPConn, error)
 	Record func(bottle.Event)
 	// Out is the directory of sidecar.AppliedFile; empty: nobody is told.
 	Out string
@@ -75,16 +77,20 @@ type Server struct {
 	ports    Ports
 	headTime time.Duration
 	draining atomic.Bool
-	stop     chan struct{}
+	ctx      context.Context // ends what is being dialled
+	stop     context.CancelFunc
+	slots    chan struct{} // one for each connection
 	failed   chan error
 
+	accepting sync.WaitGroup
 	listeners []net.Listener
 	once      sync.Once
 }
 
 // Start reads the files and serves until Drain.
 func Start(cfg Config) (*Server, error) {
-	s := &Server{in: cfg.In, record: cfg.Record, stop: make(chan struct{}), failed: make(chan error, 1), headTime: cfg.HeadTime}
+	s := &Server{in: cfg.In, record: cfg.Record, slots: make(chan struct{}, MaxConns), failed: make(chan error, 1), headTime: cfg.HeadTime}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	if s.headTime == 0 {
 		s.headTime = headTime
 	}
@@ -101,6 +107,7 @@ func Start(cfg Config) (*Server, error) {
 	}
 	s.pool.dial = cfg.Dial
 	if err := s.listen(cfg); err != nil {
+		s.stop()
 		s.closeListeners()
 		return nil, err
 	}
@@ -160,7 +167,7 @@ func (s *Server) listen(cfg Config) error {
 			// A path on the proxy port is a request to ourselves: no route has this port.
 			l.front.port = *l.used
 		}
-		go s.accept(listener, l.front, l.begin)
+		s.accepting.Go(func() { s.accept(listener, l.front, l.begin) })
 	}
 	var err error
 	s.dns, err = serveNames(cfg.Listen, cfg.Ports.DNS, cfg.Names, s.record)
@@ -172,7 +179,6 @@ func (s *Server) listen(cfg Config) error {
 
 // accept serves the connections of one port.
 func (s *Server) accept(l net.Listener, f front, begin func(*client) bool) {
-	slots := make(chan struct{}, MaxConns)
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -188,7 +194,7 @@ func (s *Server) accept(l net.Listener, f front, begin func(*client) bool) {
 		}
 		sock := &socket{TCPConn: conn.(*net.TCPConn)}
 		select {
-		case slots <- struct{}{}:
+		case s.slots <- struct{}{}:
 		default:
 			sock.reset()
 			continue
@@ -196,7 +202,7 @@ func (s *Server) accept(l net.Listener, f front, begin func(*client) bool) {
 		c := &client{s: s, sock: sock, conn: sock, front: f}
 		s.clients.add(c)
 		go func() {
-			defer func() { <-slots }()
+			defer func() { <-s.slots }()
 			c.serve(begin)
 		}()
 	}
@@ -217,7 +223,7 @@ func (s *Server) sweep() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-s.stop:
+		case <-s.ctx.Done():
 			return
 		case now := <-tick.C:
 			s.pool.sweep(now)
@@ -251,8 +257,8 @@ func (s *Server) closeListeners() {
 func (s *Server) Drain(ctx context.Context) {
 	s.once.Do(func() {
 		s.draining.Store(true)
-		close(s.stop)
 		s.closeListeners()
+		s.accepting.Wait()
 	})
 	s.clients.each(func(c *client) {
 		if !c.busy.Load() {
@@ -263,6 +269,7 @@ func (s *Server) Drain(ctx context.Context) {
 	select {
 	case <-done:
 	case <-ctx.Done():
+		s.stop()
 		s.clients.each(func(c *client) {
 			if up := c.up.Load(); up != nil {
 				up.sock.Close()
@@ -271,5 +278,6 @@ func (s *Server) Drain(ctx context.Context) {
 		})
 		<-done
 	}
+	s.stop()
 	s.pool.sweep(time.Now().Add(idleUpstream))
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,8 +25,11 @@ type socket struct {
 	*net.TCPConn
 	pending   []byte // was read already; comes first
 	limited   bool   // a deadline of another kind is set for reading
-	watch     bool   // during a handshake: keep tail
-	tail      []byte // the last bytes that came
+	expired   atomic.Bool
+	records   *records // of TLS, as they come in; nil: they are not watched
+	dry       bool     // reading finds nothing new
+	watch     bool     // during a handshake: keep tail
+	tail      []byte   // the last bytes that came
 	readUntil time.Time
 	sendUntil time.Time
 }
@@ -37,14 +41,81 @@ func (s *socket) Read(p []byte) (int, error) {
 		s.note(p[:n])
 		return n, nil
 	}
+	if s.dry {
+		return 0, errDry
+	}
 	if now := time.Now(); !s.limited && s.readUntil.Sub(now) < idleTime*7/8 {
 		s.readUntil = now.Add(idleTime)
 		s.SetReadDeadline(s.readUntil)
+		if s.expired.Load() {
+			s.SetReadDeadline(past)
+		}
 	}
 	n, err := s.TCPConn.Read(p)
 	s.note(p[:n])
+	if s.records != nil {
+		s.records.note(p[:n])
+	}
 	return n, err
 }
+
+// past is a deadline that ends what waits.
+var past = time.Unix(1, 0)
+
+// expire ends the read under way and all that come. It may be called from
+// another goroutine than the reader's, which must not be able to undo it.
+func (s *socket) expire() {
+	s.expired.Store(true)
+	s.SetReadDeadline(past)
+}
+
+// errDry is what a socket that is kept dry returns. It is a time-out, so that
+// crypto/tls goes on afterwards.
+var errDry net.Error = dryError{}
+
+type dryError struct{}
+
+func (dryError) Error() string   { return "nothing has come in" }
+func (dryError) Timeout() bool   { return true }
+func (dryError) Temporary() bool { return true }
+
+// recordHead is the size of a TLS record's head, which ends in the length of
+// what follows.
+const recordHead = 5
+
+// records follows TLS records by their lengths.
+type records struct {
+	head int // bytes of the current one's head
+	left int // bytes of it that are to come
+}
+
+// note takes in what came.
+func (r *records) note(p []byte) {
+	for len(p) > 0 {
+		if r.head == recordHead {
+			n := min(r.left, len(p))
+			if r.left -= n; r.left == 0 {
+				r.head = 0
+			}
+			p = p[n:]
+			continue
+		}
+		switch r.head {
+		case 3:
+			r.left = int(p[0]) << 8
+		case 4:
+			r.left |= int(p[0])
+		}
+		r.head++
+		p = p[1:]
+		if r.head == recordHead && r.left == 0 {
+			r.head = 0
+		}
+	}
+}
+
+// whole says whether the last record came to its end.
+func (r *records) whole() bool { return r.head == 0 }
 
 // note keeps as many of the last bytes as a bare alert has.
 func (s *socket) note(p []byte) {
@@ -89,7 +160,7 @@ func (s *socket) linger() {
 	s.SetReadDeadline(time.Now().Add(lingerTime))
 	buf := getBuf()
 	defer putBuf(buf)
-	io.CopyBuffer(io.Discard, io.LimitReader(onlyReader{s.TCPConn}, lingerSize), buf)
+	io.CopyBuffer(io.Discard, io.LimitReader(onlyReader{s.TCPConn}, lingerSize), buf[:readSize])
 	s.Close()
 }
 

@@ -17,18 +17,25 @@ import (
 )
 
 const (
-	maxIdle      = 64 // pooled connections of one origin
+	maxIdle      = 64  // pooled connections of one place
+	maxIdleAll   = 256 // of all of them
 	idleUpstream = 60 * time.Second
 	tlsTime      = 10 * time.Second
 )
 
-// upstream is a connection to an origin. Whoever got it from the pool owns it.
+// place is where an upstream leads, and by which permission: what may be dialled
+// for one route is not for another to use.
+type place struct {
+	origin
+	private bool // it may be a private address
+}
+
+// upstream is a connection to a place. Whoever got it from the pool owns it.
 type upstream struct {
-	origin origin
+	place  place
 	sock   *socket
 	conn   net.Conn
 	in     reader
-	out    []byte
 	reused bool
 	expiry time.Time // when it is too old to be taken from the pool
 }
@@ -36,24 +43,44 @@ type upstream struct {
 func (u *upstream) close() {
 	u.sock.Close()
 	u.in.release()
-	putBuf(u.out)
+}
+
+// drained says whether nothing is left of what the other side sent, in any
+// layer. What is left would be taken for the answer to the next request.
+func (u *upstream) drained() bool {
+	if len(u.in.buffered()) > 0 {
+		return false
+	}
+	if u.sock.records == nil {
+		return true
+	}
+	if !u.sock.records.whole() {
+		return false
+	}
+	// What crypto/tls has read and not yet opened can only be seen by reading on.
+	u.sock.dry = true
+	defer func() { u.sock.dry = false }()
+	var one [1]byte
+	n, err := u.conn.Read(one[:])
+	return n == 0 && errors.Is(err, errDry)
 }
 
 // pool keeps upstreams that are between two requests, for all clients: they are
 // all the same bottle's.
 type pool struct {
-	dial func(ctx context.Context, host string, port int) (*net.TCPConn, error)
+	dial func(ctx context.Context, host string, port int, private bool) (*net.TCPConn, error)
 	tls  *tls.Config
 
-	mu   sync.Mutex
-	idle map[origin][]*upstream
+	mu    sync.Mutex
+	idle  map[place][]*upstream
+	count int // of all of them
 }
 
-// get returns a connection to an origin that was judged: one that is idle and
+// get returns a connection to a place that was judged: one that is idle and
 // alive, or a new one. fresh asks for a new one.
-func (p *pool) get(ctx context.Context, o origin, fresh bool) (*upstream, error) {
+func (p *pool) get(ctx context.Context, at place, fresh bool) (*upstream, error) {
 	for !fresh {
-		u := p.take(o)
+		u := p.take(at)
 		if u == nil {
 			break
 		}
@@ -63,19 +90,20 @@ func (p *pool) get(ctx context.Context, o origin, fresh bool) (*upstream, error)
 		}
 		u.close()
 	}
-	conn, err := p.dial(ctx, o.host, o.port)
+	conn, err := p.dial(ctx, at.host, at.port, at.private)
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{origin: o, sock: &socket{TCPConn: conn}}
+	u := &upstream{place: at, sock: &socket{TCPConn: conn}}
 	u.conn = u.sock
-	if o.scheme == policy.HTTPS {
-		if u.conn, err = p.secure(ctx, u.sock, o.host); err != nil {
+	if at.scheme == policy.HTTPS {
+		u.sock.records = &records{}
+		if u.conn, err = p.secure(ctx, u.sock, at.host); err != nil {
 			u.sock.Close()
 			return nil, err
 		}
 	}
-	u.in, u.out = newReader(u.conn), getBuf()[:0]
+	u.in = newReader(u.conn)
 	return u, nil
 }
 
@@ -96,27 +124,29 @@ func (p *pool) secure(ctx context.Context, s *socket, host string) (net.Conn, er
 func (p *pool) keep(kept func(origin) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for o, list := range p.idle {
-		if kept(o) {
+	for at, list := range p.idle {
+		if kept(at.origin) {
 			continue
 		}
 		for _, u := range list {
 			u.close()
 		}
-		delete(p.idle, o)
+		p.count -= len(list)
+		delete(p.idle, at)
 	}
 }
 
-func (p *pool) take(o origin) *upstream {
+func (p *pool) take(at place) *upstream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	list := p.idle[o]
+	list := p.idle[at]
 	if len(list) == 0 {
 		return nil
 	}
 	u := list[len(list)-1] // the warmest
 	list[len(list)-1] = nil
-	p.idle[o] = list[:len(list)-1]
+	p.idle[at] = list[:len(list)-1]
+	p.count--
 	return u
 }
 
@@ -127,26 +157,25 @@ func (p *pool) put(u *upstream, life time.Duration) {
 		life = idleUpstream
 	}
 	u.expiry = time.Now().Add(life)
-	if cap(u.out) > 2*bufSize {
-		u.out = getBuf()[:0]
-	}
+	u.in.rest()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.idle == nil {
-		p.idle = map[origin][]*upstream{}
+		p.idle = map[place][]*upstream{}
 	}
-	if len(p.idle[u.origin]) >= maxIdle {
+	if len(p.idle[u.place]) >= maxIdle || p.count >= maxIdleAll {
 		u.close()
 		return
 	}
-	p.idle[u.origin] = append(p.idle[u.origin], u)
+	p.idle[u.place] = append(p.idle[u.place], u)
+	p.count++
 }
 
 // sweep closes what expired by now.
 func (p *pool) sweep(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for o, list := range p.idle {
+	for at, list := range p.idle {
 		kept := list[:0]
 		for _, u := range list {
 			if now.Before(u.expiry) {
@@ -155,9 +184,10 @@ func (p *pool) sweep(now time.Time) {
 			}
 			u.close()
 		}
+		p.count -= len(list) - len(kept)
 		clear(list[len(kept):])
-		if p.idle[o] = kept; len(kept) == 0 {
-			delete(p.idle, o)
+		if p.idle[at] = kept; len(kept) == 0 {
+			delete(p.idle, at)
 		}
 	}
 }
@@ -171,6 +201,8 @@ func why(err error) string {
 	var verify *tls.CertificateVerificationError
 	var network net.Error
 	switch {
+	case errors.Is(err, sidecar.ErrPrivate):
+		return sidecar.ErrPrivate.Error()
 	case errors.Is(err, sidecar.ErrRefused):
 		return sidecar.ErrRefused.Error()
 	case errors.As(err, &dns) && dns.IsNotFound:

@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
 	"bottle/pkg/agent"
+	"bottle/pkg/bottle"
 	"bottle/pkg/ca"
 	"bottle/pkg/plan"
 	"bottle/pkg/policy"
@@ -39,11 +43,16 @@ func (u *bringUp) writeFiles(context.Context) error {
 	if err != nil {
 		return err
 	}
+	host, err := hostFacts()
+	if err != nil {
+		return err
+	}
 	t := tree{root: u.bottle.StateDir}
 	t.put(state.ComposeFile, compose, 0o600)
 	t.put(plan.SeccompFile, plan.Seccomp(), 0o600)
 	t.dir("egress/out", 0o700)
 	t.put("egress/in/routes.yaml", policy.Render(routes), 0o600)
+	t.put("egress/in/host.json", host, 0o600)
 	t.put("egress/in/ca.crt", certificate, 0o600)
 	t.put("egress/in/ca.key", key, 0o600)
 	t.put("egress/in/roots.pem", roots, 0o600)
@@ -104,6 +113,25 @@ func (u *bringUp) roots() ([]byte, error) {
 		return nil, fmt.Errorf("cannot find any root certificates on this host: install ca-certificates")
 	}
 	return all.Bytes(), nil
+}
+
+// hostFacts is what egress must know of this machine: allowed names must not
+// lead to its addresses. Where the engine is elsewhere, its own are not known.
+func hostFacts() ([]byte, error) {
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("cannot list this machine's addresses: %w", err)
+	}
+	doc := bottle.Host{Addresses: []netip.Addr{}}
+	for _, a := range own {
+		p, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			return nil, fmt.Errorf("cannot read this machine's address %s: %w", a, err)
+		}
+		doc.Addresses = append(doc.Addresses, p.Addr().Unmap().WithZone(""))
+	}
+	data, err := json.Marshal(doc)
+	return append(data, '\n'), err
 }
 
 // tree writes files below a root; the first error ends it.

@@ -1,8 +1,6 @@
 package sidecar
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,7 +36,7 @@ type Events struct {
 	file *os.File
 	size int64
 	lost int // events that could not be written
-	buf  bytes.Buffer
+	buf  []byte
 }
 
 // OpenEvents opens the log in dir for the sidecar called source.
@@ -91,16 +89,11 @@ func (e *Events) Add(ev bottle.Event) {
 }
 
 func (e *Events) write(ev bottle.Event) error {
-	e.buf.Reset()
-	enc := json.NewEncoder(&e.buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(ev); err != nil {
+	e.buf = append(ev.AppendJSON(e.buf[:0]), '\n')
+	if err := e.rotate(len(e.buf)); err != nil {
 		return err
 	}
-	if err := e.rotate(e.buf.Len()); err != nil {
-		return err
-	}
-	n, err := e.file.Write(e.buf.Bytes())
+	n, err := e.file.Write(e.buf)
 	e.size += int64(n)
 	if err != nil && n > 0 {
 		// Half a record stands there: end it, so that it spoils no other.

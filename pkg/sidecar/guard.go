@@ -2,15 +2,26 @@ package sidecar
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
+
+	"bottle/pkg/bottle"
 )
 
 // ErrRefused is in the error for an address that must not be dialled.
 var ErrRefused = errors.New("its address is refused")
+
+// ErrPrivate is in the error for an address that only a route with private: true
+// may lead to. It comes with ErrRefused.
+var ErrPrivate = fmt.Errorf("%w: it is private, and the route does not say private: true", ErrRefused)
 
 // never are addresses that no name may lead to: this container, the network
 // beside it, metadata services, everybody at once, and IPv6 forms that carry an
@@ -21,26 +32,50 @@ var never = []netip.Prefix{
 	netip.MustParsePrefix("169.254.0.0/16"),
 	netip.MustParsePrefix("224.0.0.0/4"),
 	netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("::/96"), // unspecified, loopback, v4-compatible
+	netip.MustParsePrefix("100.100.100.200/32"), // a metadata service amid CGNAT
+	netip.MustParsePrefix("168.63.129.16/32"),   // another, amid public addresses
+	netip.MustParsePrefix("192.88.99.0/24"),     // 6to4 relays
+	netip.MustParsePrefix("::/96"),              // unspecified, loopback, v4-compatible
+	netip.MustParsePrefix("::ffff:0:0:0/96"),    // v4-translated
 	netip.MustParsePrefix("64:ff9b::/96"),
 	netip.MustParsePrefix("64:ff9b:1::/48"),
 	netip.MustParsePrefix("2001::/32"), // Teredo
 	netip.MustParsePrefix("2002::/16"), // 6to4
+	netip.MustParsePrefix("fd00:ec2::254/128"),
 	netip.MustParsePrefix("fe80::/10"),
 	netip.MustParsePrefix("ff00::/8"),
 }
 
+// private are networks of somebody's own. An allowed name leads there for the
+// routes that say so only.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"), // carrier-grade NAT, overlay networks
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("192.0.2.0/24"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("fc00::/7"),
+	netip.MustParsePrefix("fec0::/10"),
+}
+
 // Guard says which addresses may be dialled. The zero Guard refuses those that
-// no name may ever lead to.
+// no name may ever lead to, and private ones where no route allows them.
 type Guard struct {
-	// Refuse are further prefixes: the bottle's own networks, this container's
-	// own addresses.
+	// Refuse are further prefixes that are never dialled: the bottle's own
+	// networks, this container's own addresses.
 	Refuse []netip.Prefix
+	// Host are addresses of the machine that the bottle runs on; they are like
+	// private ones, since what listens there may not be meant for the outside.
+	Host []netip.Addr
 }
 
 // Check returns an error that wraps ErrRefused for an address that must not be
-// dialled.
-func (g Guard) Check(a netip.Addr) error {
+// dialled. mayPrivate says that the route may lead to private addresses.
+func (g Guard) Check(a netip.Addr, mayPrivate bool) error {
 	if !a.IsValid() {
 		return fmt.Errorf("%w: it is none", ErrRefused)
 	}
@@ -52,18 +87,30 @@ func (g Guard) Check(a netip.Addr) error {
 			}
 		}
 	}
+	if mayPrivate {
+		return nil
+	}
+	if slices.Contains(g.Host, a) {
+		return fmt.Errorf("%w: %s is the host's", ErrPrivate, a)
+	}
+	for _, p := range private {
+		if p.Contains(a) {
+			return fmt.Errorf("%w: %s is in %s", ErrPrivate, a, p)
+		}
+	}
 	return nil
 }
 
 // GuardFor returns the guard of a container that serves its bottle on an address
 // of the bottle's own network: it refuses that network, which the container may
-// not have joined yet, and every address the container has.
-func GuardFor(own netip.Prefix) (Guard, error) {
+// not have joined yet, and every address the container has. host are the
+// addresses of the machine below, as ReadHost returns them.
+func GuardFor(own netip.Prefix, host []netip.Addr) (Guard, error) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return Guard{}, fmt.Errorf("cannot list this container's addresses: %w", err)
 	}
-	g := Guard{Refuse: []netip.Prefix{own.Masked()}}
+	g := Guard{Refuse: []netip.Prefix{own.Masked()}, Host: host}
 	for _, a := range addrs {
 		p, err := netip.ParsePrefix(a.String())
 		if err != nil {
@@ -74,10 +121,35 @@ func GuardFor(own netip.Prefix) (Guard, error) {
 	return g, nil
 }
 
+// HostFile is what a sidecar is told of the machine that it runs on: a
+// bottle.Host in its in directory.
+const HostFile = "host.json"
+
+// maxHostFile bounds it, in bytes.
+const maxHostFile = 1 << 20
+
+// ReadHost returns the addresses in the HostFile of a directory. Without that
+// file nobody knows what must not be dialled, so it must be there.
+func ReadHost(dir string) ([]netip.Addr, error) {
+	f, err := os.Open(filepath.Join(dir, HostFile))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the host's addresses: %w", err)
+	}
+	defer f.Close()
+	var doc bottle.Host
+	if err := json.NewDecoder(io.LimitReader(f, maxHostFile)).Decode(&doc); err != nil {
+		return nil, fmt.Errorf("cannot read the host's addresses in %s: %w", HostFile, err)
+	}
+	for i, a := range doc.Addresses {
+		doc.Addresses[i] = a.Unmap().WithZone("")
+	}
+	return doc.Addresses, nil
+}
+
 // Dialer dials names on behalf of an agent: it resolves once, checks what came,
 // and dials what it checked, so that a second answer cannot differ.
 type Dialer struct {
-	Check   func(netip.Addr) error                                       // such as Guard.Check
+	Check   func(a netip.Addr, mayPrivate bool) error                    // such as Guard.Check
 	Lookup  func(ctx context.Context, host string) ([]netip.Addr, error) // such as Resolve
 	Timeout time.Duration                                                // for lookup and connection together
 }
@@ -86,8 +158,8 @@ type Dialer struct {
 const maxAddrs = 3
 
 // Dial connects to a port of a canonical host name. One refused address spoils
-// the name: who mixes them means no good.
-func (d Dialer) Dial(ctx context.Context, host string, port int) (*net.TCPConn, error) {
+// the name: who mixes them means no good. mayPrivate is for Check.
+func (d Dialer) Dial(ctx context.Context, host string, port int, mayPrivate bool) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	addrs, err := d.Lookup(ctx, host)
@@ -95,7 +167,7 @@ func (d Dialer) Dial(ctx context.Context, host string, port int) (*net.TCPConn, 
 		return nil, err
 	}
 	for _, a := range addrs {
-		if err := d.Check(a); err != nil {
+		if err := d.Check(a, mayPrivate); err != nil {
 			return nil, err
 		}
 	}

@@ -74,6 +74,12 @@ func (p Program) run(signals <-chan os.Signal) error {
 		return err
 	}
 	defer events.Close()
+	// First of all, so that no change falls between the reading and the watching.
+	changes, err := watch(p.In)
+	if err != nil {
+		// SIGHUP is the way; the watch only helps whoever writes the files by hand.
+		events.Add(bottle.Event{Kind: "watch", Verdict: "error", Detail: err.Error()})
+	}
 	service, err := p.Start(events)
 	if err != nil {
 		events.Add(bottle.Event{Kind: "start", Verdict: "error", Detail: err.Error()})
@@ -85,11 +91,6 @@ func (p Program) run(signals <-chan os.Signal) error {
 			return err
 		}
 		defer stop()
-	}
-	changes, err := watch(p.In)
-	if err != nil {
-		// SIGHUP is the way; the watch only helps whoever writes the files by hand.
-		events.Add(bottle.Event{Kind: "watch", Verdict: "error", Detail: err.Error()})
 	}
 	events.Add(bottle.Event{Kind: "start"})
 	fmt.Fprintf(os.Stderr, "%s: ready\n", p.Name) // for who reads the container's log

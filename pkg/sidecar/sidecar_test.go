@@ -84,39 +84,64 @@ func TestLostEventsAreCountedAndTold(t *testing.T) {
 }
 
 func TestGuardRefusesWhatNoNameMayLeadTo(t *testing.T) {
-	g := Guard{Refuse: []netip.Prefix{netip.MustParsePrefix("10.83.0.0/28")}}
-	for _, a := range []string{
-		"127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "10.83.0.2", "::ffff:10.83.0.2",
-		"::1", "::", "::127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "fe80::1", "fe80::1%eth0", "ff02::1", "2002:7f00:1::",
-	} {
-		if err := g.Check(netip.MustParseAddr(a)); !errors.Is(err, ErrRefused) {
-			t.Errorf("%s: %v", a, err)
+	g := Guard{Refuse: []netip.Prefix{netip.MustParsePrefix("10.83.0.0/28")}, Host: []netip.Addr{netip.MustParseAddr("93.184.215.15")}}
+	check := func(want error, mayPrivate bool, addrs ...string) {
+		t.Helper()
+		for _, a := range addrs {
+			if err := g.Check(netip.MustParseAddr(a), mayPrivate); !errors.Is(err, want) {
+				t.Errorf("%s, private %v: %v", a, mayPrivate, err)
+			}
 		}
 	}
-	for _, a := range []string{"93.184.215.14", "10.83.0.16", "192.168.1.1", "2606:4700::1"} {
-		if err := g.Check(netip.MustParseAddr(a)); err != nil {
-			t.Errorf("%s: %v", a, err)
-		}
-	}
-	if g.Check(netip.Addr{}) == nil {
+	never := []string{"127.0.0.1", "127.9.9.9", "0.0.0.0", "169.254.169.254", "224.0.0.1", "255.255.255.255", "10.83.0.2", "::ffff:10.83.0.2",
+		"::1", "::", "::127.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "fe80::1", "fe80::1%eth0", "ff02::1", "2002:7f00:1::",
+		"2001::1", "::ffff:0:7f00:1", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "192.88.99.1"}
+	check(ErrRefused, false, never...)
+	check(ErrRefused, true, never...)
+	private := []string{"10.83.0.16", "10.0.0.1", "::ffff:10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "100.127.255.255",
+		"192.0.0.8", "192.0.2.1", "198.18.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.1", "fc00::1", "fdff::1", "fec0::1", "93.184.215.15"}
+	check(ErrPrivate, false, private...)
+	check(nil, true, private...)
+	check(nil, false, "93.184.215.14", "172.15.255.255", "172.32.0.1", "100.63.255.255", "100.128.0.1", "192.169.0.1", "11.0.0.1", "2606:4700::1")
+	if g.Check(netip.Addr{}, true) == nil {
 		t.Error("no address at all passes")
 	}
 }
 
+func TestTheHostsAddressesMustBeKnown(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := ReadHost(dir); err == nil {
+		t.Error("without the file, nothing is known, and yet there is no error")
+	}
+	for text, want := range map[string]int{`{"addresses":["192.0.2.7","::ffff:192.0.2.8","fe80::1%eth0"]}`: 3, `{"addresses":[]}`: 0, `{"addresses":["a"]}`: -1, "": -1} {
+		if err := os.WriteFile(filepath.Join(dir, HostFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadHost(dir)
+		if (err != nil) != (want < 0) || err == nil && len(got) != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+		g := Guard{Host: got}
+		if want == 3 && (g.Check(netip.MustParseAddr("192.0.2.8"), false) == nil || g.Check(netip.MustParseAddr("::ffff:192.0.2.7"), false) == nil) {
+			t.Error("the host's address passes in another spelling")
+		}
+	}
+}
+
 func TestGuardForRefusesItsOwnAddressesAndNetwork(t *testing.T) {
-	g, err := GuardFor(netip.MustParsePrefix("10.83.0.2/28"))
+	g, err := GuardFor(netip.MustParsePrefix("10.83.0.2/28"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	own, _ := net.InterfaceAddrs()
 	for _, a := range own {
 		p := netip.MustParsePrefix(a.String())
-		if g.Check(p.Addr()) == nil {
+		if g.Check(p.Addr(), true) == nil {
 			t.Errorf("its own address %s passes", p.Addr())
 		}
 	}
 	for ip, passes := range map[string]bool{"10.83.0.2": false, "10.83.0.3": false, "10.83.0.15": false, "10.83.0.16": true} {
-		if err := g.Check(netip.MustParseAddr(ip)); (err == nil) != passes {
+		if err := g.Check(netip.MustParseAddr(ip), true); (err == nil) != passes {
 			t.Errorf("%s of the bottle's own network or beside it: %v", ip, err)
 		}
 	}
@@ -131,20 +156,20 @@ func TestDialDialsWhatItChecked(t *testing.T) {
 	port := l.Addr().(*net.TCPAddr).Port
 	lookups := 0
 	answer := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
-	d := Dialer{Timeout: 2 * time.Second, Check: func(netip.Addr) error { return nil },
+	d := Dialer{Timeout: 2 * time.Second, Check: func(netip.Addr, bool) error { return nil },
 		Lookup: func(context.Context, string) ([]netip.Addr, error) { lookups++; return answer, nil }}
-	c, err := d.Dial(t.Context(), "a.example", port)
+	c, err := d.Dial(t.Context(), "a.example", port, true)
 	if err != nil || lookups != 1 {
 		t.Fatalf("%v, %d lookups", err, lookups)
 	}
 	c.Close()
 	d.Check = Guard{}.Check
 	answer = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1")}
-	if _, err := d.Dial(t.Context(), "a.example", port); !errors.Is(err, ErrRefused) {
+	if _, err := d.Dial(t.Context(), "a.example", port, true); !errors.Is(err, ErrRefused) {
 		t.Errorf("a name with one refused address: %v", err)
 	}
 	answer = nil
-	if _, err := d.Dial(t.Context(), "a.example", port); err == nil {
+	if _, err := d.Dial(t.Context(), "a.example", port, true); err == nil {
 		t.Error("a name without an address was dialled")
 	}
 }
@@ -203,6 +228,28 @@ func TestRunEndsWithTheServicesError(t *testing.T) {
 	}
 	if err := (Program{Out: t.TempDir(), Start: func(*Events) (Service, error) { return nil, errors.New("no") }}).run(nil); err == nil {
 		t.Error("a start that failed went unnoticed")
+	}
+}
+
+// A change that comes while a sidecar starts, after it has read its files, is
+// seen all the same.
+func TestAChangeDuringTheStartIsSeen(t *testing.T) {
+	in := t.TempDir()
+	f := &fakeService{reloads: make(chan struct{}), drains: make(chan struct{}), failed: make(chan error)}
+	signals, done := make(chan os.Signal), make(chan error)
+	p := Program{Name: "egress", In: in, Out: t.TempDir(), Start: func(*Events) (Service, error) {
+		return f, os.WriteFile(filepath.Join(in, "routes.yaml"), nil, 0o600)
+	}}
+	go func() { done <- p.run(signals) }()
+	select {
+	case <-f.reloads:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the change was missed")
+	}
+	signals <- syscall.SIGTERM
+	<-f.drains
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

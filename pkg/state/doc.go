@@ -12,7 +12,7 @@
 //	    lock                 flock: whoever changes this bottle
 //	    metadata.json        bottle.Bottle; written before the first engine call
 //	    docker-compose.yml   the plan, 0600; seccomp.json beside it
-//	    egress/in/           by the host: routes.yaml, ca.crt, ca.key (0600), roots.pem
+//	    egress/in/           by the host: routes.yaml, ca.crt, ca.key (0600), roots.pem, host.json
 //	    egress/out/          by egress: ready, events.jsonl
 //	    agent/in/            by the host, read by the agent: prompt.md, home/
 //	    agent/certs/         by the host: the agent's whole trust store

@@ -41,6 +41,8 @@ type stage struct {
 	leaky string // the same, into which egress' files were mounted
 	host  *listener
 
+	rawBottle rawBottled // the bottle that raw bytes are sent in
+
 	hears struct { // a bottle whose egress asks the tests' name server
 		sync.Once
 		slug string

@@ -12,10 +12,10 @@ import (
 	"bottle/test/rig"
 )
 
-// wire is a bottle on an engine of the test's own, whose host has a name server
+// wiretap is a bottle on an engine of the test's own, whose host has a name server
 // on its loopback and one wire to the internet, both recording: what an ordinary
 // host would hide is seen there.
-type wire struct {
+type wiretap struct {
 	e       *rig.Engine
 	r       *rig.Rig
 	slug    string
@@ -28,9 +28,9 @@ var (
 	nobody = netip.MustParseAddr("198.51.100.77")
 )
 
-func newWire(t *testing.T) wire {
+func newWire(t *testing.T) wiretap {
 	t.Helper()
-	w := wire{e: rig.PrivateEngine(t, rig.EngineOptions{})}
+	w := wiretap{e: rig.PrivateEngine(t, rig.EngineOptions{})}
 	w.r = w.e.Rig()
 	w.r.Write("bottles/wire.md", "---\negress:\n  routes:\n    - host: "+allowed+"\n---\n")
 	w.r.Write("agents/wire.md", "---\nbottle: wire\nprogram: {command: [cat]}\n---\n")
@@ -44,7 +44,7 @@ func newWire(t *testing.T) wire {
 }
 
 // weak is a container without bottle's settings on a network.
-func (w wire) weak(name, network string) string {
+func (w wiretap) weak(name, network string) string {
 	image := strings.TrimSpace(w.r.Docker("inspect", "-f", "{{.Config.Image}}", agentOf(w.slug)))
 	return w.r.Container(name, "--network", network, "-v", filepath.Join(w.r.Libexec, "inside")+":"+plan.InsideDir+":ro",
 		"--entrypoint", plan.InsideBin, image, "hold")
@@ -52,7 +52,7 @@ func (w wire) weak(name, network string) string {
 
 // asked are the kinds of questions that reached the host's name server with
 // what a tunnel would carry: "A udp".
-func (w wire) asked() []string {
+func (w wiretap) asked() []string {
 	var kinds []string
 	for _, q := range rig.Heard(w.e.Resolver(), ".tunnel.test") {
 		kinds = append(kinds, q.Detail+" "+q.Method)
@@ -62,7 +62,7 @@ func (w wire) asked() []string {
 }
 
 // strays are the packets on the wire that are not egress' to the server.
-func (w wire) strays() []rig.Entry {
+func (w wiretap) strays() []rig.Entry {
 	return slices.DeleteFunc(w.e.Internet(), func(e rig.Entry) bool {
 		return e.Kind != "packet" || e.Detail == "tcp "+netip.AddrPortFrom(server, 443).String()
 	})

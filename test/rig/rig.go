@@ -78,7 +78,7 @@ func (r *Rig) Agent(name string, hosts ...string) {
 	r.t.Helper()
 	var routes strings.Builder
 	for _, h := range hosts {
-		routes.WriteString("    - host: " + h + "\n")
+		routes.WriteString("    - {host: " + h + ", private: true}\n") // where the tests' internet is
 	}
 	front := ""
 	if len(hosts) > 0 {

@@ -27,6 +27,7 @@ type Upstream struct {
 
 	r    *Rig
 	name string
+	dir  string // what it shares with the test
 }
 
 // Entry is one thing that arrived at an Upstream.
@@ -50,24 +51,27 @@ func (r *Rig) Upstream(names ...string) *Upstream {
 	image := upstreamImage(r.t)
 	u := &Upstream{r: r, name: r.tag + "-upstream"}
 	u.Network, u.Subnet = r.network()
+	u.dir = filepath.Join(r.dir, "upstream")
 	u.Addr = u.Subnet.Addr().Next().Next()
-	out := filepath.Join(r.dir, "upstream")
-	if err := os.Mkdir(out, 0o700); err != nil {
+	if err := os.MkdirAll(u.Files(), 0o700); err != nil {
 		r.t.Fatal(err)
 	}
-	args := []string{"run", "-d", "--name", u.name, "--label", label + "=" + r.tag, "--network", u.Network, "--ip", u.Addr.String(), "-v", out + ":/out"}
+	args := []string{"run", "-d", "--name", u.name, "--label", label + "=" + r.tag, "--network", u.Network, "--ip", u.Addr.String(), "-v", u.dir + ":/out"}
 	for _, n := range names {
 		args = append(args, "--network-alias", n)
 	}
-	r.Docker(append(args, image, "--ca-out", "/out/ca.pem")...)
+	r.Docker(append(args, image, "--ca-out", "/out/ca.pem", "--files", "/out/files")...)
 	u.await()
-	pem, err := os.ReadFile(filepath.Join(out, "ca.pem"))
+	pem, err := os.ReadFile(filepath.Join(u.dir, "ca.pem"))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.Write("ca/upstream.pem", string(pem))
 	return u
 }
+
+// Files is a directory whose files it serves, under all of its names.
+func (u *Upstream) Files() string { return filepath.Join(u.dir, "files") }
 
 // Network makes an internal network on a free subnet outside the pool that
 // bottles use: nothing that goes astray leaves the machine. It goes with the rig.

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -44,8 +45,9 @@ type entry struct {
 
 // diary writes entries, one a line.
 type diary struct {
-	mu  sync.Mutex
-	out io.Writer
+	mu    sync.Mutex
+	out   io.Writer
+	files string // directory of what is served; empty: nothing
 }
 
 func (d *diary) note(e entry) {
@@ -63,6 +65,7 @@ func run(args []string, out, errOut io.Writer) int {
 	flags := flag.NewFlagSet("upstream", flag.ContinueOnError)
 	flags.SetOutput(errOut)
 	address := flags.String("listen", "", "`address` to listen on; empty: all")
+	files := flags.String("files", "", "`directory` whose files are answers")
 	caOut := flags.String("ca-out", "", "`file` to write the certificate authority to")
 	answer := flags.String("answer", "", "`address` that every name has; empty: the one that was asked")
 	watch := flags.String("packets", "", "`interface` of which every packet is told")
@@ -80,7 +83,7 @@ func run(args []string, out, errOut io.Writer) int {
 		fmt.Fprintf(errOut, "upstream: %v\n", err)
 		return 1
 	}
-	d := &diary{out: out}
+	d := &diary{out: out, files: *files}
 	if *watch != "" {
 		if err := watchPackets(*watch, d); err != nil {
 			fmt.Fprintf(errOut, "upstream: cannot watch %s: %v\n", *watch, err)
@@ -111,13 +114,13 @@ func run(args []string, out, errOut io.Writer) int {
 }
 
 // authority makes the CA and writes its certificate; the key stays in memory.
-func authority(path string) (*ca.Issuer, error) {
+func authority(file string) (*ca.Issuer, error) {
 	certificate, key, err := ca.New("a test's company", time.Now())
 	if err != nil {
 		return nil, err
 	}
-	if path != "" {
-		if err := spool.WriteFile(path, certificate, 0o644); err != nil {
+	if file != "" {
+		if err := spool.WriteFile(file, certificate, 0o644); err != nil {
 			return nil, err
 		}
 	}
@@ -149,11 +152,58 @@ func serveHTTP(at string, d *diary) (string, error) {
 	return l.Addr().String(), nil
 }
 
+// file answers with a file, if there is one, or says that there is none where
+// others lie beside it.
+func (d *diary) file(w http.ResponseWriter, r *http.Request) bool {
+	if d.files == "" {
+		return false
+	}
+	root, err := os.OpenRoot(d.files)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	f, err := root.Open(name)
+	if err != nil {
+		if dir := path.Dir(name); dir != "." {
+			if info, err := root.Stat(dir); err == nil && info.IsDir() {
+				http.NotFound(w, r)
+				return true
+			}
+		}
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	http.ServeContent(w, r, info.Name(), info.ModTime(), f)
+	return true
+}
+
+// switched tells of whatever comes on a connection that has changed its protocol.
+func (d *diary) switched(w http.ResponseWriter, kind string) {
+	conn, stream, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tunnel\r\n\r\n")
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
+	first := make([]byte, maxBody)
+	if n, err := stream.Read(first); err == nil {
+		d.note(entry{Kind: kind, Path: "/switch", Detail: "behind the switch: " + string(first[:n])})
+	}
+}
+
 // maxBody bounds what is told of a request's body.
 const maxBody = 4 << 10
 
 // handler answers every request with what it was; /redirect?to=URL answers with
-// a redirect besides.
+// a redirect besides, /switch with a change of protocol that nobody asked for,
+// the path of a file with that file.
 func (d *diary) handler(kind string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
@@ -164,6 +214,13 @@ func (d *diary) handler(kind string) http.Handler {
 			}
 		}
 		d.note(e)
+		if r.URL.Path == "/switch" {
+			d.switched(w, kind)
+			return
+		}
+		if d.file(w, r) {
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Path == "/redirect" {
 			w.Header().Set("Location", r.URL.Query().Get("to"))

@@ -6,12 +6,44 @@ import (
 	"io"
 	"log"
 	"net"
+	"strings"
+	"sync"
 
 	"github.com/miekg/dns"
 )
 
-// serveDNS answers every question for an address with ours, or where that is
-// empty with the one it was asked at.
+// Names with an answer of their own, as a hostile zone might have them.
+const (
+	addressZone = ".addr.test." // 10-0-0-1.addr.test is 10.0.0.1
+	flipName    = "flip.test."  // one time a metadata service, the next time this server
+)
+
+// zone answers for the tests' names.
+type zone struct {
+	mu    sync.Mutex
+	flips int
+}
+
+// lookup returns a name's address; own is that of this server.
+func (z *zone) lookup(name string, own net.IP) net.IP {
+	name = strings.ToLower(name)
+	if text, ok := strings.CutSuffix(name, addressZone); ok {
+		if ip := net.ParseIP(strings.ReplaceAll(text, "-", ".")); ip != nil {
+			return ip
+		}
+	}
+	if name == flipName {
+		z.mu.Lock()
+		defer z.mu.Unlock()
+		if z.flips++; z.flips%2 == 1 {
+			return net.IPv4(169, 254, 169, 254)
+		}
+	}
+	return own
+}
+
+// serveDNS answers every question for an address, most with ours, or where that
+// is empty with the one it was asked at.
 func serveDNS(at, ours string, d *diary) (string, error) {
 	packets, err := net.ListenPacket("udp", at)
 	if err != nil {
@@ -22,12 +54,13 @@ func serveDNS(at, ours string, d *diary) (string, error) {
 		packets.Close()
 		return "", err
 	}
+	names := &zone{}
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		answer := new(dns.Msg).SetReply(q)
 		for _, question := range q.Question {
 			d.note(entry{Kind: "dns", From: w.RemoteAddr().String(), Method: w.RemoteAddr().Network(), Host: question.Name, Detail: dns.TypeToString[question.Qtype]})
 			if host, _, err := net.SplitHostPort(w.LocalAddr().String()); err == nil && question.Qtype == dns.TypeA {
-				answer.Answer = append(answer.Answer, &dns.A{A: ownAddress(cmp.Or(ours, host)),
+				answer.Answer = append(answer.Answer, &dns.A{A: names.lookup(question.Name, ownAddress(cmp.Or(ours, host))),
 					Hdr: dns.RR_Header{Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}})
 			}
 		}
