@@ -55,11 +55,11 @@ func pick(c *cli.Call, some []bottle.Bottle) (string, error) {
 	case !c.CanAsk():
 		return "", cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("%d bottles are running, and none was named", len(some)), Hint: "run bottle-ls, and name one"}
 	}
-	var items []string
+	var rows [][]string
 	for _, b := range some {
-		items = append(items, cli.Inert(fmt.Sprintf("%s  %s  %s  %s", b.Slug, b.Status, b.StartedAt.Local().Format(time.DateTime), b.Folder)))
+		rows = append(rows, []string{b.Slug, string(b.Status), b.StartedAt.Local().Format(time.DateTime), b.Folder})
 	}
-	i, err := c.Pick("Bottle", items)
+	i, err := c.Pick("which bottle", rows)
 	if err != nil {
 		return "", err
 	}

@@ -41,11 +41,11 @@ func chooseAgent(ctx context.Context, c *cli.Call, m *lifecycle.Manager) (string
 		bottles = nil // the counts are a courtesy; the start itself will tell
 	}
 	running := lifecycle.CountRunning(bottles)
-	items := make([]string, len(agents))
+	rows := make([][]string, len(agents))
 	for i, a := range agents {
-		items[i] = fmt.Sprintf("%-20s %-10s %-10s (%d running)", a.Name, a.Bottle, a.Program, running[a.Name])
+		rows[i] = []string{a.Name, a.Bottle, a.Program, fmt.Sprintf("(%d running)", running[a.Name])}
 	}
-	i, err := c.Pick("agent", items)
+	i, err := c.Pick("which agent", rows)
 	if err != nil {
 		return "", err
 	}

@@ -23,7 +23,7 @@ func newProgress(c *cli.Call) *progress {
 }
 
 func (p *progress) step(text string) {
-	fmt.Fprintf(p.w, "\r\x1b[K%5.1fs  %s", time.Since(p.started).Seconds(), cli.Inert(text))
+	fmt.Fprintf(p.w, "\r\x1b[K%5.1fs  %s", time.Since(p.started).Seconds(), cli.Fit(p.w, cli.Inert(text), len("999.9s  ")+1))
 }
 
 func (p *progress) end() { fmt.Fprint(p.w, "\r\x1b[K") }

@@ -48,13 +48,18 @@ func (s Streams) judge(line string, err error) (bool, error) {
 	return false, nil
 }
 
-// Pick lets a person choose one of items on the terminal; it returns the index.
-// promptui draws on stdout and rings the bell at every arrow key unless told
-// otherwise. Call it only where CanAsk.
-func (s Streams) Pick(label string, items []string) (int, error) {
-	p := promptui.Select{Label: label, Items: items, Size: 12, Stdin: readCloser{s.In}, Stdout: noBell{s.Err},
+// Pick lets a person choose one of rows on the terminal; it returns the index.
+// promptui draws on stdout, rings the bell at every arrow key, and loses count
+// of its lines where one is wider than the terminal. Call it only where CanAsk.
+func (s Streams) Pick(label string, rows [][]string) (int, error) {
+	const cursor = 5 // columns that promptui draws in front, and one for the end
+	items := make([]string, len(rows))
+	for i, line := range align(inert(rows)) {
+		items[i] = Fit(s.Err, line, cursor)
+	}
+	p := promptui.Select{Label: label, Items: items, Size: 12, HideHelp: true, Stdin: readCloser{s.In}, Stdout: noBell{s.Err},
 		StartInSearchMode: false, Searcher: func(input string, i int) bool {
-			return strings.Contains(strings.ToLower(items[i]), strings.ToLower(input))
+			return strings.Contains(strings.ToLower(strings.Join(rows[i], " ")), strings.ToLower(input))
 		}}
 	i, _, err := p.Run()
 	switch {

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/creack/pty"
+	"github.com/mattn/go-runewidth"
 	urfave "github.com/urfave/cli/v2"
 )
 
@@ -181,5 +184,34 @@ func TestAQuestionEndsWithItsContext(t *testing.T) {
 		if yes, err := (Streams{In: strings.NewReader(answer), Err: &bytes.Buffer{}}).Confirm(t.Context(), "sure?"); yes != want || err != nil {
 			t.Errorf("%q: %v, %v", answer, yes, err)
 		}
+	}
+}
+
+func TestAMenuFitsItsTerminal(t *testing.T) {
+	control, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.Close()
+	pty.Setsize(control, &pty.Winsize{Cols: 30, Rows: 10})
+	drawn := make(chan string)
+	go func() {
+		all, _ := io.ReadAll(control)
+		drawn <- string(all)
+	}()
+	rows := [][]string{{"one", strings.Repeat("wide ", 20)}, {"three", strings.Repeat("漢", 40)}}
+	i, err := Streams{In: strings.NewReader("\x0e\r"), Err: tty}.Pick("which", rows)
+	tty.Close()
+	if i != 1 || err != nil {
+		t.Errorf("%d, %v", i, err)
+	}
+	all := <-drawn
+	for line := range strings.FieldsFuncSeq(regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]`).ReplaceAllString(all, ""), func(r rune) bool { return r == '\r' || r == '\n' }) {
+		if w := runewidth.StringWidth(line); w >= 30 {
+			t.Errorf("%d columns: %q", w, line)
+		}
+	}
+	if strings.Contains(all, "\a") || !strings.Contains(all, "one    wide") {
+		t.Errorf("%q", all)
 	}
 }

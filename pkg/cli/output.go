@@ -44,10 +44,7 @@ func (p *Printer) Print(v any, cells ...string) error {
 	if p.format == "json" {
 		return WriteJSON(p.out, v)
 	}
-	row := make([]string, len(cells))
-	for i, c := range cells {
-		row[i] = Inert(c)
-	}
+	row := inert([][]string{cells})[0]
 	if p.format == "tsv" {
 		_, err := fmt.Fprintln(p.out, strings.Join(row, "\t"))
 		return err
@@ -63,28 +60,53 @@ func (p *Printer) Flush() error {
 	}
 	rows := append([][]string{p.columns}, p.rows...)
 	p.rows = nil
-	return writeTable(p.out, rows)
+	_, err := io.WriteString(p.out, strings.Join(align(rows), "\n")+"\n")
+	return err
 }
 
-func writeTable(w io.Writer, rows [][]string) error {
+func inert(rows [][]string) [][]string {
+	all := make([][]string, len(rows))
+	for i, row := range rows {
+		for _, cell := range row {
+			all[i] = append(all[i], Inert(cell))
+		}
+	}
+	return all
+}
+
+// align makes a line of each row, its columns as wide as their widest cell.
+func align(rows [][]string) []string {
 	widths := map[int]int{}
 	for _, row := range rows {
 		for i, cell := range row {
 			widths[i] = max(widths[i], runewidth.StringWidth(cell))
 		}
 	}
-	var b strings.Builder
-	for _, row := range rows {
+	lines := make([]string, len(rows))
+	for n, row := range rows {
+		var b strings.Builder
 		for i, cell := range row {
 			b.WriteString(cell)
 			if i < len(row)-1 {
 				b.WriteString(strings.Repeat(" ", widths[i]-runewidth.StringWidth(cell)+2))
 			}
 		}
-		b.WriteByte('\n')
+		lines[n] = strings.TrimRight(b.String(), " ")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return lines
+}
+
+// Fit cuts a line short where it does not fit into the terminal that stream is,
+// beside so many other columns.
+func Fit(stream any, line string, beside int) string {
+	if !IsTerminal(stream) {
+		return line
+	}
+	width, _, err := term.GetSize(int(stream.(*os.File).Fd()))
+	if err != nil || width == 0 {
+		return line
+	}
+	return runewidth.Truncate(line, max(width-beside, 1), "…")
 }
 
 // IsTerminal says whether a stream is a terminal.
