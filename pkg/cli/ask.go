@@ -57,7 +57,7 @@ func (s Streams) Pick(label string, rows [][]string) (int, error) {
 	for i, line := range align(inert(rows)) {
 		items[i] = Fit(s.Err, line, cursor)
 	}
-	p := promptui.Select{Label: label, Items: items, Size: 12, HideHelp: true, Stdin: readCloser{s.In}, Stdout: noBell{s.Err},
+	p := promptui.Select{Label: Fit(s.Err, label+" (arrows, / searches)", cursor), Items: items, Size: 12, HideHelp: true, Stdin: readCloser{s.In}, Stdout: noBell{s.Err},
 		StartInSearchMode: false, Searcher: func(input string, i int) bool {
 			return strings.Contains(strings.ToLower(strings.Join(rows[i], " ")), strings.ToLower(input))
 		}}

@@ -75,6 +75,9 @@ func Explain(slug string, err error) error {
 	case errors.Is(err, session.ErrNoSession):
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("the session of %q does not live", slug),
 			Hint: fmt.Sprintf("bottle-attach --peek %s prints its last screen, bottle-stop %s keeps its work and clears up", slug, slug)}
+	case errors.Is(err, session.ErrDumb):
+		return cli.Error{Code: cli.Failed, Msg: "no session can be shown here: this terminal is a dumb one, as $TERM says",
+			Hint: fmt.Sprintf("bottle-attach --peek %s prints the screen", slug)}
 	case errors.Is(err, session.ErrViewer):
 		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("the view of %q was ended from inside; the session goes on", slug),
 			Hint: "bottle-attach " + slug + " returns to it"}

@@ -48,9 +48,28 @@ var finals = map[byte]struct{ count, highest int }{
 
 // modes remembers what passed and would outlast the stream.
 type modes struct {
-	alternate                             int  // the name by which the alternate screen was entered; 0: it was not
-	held                                  bool // the alternate screen was entered for the stream, which may not leave it
-	region, shape, blink, visible, colour bool
+	alternate      int  // the name by which the alternate screen was entered; 0: it was not
+	held           bool // the alternate screen was entered for the stream, which may not leave it
+	region, colour bool
+	changed        []string
+}
+
+// change notes that something is not as it was, by what puts it back. That stays
+// so where the stream has put it back itself: the end of a stream may be cut off.
+func (m *modes) change(back string) {
+	if !slices.Contains(m.changed, back) {
+		m.changed = append(m.changed, back)
+	}
+}
+
+// escape notes a sequence without parameters.
+func (m *modes) escape(seq string) {
+	switch seq {
+	case "=":
+		m.change("\x1b>")
+	case "(0", ")0":
+		m.change("\x1b" + seq[:1] + "B")
+	}
 }
 
 // pass appends the sequence CSI seq final to out where it may pass.
@@ -64,7 +83,7 @@ func (m *modes) pass(out []byte, level Level, seq []byte, final byte) []byte {
 		if n, ok := numbers(seq[:len(seq)-1], 1, 6); !ok || len(n) > 1 {
 			return out
 		}
-		m.shape = true
+		m.change("\x1b[0 q")
 	case final == 'h' || final == 'l':
 		return m.set(out, seq, final)
 	default:
@@ -95,19 +114,31 @@ func (m *modes) set(out, seq []byte, final byte) []byte {
 		if !slices.Contains(allowed, n) || m.held && slices.Contains(alternates, n) {
 			continue
 		}
-		switch {
-		case slices.Contains(alternates, n) && final == 'h':
-			m.alternate = n
-		case slices.Contains(alternates, n):
-			m.alternate = 0
-		}
-		m.blink = m.blink || n == 12
-		m.visible = m.visible || n == 34
+		m.note(introducer, n, final == 'h')
 		out = append(out, introducer...)
 		out = strconv.AppendInt(out, int64(n), 10)
 		out = append(out, final)
 	}
 	return out
+}
+
+// modesOn are on where nobody switched them off.
+var modesOn = []string{"\x1b[?7", "\x1b[?25", "\x1b[34"}
+
+// note notes that a mode was switched.
+func (m *modes) note(introducer string, n int, on bool) {
+	name := introducer + strconv.Itoa(n)
+	switch {
+	case introducer == "\x1b[?" && slices.Contains(alternates, n):
+		m.alternate = 0
+		if on {
+			m.alternate = n
+		}
+	case slices.Contains(modesOn, name) && !on:
+		m.change(name + "h")
+	case !slices.Contains(modesOn, name) && on:
+		m.change(name + "l")
+	}
 }
 
 // numbers reads numbers between semicolons: at most count, none above highest.
@@ -165,28 +196,17 @@ func (f *Filter) Enter() []byte {
 // filter. Nothing in it asks the terminal anything.
 func (f *Filter) Restore() []byte {
 	m, b := f.modes, []byte(nil)
-	switch {
-	case f.level == Screen:
-	case m.colour:
-		return []byte("\x1b[m")
-	default:
-		return nil
-	}
 	if m.region {
 		b = append(b, "\x1b7\x1b[r\x1b8"...) // resetting the region moves the cursor
 	}
-	b = append(b, "\x1b[?2026l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l"...)
-	b = append(b, "\x1b[?1l\x1b>\x1b[4l\x1b[?7h\x1b(B\x1b)B\x1b[m"...)
+	if m.colour {
+		b = append(b, "\x1b[m"...)
+	}
+	for _, back := range m.changed {
+		b = append(b, back...)
+	}
 	if m.alternate != 0 {
 		b = fmt.Appendf(b, "\x1b[?%dl", m.alternate)
 	}
-	for _, c := range []struct {
-		changed bool
-		back    string
-	}{{m.shape, "\x1b[0 q"}, {m.blink, "\x1b[?12l"}, {m.visible, "\x1b[34h"}} {
-		if c.changed {
-			b = append(b, c.back...)
-		}
-	}
-	return append(b, "\x1b[?25h"...)
+	return b
 }

@@ -38,6 +38,9 @@ type Outcome struct {
 // ends, the terminal is as it was before, and no viewer stays in the container;
 // below what was there stands the last screen of an agent that failed.
 func Attach(ctx context.Context, e engine.Engine, container string, tty Terminal, o Options) (Outcome, error) {
+	if o.Term == "dumb" && len(o.Cmd) == 0 {
+		return Outcome{}, ErrDumb
+	}
 	var said words
 	outcome, err := attach(ctx, e, container, tty, o, &said)
 	if err == nil && outcome.Code != 0 && len(o.Cmd) == 0 {

@@ -81,6 +81,20 @@ func TestKeysTypedBeforeTheScreenIsThereAreTheAgents(t *testing.T) {
 	b.eventually("given the keys", func() bool { return strings.Contains(b.tmux("capture-pane", "-p"), "03 1c 04 0d 2e") })
 }
 
+func TestADumbTerminalIsToldSoAndStillRunsCommands(t *testing.T) {
+	b := newBox(t, shell...)
+	tty, drawn := terminal(t)
+	if _, err := Attach(t.Context(), b.e, "", tty, Options{Term: "dumb"}); !errors.Is(err, ErrDumb) {
+		t.Errorf("a session: %v", err)
+	}
+	if o, err := Attach(t.Context(), b.e, "", tty, Options{Term: "dumb", Cmd: []string{"sh", "-c", "echo $TERM"}}); err != nil || o.Code != 0 {
+		t.Errorf("a command: %v, %v", o, err)
+	}
+	if got := drawn(); !strings.Contains(got, "dumb") || strings.Contains(got, "1049") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestARedrawIsSynchronised(t *testing.T) {
 	b := newBox(t, shell...)
 	v := b.attach(80, 24)

@@ -223,6 +223,7 @@ func (f *Filter) atEscape(b byte) {
 		f.state = ground
 		f.seq = append(f.seq, b)
 		if f.level == Screen && allowedEscape(string(f.seq)) {
+			f.modes.escape(string(f.seq))
 			f.out = append(append(f.out, 0x1b), f.seq...)
 		}
 	default:

@@ -122,9 +122,10 @@ func TestLowerLevelsPassLess(t *testing.T) {
 
 func TestRestoreUndoesWhatPassed(t *testing.T) {
 	f := NewFilter(&bytes.Buffer{}, Screen)
-	f.Write([]byte("\x1b[?1049h\x1b[?25l\x1b[?1003h\x1b[?2004h\x1b[5;10r\x1b[4 q"))
+	f.Write([]byte("\x1b[?1049h\x1b[?25l\x1b[?1003h\x1b[?2004h\x1b[5;10r\x1b[4 q\x1b[1m\x1b=\x1b(0\x1b)0\x1b[4h"))
 	got := string(f.Restore())
-	for _, want := range []string{"\x1b[?1049l", "\x1b[?25h", "\x1b[?1003l", "\x1b[?2004l", "\x1b[r", "\x1b[0 q", "\x1b[m"} {
+	for _, want := range []string{"\x1b[?1049l", "\x1b[?25h", "\x1b[?1003l", "\x1b[?2004l", "\x1b[r", "\x1b[0 q", "\x1b[m",
+		"\x1b>", "\x1b(B", "\x1b)B", "\x1b[4l"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q does not hold %q", got, want)
 		}
@@ -146,6 +147,14 @@ func TestRestoreUndoesEachNameOfAMode(t *testing.T) {
 		if got := string(f.Restore()); !strings.Contains(got, want) || strings.Contains(untouched, want) {
 			t.Errorf("%q: restored by %q, untouched %q", in, got, untouched)
 		}
+	}
+}
+
+func TestNothingIsRestoredThatWasNotTouched(t *testing.T) {
+	f := NewFilter(&bytes.Buffer{}, Screen)
+	f.Write([]byte("plain\r\n\x1b[?25h\x1b(B\x1b[?7h\x1b[2J\x1b[?1000l"))
+	if got := f.Restore(); len(got) > 0 {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -189,7 +189,7 @@ func TestATerminalThatTakesNothingIsLeftAndPutBack(t *testing.T) {
 	}
 	slave.Close()
 	drawn, _ := io.ReadAll(master)
-	if !bytes.HasSuffix(drawn, []byte("\x1b[?1049l\x1b[?25h")) {
+	if !bytes.HasSuffix(drawn, []byte("\x1b[m\x1b[?1049l")) {
 		t.Errorf("left as it is: %q", drawn[max(0, len(drawn)-100):])
 	}
 }

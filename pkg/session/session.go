@@ -25,6 +25,7 @@ import (
 var (
 	ErrNoSession = errors.New("no session lives there")
 	ErrLives     = errors.New("a session lives there already")
+	ErrDumb      = errors.New("the terminal cannot move its cursor")
 	ErrViewer    = errors.New("the viewer in the container ended, the session did not")
 )
 
