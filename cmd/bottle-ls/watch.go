@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
@@ -29,16 +30,12 @@ func watch(c *cli.Call) error {
 			cancel()
 		}
 	}()
-	away := false
-	emit := func(b bottle.Bottle) error {
-		away = false
-		return p.Print(b, cells(b)...)
-	}
+	emit := func(b bottle.Bottle) error { return p.Print(b, cells(b)...) }
+	var away outage
 	lost := func(err error) {
-		if !away {
+		if away.begins(time.Now()) {
 			fmt.Fprintf(c.Err, "bottle-ls: %s\n", cli.Inert(operator.Explain("", err).Error()))
 		}
-		away = true
 	}
 	if err := m.Watch(ctx, emit, lost); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return operator.Explain("", err)
