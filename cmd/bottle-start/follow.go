@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -35,6 +36,15 @@ func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bot
 	}
 	in, _ := c.In.(*os.File)
 	out, _ := c.Out.(*os.File)
-	return session.Attach(ctx, m.Engine, container, session.Terminal{In: in, Out: out},
+	outcome, err := session.Attach(ctx, m.Engine, container, session.Terminal{In: in, Out: out},
 		session.Options{Term: os.Getenv("TERM"), DetachKeys: keys})
+	if !errors.Is(err, session.ErrNoSession) {
+		return outcome, err
+	}
+	// The agent was quicker than its viewer.
+	code, err := session.Wait(ctx, m.Engine, container)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	return session.Outcome{Ended: true, Code: code}, session.Peek(ctx, m.Engine, container, out, session.Colours)
 }

@@ -24,11 +24,14 @@ func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
 	// The signals that end a view are pkg/session's: it has a terminal to put back.
 	ctx := context.Background()
 	outcome, err := follow(ctx, c, m, b, attached)
-	if c.Bool("rm") && (outcome.Ended || !attached) {
+	switch {
+	case c.Bool("rm") && (outcome.Ended || !attached):
 		if derr := stopAfter(ctx, c, m, b.Slug); err == nil {
 			err = derr
 		}
-	} else {
+	case outcome.Ended:
+		fmt.Fprintf(c.Err, "the agent of %s ended with exit code %d: bottle-stop %s keeps its work and clears up\n", b.Slug, outcome.Code, b.Slug)
+	default:
 		fmt.Fprintf(c.Err, "%s goes on: bottle-attach %s returns to it, bottle-stop %s stops it\n", b.Slug, b.Slug, b.Slug)
 	}
 	switch {

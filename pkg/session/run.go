@@ -25,7 +25,7 @@ func Run(ctx context.Context, e engine.Engine, container string, argv []string, 
 		return runOnTerminal(ctx, e, container, argv, tty, errOut)
 	}
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(signals)
 	shownOut, restoreOut := shown(out)
 	defer restoreOut()

@@ -94,3 +94,21 @@ func TestAForegroundStartAttachesAndDetachingLeavesTheAgent(t *testing.T) {
 		t.Errorf("listed as %+v", all)
 	}
 }
+
+func TestAnAgentThatIsQuickerThanItsViewerIsToldOf(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Agent("dev")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: {command: [sh, -c, echo why; exit 3]}\n---\n")
+	screen, code := onTerminal(t, r, nil, "bottle-start", "--yes", "--workspace", "none", "dev")
+	if code != 0 || !strings.Contains(screen, "why") || !strings.Contains(screen, "ended with exit code 3") || strings.Contains(screen, "goes on") {
+		t.Errorf("ended with %d:\n%s", code, screen)
+	}
+	screen, code = onTerminal(t, r, nil, "bottle-start", "--yes", "--rm", "--workspace", "none", "dev")
+	if code != 3 || !strings.Contains(screen, "why") || strings.Contains(screen, "goes on") {
+		t.Errorf("with --rm ended with %d:\n%s", code, screen)
+	}
+	if left := r.Bottles(); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+}
