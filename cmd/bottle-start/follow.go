@@ -25,10 +25,7 @@ func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bot
 	}()
 	container := plan.ContainerName(b.Slug, plan.AgentService)
 	if !attached {
-		ctx, cancel := operator.Context()
-		defer cancel()
-		code, err := session.Wait(ctx, m.Engine, container)
-		return session.Outcome{Ended: err == nil, Code: code}, err
+		return wait(m, container)
 	}
 	keys, err := session.ParseKeys(session.DefaultDetachKeys)
 	if err != nil {
@@ -42,9 +39,15 @@ func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bot
 		return outcome, err
 	}
 	// The agent was quicker than its viewer.
-	code, err := session.Wait(ctx, m.Engine, container)
-	if err != nil {
-		return session.Outcome{}, err
+	if outcome, err = wait(m, container); err == nil {
+		err = session.Peek(ctx, m.Engine, container, out, session.Colours)
 	}
-	return session.Outcome{Ended: true, Code: code}, session.Peek(ctx, m.Engine, container, out, session.Colours)
+	return outcome, err
+}
+
+func wait(m *lifecycle.Manager, container string) (session.Outcome, error) {
+	ctx, cancel := operator.Context()
+	defer cancel()
+	code, err := session.Wait(ctx, m.Engine, container)
+	return session.Outcome{Ended: err == nil, Code: code}, err
 }

@@ -143,6 +143,19 @@ func TestJSONIsInertAndStillTheSame(t *testing.T) {
 	}
 }
 
+func TestNothingInvisibleStaysInvisible(t *testing.T) {
+	for _, r := range "\x00\x7f\u0080\u00ad\u034f\u061c\u115f\u17b5\u180b\u180e\u200b\u200d\u200e\u2028\u2029\u202e\u2060\u2065\u2066\u206f\u2800\u3164\ufe0f\ufeff\ufff0\ufffb\U0001d173\U000e0000\U000e0041\U000e0100\U000e0fff" {
+		if got := Inert(string(r)); got == string(r) {
+			t.Errorf("%U passes", r)
+		}
+	}
+	for _, plain := range []string{"žluť", "漢字", "😀", "e\u0301", "\ufffd", "—"} {
+		if got := Inert(plain); got != plain {
+			t.Errorf("%q became %q", plain, got)
+		}
+	}
+}
+
 func FuzzInert(f *testing.F) {
 	f.Add("plain")
 	f.Add("\x1b[31m\u202e\xff\u0085")

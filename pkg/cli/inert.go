@@ -42,10 +42,12 @@ func Inert(text string) string {
 // are no spaces to see.
 func misleads(r rune) bool {
 	switch {
-	case r == 0x034f || r == 0x115f || r == 0x1160 || r == 0x3164 || r == 0xffa0 || r == 0x2800:
+	case r == 0x034f || r == 0x115f || r == 0x1160 || r == 0x17b4 || r == 0x17b5 || r == 0x3164 || r == 0xffa0 || r == 0x2800:
 		return true // they draw nothing
-	case r >= 0xfe00 && r <= 0xfe0f || r >= 0xe0100 && r <= 0xe01ef:
+	case r >= 0xfe00 && r <= 0xfe0f || r >= 0x180b && r <= 0x180f:
 		return true // variation selectors
+	case r == 0x2065 || r >= 0xfff0 && r <= 0xfff8 || r >= 0xe0000 && r <= 0xe0fff:
+		return true // tags, selectors, and what is kept free for their like
 	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
