@@ -67,13 +67,15 @@ func attach(ctx context.Context, e engine.Engine, container string, tty Terminal
 		s.restore()
 		return Outcome{}, err
 	}
+	resized := make(chan os.Signal, 1) // from before the size is read, or a change might be missed
+	signal.Notify(resized, syscall.SIGWINCH)
+	defer signal.Stop(resized)
 	v := run(ctx, e, container, engine.Exec{Cmd: o.command(tty), Stdout: s, Stderr: said})
 	typed := keys.start(v.input)
-	stopped := v.follow(tty)
+	go v.follow(tty, resized)
 	defer keys.close()
 	defer v.leave()
 	defer s.restore() // first: what a viewer says on leaving is nobody's business
-	defer stopped()
 	for {
 		select {
 		case sig := <-signals:
@@ -147,26 +149,21 @@ func (r *running) leave() {
 	r.cancel()
 }
 
-// follow tells of the terminal's new sizes until the function it returns is
-// called. It has a goroutine of its own: a container that takes no input must
-// not hold up the rest.
-func (r *running) follow(tty Terminal) (stop func()) {
-	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, syscall.SIGWINCH)
-	go func() {
-		for {
-			select {
-			case <-changed:
-			case <-r.ended:
-				return
-			}
-			cols, rows := tty.size()
-			if r.input.Resize(uint16(cols), uint16(rows)) != nil {
-				return
-			}
+// follow tells of the terminal's new sizes until what runs has ended. It is a
+// goroutine of its own: a container that takes no input must not hold up the
+// rest.
+func (r *running) follow(tty Terminal, resized <-chan os.Signal) {
+	for {
+		select {
+		case <-resized:
+		case <-r.ended:
+			return
 		}
-	}()
-	return func() { signal.Stop(changed) }
+		cols, rows := tty.size()
+		if r.input.Resize(uint16(cols), uint16(rows)) != nil {
+			return
+		}
+	}
 }
 
 // outcome reads the end of what ran.
