@@ -77,7 +77,7 @@ func stop(c *cli.Call) error {
 		for _, b := range known {
 			slugs = append(slugs, b.Slug)
 		}
-	} else if slugs, err = operator.Slugs(c, known); err != nil {
+	} else if slugs, err = operator.Slugs(ctx, c, known); err != nil {
 		return err
 	}
 	return stopAll(ctx, c, m, slugs)

@@ -16,36 +16,48 @@ import (
 // only where CanAsk.
 func (s Streams) Confirm(ctx context.Context, question string) (bool, error) {
 	fmt.Fprintf(s.Err, "%s [y/N] ", question)
-	type answer struct {
-		line string
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() { // a read that nothing but a key ends
-		line, err := bufio.NewReader(s.In).ReadString('\n')
-		answers <- answer{line, err}
-	}()
-	select {
-	case <-ctx.Done():
+	line, err := bufio.NewReader(s.Input(ctx)).ReadString('\n')
+	switch {
+	case err != nil && ctx.Err() != nil:
 		fmt.Fprintln(s.Err)
 		return false, Status(Interrupted)
-	case a := <-answers:
-		return s.judge(a.line, a.err)
-	}
-}
-
-func (s Streams) judge(line string, err error) (bool, error) {
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("cannot read the answer: %w", err)
-	}
-	if errors.Is(err, io.EOF) {
+	case errors.Is(err, io.EOF):
 		fmt.Fprintln(s.Err)
+	case err != nil:
+		return false, fmt.Errorf("cannot read the answer: %w", err)
 	}
 	switch strings.ToLower(strings.TrimSpace(line)) {
 	case "y", "yes":
 		return true, nil
 	}
 	return false, nil
+}
+
+// Input is the standard input until ctx ends: a read that waits for a person
+// then fails with the context's error.
+func (s Streams) Input(ctx context.Context) io.Reader { return input{ctx, s.In} }
+
+type input struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (i input) Read(p []byte) (int, error) {
+	type result struct {
+		n   int
+		err error
+	}
+	buf, done := make([]byte, len(p)), make(chan result, 1)
+	go func() {
+		n, err := i.in.Read(buf)
+		done <- result{n, err}
+	}()
+	select {
+	case <-i.ctx.Done():
+		return 0, i.ctx.Err()
+	case r := <-done:
+		return copy(p, buf[:r.n]), r.err
+	}
 }
 
 // Pick lets a person choose one of rows on the terminal; it returns the index.

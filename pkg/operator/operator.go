@@ -101,7 +101,7 @@ func reason(err error) string {
 // Slugs are the bottles that a program was told to act on: its arguments, where
 // "-" stands for the lines of standard input (slugs, or the JSON lines of
 // bottle-ls). Doubles are dropped. All are known to exist when it returns.
-func Slugs(c *cli.Call, known []bottle.Bottle) ([]string, error) {
+func Slugs(ctx context.Context, c *cli.Call, known []bottle.Bottle) ([]string, error) {
 	var slugs []string
 	seen := map[string]bool{}
 	add := func(s string) error {
@@ -124,7 +124,7 @@ func Slugs(c *cli.Call, known []bottle.Bottle) ([]string, error) {
 			}
 			continue
 		}
-		lines := bufio.NewScanner(c.In)
+		lines := bufio.NewScanner(c.Input(ctx))
 		for lines.Scan() {
 			if s := slugOf(lines.Text()); s != "" {
 				if err := add(s); err != nil {
@@ -133,7 +133,7 @@ func Slugs(c *cli.Call, known []bottle.Bottle) ([]string, error) {
 			}
 		}
 		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("cannot read standard input: %w", err)
+			return nil, Explain("", fmt.Errorf("cannot read standard input: %w", err))
 		}
 	}
 	return slugs, nil
