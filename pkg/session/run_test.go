@@ -126,6 +126,24 @@ func TestPeekPrintsTheScreenFiltered(t *testing.T) {
 	}
 }
 
+func TestAForgedScreenIsLinesAndNothingElse(t *testing.T) {
+	for in, want := range map[string]string{
+		"one\rtwo\b\a\n\x1b[2K\x1b[A\x1b[31mred": "onetwo\n\x1b[31mred\x1b[m\n",
+		"":                                       "", "\n": "\n",
+	} {
+		var out bytes.Buffer
+		if err := Peek(t.Context(), flood{stream: in}, "", &out, Screen); err != nil || out.String() != want {
+			t.Errorf("%q: %q, %v", in, out.String(), err)
+		}
+	}
+	for _, long := range []string{strings.Repeat("\n", 5000), strings.Repeat("x", 3<<20), "\x1b]" + strings.Repeat("x", 3<<20)} {
+		var out bytes.Buffer
+		if err := Peek(t.Context(), flood{stream: long}, "", &out, Text); err == nil || out.Len() > 0 {
+			t.Errorf("%d bytes: %v", out.Len(), err)
+		}
+	}
+}
+
 func TestWhereNoSessionWasStartedThatIsSaid(t *testing.T) {
 	b := newBox(t)
 	if err := Peek(t.Context(), b.e, "", io.Discard, Text); !errors.Is(err, ErrNoSession) {

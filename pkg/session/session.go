@@ -85,15 +85,18 @@ func Wait(ctx context.Context, e engine.Engine, container string) (int, error) {
 	return code, nil
 }
 
-// maxPeek bounds a screen in bytes; one of 300 by 100 in ever new colours has
-// a fraction of it.
-const maxPeek = 2 << 20
+// Bounds of a screen in bytes and lines; one of 300 by 100 in ever new colours
+// has a fraction of them.
+const (
+	maxPeek      = 2 << 20
+	maxPeekLines = 1000
+)
 
 // Peek prints the session's screen, or the last one of a session that ended,
-// to out: level says how much of it passes.
+// to out: lines, in colours where level says so.
 func Peek(ctx context.Context, e engine.Engine, container string, out io.Writer, level Level) error {
-	var screen bytes.Buffer
-	f := NewFilter(&screen, min(level, Colours))
+	var lines screenLines
+	f := NewFilter(&lines, min(level, Colours))
 	var said words
 	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "peek"}, Stdout: &bounded{f, maxPeek}, Stderr: &said})
 	switch {
@@ -104,10 +107,38 @@ func Peek(ctx context.Context, e engine.Engine, container string, out io.Writer,
 	case code != 0:
 		return fmt.Errorf("cannot read the screen: %s", said.text(code))
 	}
-	screen.Write(f.Restore())
-	_, err = out.Write(screen.Bytes())
+	lines.b = append(lines.b, f.Restore()...)
+	if n := len(lines.b); n > 0 && lines.b[n-1] != '\n' {
+		lines.b = append(lines.b, '\n')
+	}
+	_, err = out.Write(lines.b)
 	return err
 }
+
+// screenLines keeps a screen. What a terminal would do to a line beside drawing
+// it is left out: go back in it, ring a bell.
+type screenLines struct {
+	b     []byte
+	lines int
+}
+
+func (s *screenLines) Write(p []byte) (int, error) {
+	for _, b := range p {
+		switch b {
+		case '\r', '\b', '\a':
+			continue
+		case '\n':
+			s.lines++
+		}
+		s.b = append(s.b, b)
+	}
+	if s.lines > maxPeekLines {
+		return 0, errTooLong
+	}
+	return len(p), nil
+}
+
+var errTooLong = errors.New("it is longer than any screen")
 
 // bounded passes on so many bytes and then fails.
 type bounded struct {
@@ -117,7 +148,7 @@ type bounded struct {
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.left -= len(p); b.left < 0 {
-		return 0, errors.New("it is longer than any screen")
+		return 0, errTooLong
 	}
 	return b.w.Write(p)
 }
