@@ -49,6 +49,7 @@ func TestTwoMayLookAtOnce(t *testing.T) {
 
 func TestSizeArrivesAtTheStartAndAtEveryChange(t *testing.T) {
 	b := newBox(t, "bash", "-c", `trap 'stty size' WINCH; echo ready; while :; do sleep 1000 & wait; done`)
+	b.eventually("ready", func() bool { return strings.Contains(b.tmux("capture-pane", "-p"), "ready") })
 	v := b.attach(101, 31)
 	v.sees("31 101")
 	pty.Setsize(v.tty, &pty.Winsize{Cols: 67, Rows: 19})
