@@ -74,7 +74,8 @@ func TestDetachKeysLeaveTheSessionAndOthersReachIt(t *testing.T) {
 }
 
 func TestKeysTypedBeforeTheScreenIsThereAreTheAgents(t *testing.T) {
-	b := newBox(t, "sh", "-c", `stty raw -echo; dd bs=1 count=5 2>/dev/null | od -An -tx1; exec sleep 1000`)
+	b := newBox(t, "sh", "-c", `stty raw -echo; echo ready; dd bs=1 count=5 2>/dev/null | od -An -tx1; exec sleep 1000`)
+	b.eventually("ready", func() bool { return strings.Contains(b.tmux("capture-pane", "-p"), "ready") })
 	in, pipe := io.Pipe()
 	defer pipe.Close()
 	go frame.NewWriter(pipe).Write([]byte("\x03\x1c\x04\r."))
