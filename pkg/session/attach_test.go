@@ -49,6 +49,7 @@ func TestTwoMayLookAtOnce(t *testing.T) {
 
 func TestSizeArrivesAtTheStartAndAtEveryChange(t *testing.T) {
 	b := newBox(t, "bash", "-c", `trap 'stty size' WINCH; echo ready; while :; do sleep 1000 & wait; done`)
+	b.eventually("ready", func() bool { return strings.Contains(b.tmux("capture-pane", "-p"), "ready") })
 	v := b.attach(101, 31)
 	v.sees("31 101")
 	pty.Setsize(v.tty, &pty.Winsize{Cols: 67, Rows: 19})
@@ -73,7 +74,8 @@ func TestDetachKeysLeaveTheSessionAndOthersReachIt(t *testing.T) {
 }
 
 func TestKeysTypedBeforeTheScreenIsThereAreTheAgents(t *testing.T) {
-	b := newBox(t, "sh", "-c", `stty raw -echo; dd bs=1 count=5 2>/dev/null | od -An -tx1; exec sleep 1000`)
+	b := newBox(t, "sh", "-c", `stty raw -echo; echo ready; dd bs=1 count=5 2>/dev/null | od -An -tx1; exec sleep 1000`)
+	b.eventually("ready", func() bool { return strings.Contains(b.tmux("capture-pane", "-p"), "ready") })
 	in, pipe := io.Pipe()
 	defer pipe.Close()
 	go frame.NewWriter(pipe).Write([]byte("\x03\x1c\x04\r."))

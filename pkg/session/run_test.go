@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"bottle/pkg/frame"
 )
@@ -141,6 +142,15 @@ func TestAForgedScreenIsLinesAndNothingElse(t *testing.T) {
 		if err := Peek(t.Context(), flood{stream: long}, "", &out, Text); err == nil || out.Len() > 0 {
 			t.Errorf("%d bytes: %v", out.Len(), err)
 		}
+	}
+}
+
+func TestAScreenThatDoesNotComeIsNotWaitedFor(t *testing.T) {
+	defer func(limit time.Duration) { peekTimeout = limit }(peekTimeout)
+	peekTimeout = time.Millisecond
+	err := Peek(t.Context(), deaf{called: make(chan struct{})}, "", io.Discard, Text)
+	if err == nil || !strings.Contains(err.Error(), "did not come in time") {
+		t.Error(err)
 	}
 }
 

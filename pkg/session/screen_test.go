@@ -193,3 +193,36 @@ func TestATerminalThatTakesNothingIsLeftAndPutBack(t *testing.T) {
 		t.Errorf("left as it is: %q", drawn[max(0, len(drawn)-100):])
 	}
 }
+
+// deaf is an engine that takes no input and says nothing.
+type deaf struct {
+	engine.Engine
+	called chan struct{}
+}
+
+func (d deaf) Exec(ctx context.Context, _ string, _ engine.Exec) (int, error) {
+	close(d.called)
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+func TestAnEngineThatHangsCanBeLeft(t *testing.T) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer slave.Close()
+	go io.Copy(io.Discard, master)
+	e := deaf{called: make(chan struct{})}
+	go func() {
+		<-e.called // the terminal is raw by then
+		for _, key := range []string{"\x03", "help", "\x11", "\x11"} {
+			master.WriteString(key)
+		}
+	}()
+	keys, _ := ParseKeys(DefaultDetachKeys)
+	if o, err := Attach(t.Context(), e, "", Terminal{slave, slave}, Options{DetachKeys: keys}); err != nil || o.Ended {
+		t.Errorf("%v, %v", o, err)
+	}
+}

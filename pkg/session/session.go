@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"bottle/pkg/engine"
 	"bottle/pkg/frame"
@@ -92,14 +93,22 @@ const (
 	maxPeekLines = 1000
 )
 
+// peekTimeout is how long a screen is waited for: the agent can make that for
+// ever. A variable for the test.
+var peekTimeout = 10 * time.Second
+
 // Peek prints the session's screen, or the last one of a session that ended,
 // to out: lines, in colours where level says so.
 func Peek(ctx context.Context, e engine.Engine, container string, out io.Writer, level Level) error {
+	ctx, cancel := context.WithTimeout(ctx, peekTimeout)
+	defer cancel()
 	var lines screenLines
 	f := NewFilter(&lines, min(level, Colours))
 	var said words
 	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "peek"}, Stdout: &bounded{f, maxPeek}, Stderr: &said})
 	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return errors.New("cannot read the screen: it did not come in time")
 	case err != nil:
 		return fmt.Errorf("cannot read the screen: %w", err)
 	case code == frame.ExitNoSession:

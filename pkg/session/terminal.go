@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -151,18 +152,37 @@ func newKeyboard(in *os.File, detach []byte) (*keyboard, error) {
 	return &keyboard{in: in, detach: detector{keys: detach}, stop: r, w: w, done: make(chan struct{})}, nil
 }
 
+// ahead is how many reads of the keyboard may run ahead of an engine that takes
+// no input: whoever waits for a dead one must still be able to leave.
+const ahead = 1024
+
 // start passes what is typed on to w, and tells how that ended: nil where it was
-// told to.
+// told to. What was typed before the detach keys arrives.
 func (k *keyboard) start(w io.Writer) <-chan error {
 	ended := make(chan error, 1)
+	typed, passed := make(chan []byte, ahead), make(chan struct{})
+	go func() {
+		defer close(passed)
+		var err error
+		for p := range typed {
+			if err == nil { // the session's end is told elsewhere
+				_, err = w.Write(p)
+			}
+		}
+	}()
 	go func() {
 		defer close(k.done)
-		ended <- k.copy(w)
+		err := k.copy(typed)
+		close(typed)
+		if errors.Is(err, errDetached) {
+			within(leaveTimeout, passed)
+		}
+		ended <- err
 	}()
 	return ended
 }
 
-func (k *keyboard) copy(w io.Writer) (err error) {
+func (k *keyboard) copy(typed chan<- []byte) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("cannot read the keyboard: %v", r)
@@ -183,9 +203,7 @@ func (k *keyboard) copy(w io.Writer) (err error) {
 		}
 		pass, detached := k.detach.feed(buf[:n])
 		if len(pass) > 0 {
-			if _, err := w.Write(pass); err != nil {
-				return nil // the session ended: that is told elsewhere
-			}
+			typed <- bytes.Clone(pass)
 		}
 		if detached {
 			return errDetached
