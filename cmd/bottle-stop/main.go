@@ -77,8 +77,15 @@ func stop(c *cli.Call) error {
 		for _, b := range known {
 			slugs = append(slugs, b.Slug)
 		}
-	} else if slugs, err = operator.Slugs(ctx, c, known); err != nil {
-		return err
+	} else {
+		// What is named may be work alone, which no listing of containers shows.
+		alone, err := m.WorkAlone(ctx, known)
+		if err != nil {
+			return operator.Explain("", err)
+		}
+		if slugs, err = operator.Slugs(ctx, c, append(known, alone...)); err != nil {
+			return err
+		}
 	}
 	return stopAll(ctx, c, m, slugs)
 }

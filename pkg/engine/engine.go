@@ -38,6 +38,8 @@ type Engine interface {
 	RemoveNetwork(ctx context.Context, name string) error    // ErrConflict while in use
 
 	Volumes(ctx context.Context, home string) ([]Volume, error)
+	// CreateVolume makes a volume; one of that name with the same home and slug
+	// is taken as made, another's is ErrConflict.
 	CreateVolume(ctx context.Context, v plan.Volume) error
 	RemoveVolume(ctx context.Context, name string) error
 

@@ -133,6 +133,8 @@ func TestOwnDockerfile(t *testing.T) {
 		{"FROM later", "RUN a\nFROM bottle\n", "", "line 2: only"},
 		{"FROM behind a comment that ends in a backslash", "RUN a\n# \\\nFROM x\n", "", "line 3: only"},
 		{"split FROM", "FROM \\\n debian\n", "", "line 1: only"},
+		{"volume", "RUN a\n volume /work/x\n", "", "line 2: VOLUME is not taken"},
+		{"VOLUME as an argument", "RUN echo \\\nVOLUME /x\n", "RUN echo \\\nVOLUME /x\n", ""},
 		{"syntax", "# syntax=x/y\nRUN a\n", "", `line 1: the directive "syntax"`},
 		{"escape", "# Escape = `\nRUN a\n", "", `line 1: the directive "escape"`},
 		{"open end", "RUN a \\\n", "", "does not end"},

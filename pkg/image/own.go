@@ -14,7 +14,8 @@ import (
 //
 //	COPY claude /usr/local/bin/claude
 //
-// Errors name the line.
+// VOLUME is not taken: what lies in such a place would be no part of the
+// workspace, and would go uncaptured. Errors name the line.
 func Own(dockerfile []byte) (string, error) {
 	text := strings.ReplaceAll(string(bytes.TrimPrefix(dockerfile, []byte("\ufeff"))), "\r\n", "\n")
 	lines := strings.Split(text, "\n")
@@ -37,6 +38,9 @@ func Own(dockerfile []byte) (string, error) {
 			}
 			if from {
 				lines[i] = ""
+			}
+			if strings.EqualFold(strings.Fields(trimmed)[0], "VOLUME") {
+				return "", fmt.Errorf("line %d: VOLUME is not taken: what the agent writes there would not be captured", i+1)
 			}
 			first = false
 		}

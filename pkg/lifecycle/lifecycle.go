@@ -55,6 +55,9 @@ var (
 	// ErrElsewhere is the error for a bottle that this engine knows nothing of,
 	// since it was made on another one.
 	ErrElsewhere = errors.New("it was made on another engine")
+	// ErrRemains is the error for a name under which the engine still holds an
+	// earlier bottle, whose state directory somebody removed.
+	ErrRemains = errors.New("the engine still holds an earlier bottle of that name")
 )
 
 // Say is told, in a few words, what is being done.

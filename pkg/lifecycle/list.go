@@ -90,6 +90,23 @@ func (l listing) torn() bool {
 	return len(l.live) > len(l.recorded)
 }
 
+// WorkAlone are the bottles of which volumes are left and nothing else: somebody
+// removed state directory and containers. They are in no listing of bottles.
+func (m *Manager) WorkAlone(ctx context.Context, listed []bottle.Bottle) ([]bottle.Bottle, error) {
+	volumes, err := m.Engine.Volumes(ctx, m.Home.ID)
+	if err != nil {
+		return nil, err
+	}
+	var alone []bottle.Bottle
+	for _, v := range volumes {
+		known := func(b bottle.Bottle) bool { return b.Slug == v.Slug }
+		if bottle.CheckSlug(v.Slug) == nil && !slices.ContainsFunc(listed, known) && !slices.ContainsFunc(alone, known) {
+			alone = append(alone, unknown(m.Home, v.Slug))
+		}
+	}
+	return alone, nil
+}
+
 // AddSizes adds to each bottle what it takes of the disk, by one call.
 func (m *Manager) AddSizes(ctx context.Context, bottles []bottle.Bottle) error {
 	used, err := m.Engine.Usage(ctx, m.Home.ID)

@@ -217,3 +217,20 @@ func TestAStateDirectoryRemovedByHandLosesNoWork(t *testing.T) {
 		t.Errorf("the engine still holds %q", left)
 	}
 }
+
+// The engine makes no error of a volume that is there: a start under that name
+// would take it for its own, and its failure would take it down.
+func TestANameWhoseWorkTheEngineStillHoldsIsNotTaken(t *testing.T) {
+	l := newLab(t)
+	l.leave(t, bottle.Bottle{Slug: "web"}, false)
+	l.spec.Slug = "web"
+	if _, err := l.Up(t.Context(), l.spec, nil); !errors.Is(err, ErrRemains) {
+		t.Errorf("the start ended with %v", err)
+	}
+	if left := l.fake.Left(); !slices.Equal(left, []string{"volume bottle-web_work"}) {
+		t.Errorf("the engine holds %q", left)
+	}
+	if slugs, _ := l.Home.Slugs(); len(slugs) > 0 {
+		t.Errorf("state is left of %q", slugs)
+	}
+}

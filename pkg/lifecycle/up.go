@@ -66,7 +66,7 @@ func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error
 		u.planned <- err
 	}()
 	// Intent before action: from here on the bottle is listed.
-	b, lock, err := m.newBottle(s, host)
+	b, lock, err := m.newBottle(ctx, s, host)
 	if err != nil {
 		return b, err
 	}
@@ -83,8 +83,10 @@ func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error
 	return u.bottle, nil
 }
 
-// newBottle claims a slug and records what is to be.
-func (m *Manager) newBottle(s Spec, host engine.Host) (bottle.Bottle, *state.Lock, error) {
+// newBottle claims a slug and records what is to be. A slug of which the engine
+// still holds something is not claimed: what a failed start takes down, and what
+// a reaper takes of a dead one, would be an earlier bottle's work.
+func (m *Manager) newBottle(ctx context.Context, s Spec, host engine.Host) (bottle.Bottle, *state.Lock, error) {
 	b := bottle.Bottle{Agent: s.Manifest.Agent, Bottle: s.Manifest.BottleName, Program: s.Agent.Name(), Status: bottle.Starting,
 		StartedAt: time.Now().UTC().Truncate(time.Second), Workspace: s.Workspace, Folder: s.Folder, Home: m.Home.ID, Engine: host.ID}
 	for {
@@ -93,6 +95,15 @@ func (m *Manager) newBottle(s Spec, host engine.Host) (bottle.Bottle, *state.Loc
 			b.Slug = state.NewSlug(s.Manifest.Agent)
 		}
 		b.Project, b.StateDir = plan.Project(b.Slug), m.Home.StateDir(b.Slug)
+		if !exists(b.StateDir) { // if it does, it is a bottle, and Create says so
+			left, err := m.find(ctx, b.Slug)
+			if err == nil && !left.empty() {
+				err = fmt.Errorf("%s: %w", b.Slug, ErrRemains)
+			}
+			if err != nil {
+				return b, nil, err
+			}
+		}
 		lock, err := m.Home.Create(b)
 		if s.Slug != "" || !errors.Is(err, state.ErrExists) {
 			return b, lock, err

@@ -48,8 +48,7 @@ func NewSlug(agent string) string { return agent + "-" + strings.ToLower(rand.Te
 
 // Create claims b's slug and records b: the state directory appears whole, with
 // its metadata in it and its lock held, or not at all. Of several claimers one
-// wins, the others get ErrExists. An earlier bottle's history under that name is
-// moved out of the way, to SLUG.1, SLUG.2 and so on.
+// wins, the others get ErrExists.
 func (h *Home) Create(b bottle.Bottle) (*Lock, error) {
 	if err := bottle.CheckSlug(b.Slug); err != nil {
 		return nil, err
@@ -77,7 +76,7 @@ func (h *Home) Create(b bottle.Bottle) (*Lock, error) {
 		}
 		return nil, err
 	}
-	if err := errors.Join(spool.Sync(filepath.Dir(dir)), h.shelve(b.Slug)); err != nil {
+	if err := spool.Sync(filepath.Dir(dir)); err != nil {
 		defer lock.Unlock()
 		return nil, errors.Join(err, h.Forget(b.Slug))
 	}
@@ -94,12 +93,15 @@ func (h *Home) furnish(dir string, b bottle.Bottle) (*Lock, error) {
 }
 
 // shelve moves the history of an earlier bottle of that name aside. The caller
-// has claimed the slug, so nobody else does.
+// holds the slug's lock, so nobody else does. A bottle's metadata lie in its
+// state or in its history, never in both: where both are, they are of two.
 func (h *Home) shelve(slug string) error {
-	for n := 1; ; n++ {
-		if _, err := os.Lstat(h.HistoryDir(slug)); errors.Is(err, fs.ErrNotExist) {
-			return nil
+	for _, dir := range []string{h.StateDir(slug), h.HistoryDir(slug)} {
+		if _, err := os.Lstat(filepath.Join(dir, MetadataFile)); err != nil {
+			return nil // a first one, or a Retire that was cut short
 		}
+	}
+	for n := 1; ; n++ {
 		shelf := fmt.Sprintf("%s.%d", h.HistoryDir(slug), n)
 		if _, err := os.Lstat(shelf); err == nil {
 			continue
@@ -107,6 +109,7 @@ func (h *Home) shelve(slug string) error {
 		if err := os.Rename(h.HistoryDir(slug), shelf); err != nil {
 			return fmt.Errorf("cannot move the history of an earlier %s aside: %w", slug, err)
 		}
+		return nil
 	}
 }
 
@@ -146,11 +149,15 @@ func (h *Home) Bottle(slug string) (bottle.Bottle, error) {
 	return b, nil
 }
 
-// Save writes a bottle's metadata, durably.
+// Save writes a bottle's metadata, durably. Fields that a newer version wrote
+// stay as they are.
 func (h *Home) Save(b bottle.Bottle) error { return saveIn(h.StateDir(b.Slug), b) }
 
 func saveIn(dir string, b bottle.Bottle) error {
-	data, err := json.MarshalIndent(b, "", "  ")
+	data, err := json.Marshal(b)
+	if err == nil {
+		data, err = withUnknown(dir, data)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot encode the metadata of %s: %w", b.Slug, err)
 	}
@@ -170,8 +177,12 @@ func (h *Home) Preserved(slug string) bool {
 // Retire moves files of a bottle's state directory into its history and removes
 // the rest. Files that are not there are passed over, so that a Retire that was
 // cut short can be done again; the metadata go last, so that until then the
-// bottle is known.
+// bottle is known. An earlier bottle's history under that name is moved out of
+// the way, to SLUG.1, SLUG.2 and so on.
 func (h *Home) Retire(slug string, keep []Keep) error {
+	if err := h.shelve(slug); err != nil {
+		return err
+	}
 	history := h.HistoryDir(slug)
 	if err := os.MkdirAll(history, 0o700); err != nil {
 		return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
@@ -182,7 +193,7 @@ func (h *Home) Retire(slug string, keep []Keep) error {
 			return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
 		}
 	}
-	if err := spool.Sync(history); err != nil {
+	if err := errors.Join(spool.Sync(history), spool.Sync(filepath.Dir(history))); err != nil {
 		return fmt.Errorf("cannot keep the history of %s: %w", slug, err)
 	}
 	return h.Forget(slug)
@@ -191,6 +202,11 @@ func (h *Home) Retire(slug string, keep []Keep) error {
 // Forget removes a bottle's state directory: at once for all who look, then
 // file by file.
 func (h *Home) Forget(slug string) error {
+	names, err := lockNames(h.Dir, shared) // a sweeper would take what is under way for a dead one's
+	if err != nil {
+		return err
+	}
+	defer names.Unlock()
 	gone, err := os.MkdirTemp(filepath.Join(h.Dir, "state"), spool.TempPrefix+"gone-")
 	if err != nil {
 		return fmt.Errorf("cannot remove the state of %s: %w", slug, err)

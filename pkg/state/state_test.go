@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -97,7 +98,7 @@ func TestASlugIsClaimedOnceAndItsNameMayBeUsedAgain(t *testing.T) {
 	if _, err := h.Create(bottle.Bottle{Slug: "../web"}); err == nil {
 		t.Error("a slug may lead out of the directory")
 	}
-	for round := range 3 {
+	for round := range 4 {
 		if err := h.Save(bottle.Bottle{Slug: "web", Agent: string(rune('a' + round))}); err != nil {
 			t.Fatal(err)
 		}
@@ -106,11 +107,85 @@ func TestASlugIsClaimedOnceAndItsNameMayBeUsedAgain(t *testing.T) {
 		}
 		create(t, h, "web").Unlock()
 	}
-	for _, shelf := range []string{"web.1", "web.2", "web.3"} {
-		if _, err := os.Stat(filepath.Join(h.Dir, "history", shelf, MetadataFile)); err != nil {
-			t.Error(err)
+	for shelf, agent := range map[string]string{"web.1": "a", "web.2": "b", "web.3": "c", "web": "d"} {
+		data, err := os.ReadFile(filepath.Join(h.Dir, "history", shelf, MetadataFile))
+		if err != nil || !strings.Contains(string(data), `"agent": "`+agent+`"`) {
+			t.Errorf("%s: %s, %v", shelf, data, err)
 		}
 	}
+}
+
+// A claim that comes to nothing, such as a reaper's, leaves the history of the
+// bottle that had the name where it was said to be.
+func TestAClaimLeavesTheHistoryWhereItIs(t *testing.T) {
+	h := open(t)
+	create(t, h, "web").Unlock()
+	if err := h.Retire("web", nil); err != nil {
+		t.Fatal(err)
+	}
+	create(t, h, "web").Unlock()
+	if err := h.Forget("web"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(h.HistoryDir("web"), MetadataFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFieldsOfNewerVersionsStay(t *testing.T) {
+	h := open(t)
+	create(t, h, "web").Unlock()
+	newer := `{"slug":"web","agent":"dev","Reason":"old","status":"running","lease":{"until":"2030-01-01"},"x\"y":1}`
+	if err := os.WriteFile(filepath.Join(h.StateDir("web"), MetadataFile), []byte(newer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := h.Bottle("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Status, b.Reason = bottle.Stopped, ""
+	if err := h.Save(b); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(h.StateDir("web"), MetadataFile))
+	var got map[string]any
+	if err := errors.Join(err, json.Unmarshal(data, &got)); err != nil {
+		t.Fatal(err)
+	}
+	lease, _ := got["lease"].(map[string]any)
+	if lease["until"] != "2030-01-01" || got[`x"y`] != 1.0 || got["status"] != "stopped" || got["Reason"] != nil {
+		t.Errorf("saved as %s", data)
+	}
+}
+
+// A sweeper must not take what a Forget is about to fill.
+func TestASweepDuringAForgetLeavesNothing(t *testing.T) {
+	h := open(t)
+	stop := make(chan struct{})
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := h.Sweep(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for range 300 {
+		create(t, h, "web").Unlock()
+		if err := h.Forget("web"); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(h.StateDir("web")); err == nil {
+			t.Fatal("a forgotten bottle is still there")
+		}
+	}
+	close(stop)
+	sweeper.Wait()
 }
 
 func TestALockHasOneHolderAndGoesWithItsBottle(t *testing.T) {

@@ -34,6 +34,9 @@ func (e *Engine) Create(ctx context.Context, c plan.Container) error {
 	_, err := e.api.ContainerCreate(ctx, &container.Config{
 		Image: c.Image, Entrypoint: c.Entrypoint, Cmd: []string{}, User: c.User, Env: environ(c.Env),
 		WorkingDir: c.WorkingDir, Labels: c.Labels, Hostname: c.Service, StopTimeout: &stop,
+		// What an image says of these would run beside the walls' test and speak on
+		// the main process' streams, or keep the agent from being told to end.
+		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}}, StopSignal: "SIGTERM",
 		OpenStdin: c.Stdin, StdinOnce: c.Stdin, AttachStdin: c.Stdin, AttachStdout: c.Stdin, AttachStderr: c.Stdin,
 	}, host, first, nil, c.Name)
 	if err != nil {
@@ -135,9 +138,10 @@ func (e *Engine) Stop(ctx context.Context, name string) error {
 	return wrap("stop container "+name, ignoreMissing(e.api.ContainerStop(ctx, name, container.StopOptions{})))
 }
 
-// Remove implements engine.Engine; what still runs is killed.
+// Remove implements engine.Engine; what still runs is killed, and volumes that
+// its image made the engine make, which have neither a name nor a label, go too.
 func (e *Engine) Remove(ctx context.Context, name string) error {
-	err := ignoreMissing(e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true}))
+	err := ignoreMissing(e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true}))
 	if err != nil && strings.Contains(err.Error(), "already in progress") {
 		return e.gone(ctx, name)
 	}

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -63,9 +64,13 @@ func (e *Engine) Volumes(ctx context.Context, home string) ([]engine.Volume, err
 	return list, nil
 }
 
-// CreateVolume implements engine.Engine.
+// CreateVolume implements engine.Engine. Of a volume that is there already the
+// engine makes no error: whose it is, its labels tell.
 func (e *Engine) CreateVolume(ctx context.Context, v plan.Volume) error {
-	_, err := e.api.VolumeCreate(ctx, volume.CreateOptions{Name: v.Name, Labels: v.Labels})
+	made, err := e.api.VolumeCreate(ctx, volume.CreateOptions{Name: v.Name, Labels: v.Labels})
+	if err == nil && (made.Labels[plan.LabelHome] != v.Labels[plan.LabelHome] || made.Labels[plan.LabelSlug] != v.Labels[plan.LabelSlug]) {
+		return fmt.Errorf("cannot create volume %s: %w: it is somebody else's", v.Name, engine.ErrConflict)
+	}
 	return wrap("create volume "+v.Name, err)
 }
 

@@ -203,6 +203,9 @@ func (f *Fake) CreateVolume(_ context.Context, v plan.Volume) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if old, there := f.volumes[v.Name]; there && (old.Labels[plan.LabelHome] != v.Labels[plan.LabelHome] || old.Labels[plan.LabelSlug] != v.Labels[plan.LabelSlug]) {
+		return fmt.Errorf("create volume %s: %w", v.Name, engine.ErrConflict)
+	}
 	f.volumes[v.Name] = v
 	return nil
 }

@@ -193,6 +193,10 @@ func removes(t *testing.T, l Lab) {
 	if list, err := l.Engine.Volumes(t.Context(), l.Home); err != nil || len(list) != 1 || list[0] != (engine.Volume{Name: v.Name, Slug: "suite"}) {
 		t.Errorf("volumes: %+v, %v", list, err)
 	}
+	other := plan.Volume{Name: v.Name, Labels: map[string]string{plan.LabelHome: l.Home + "-other", plan.LabelSlug: "suite"}}
+	if err := l.Engine.CreateVolume(t.Context(), other); !errors.Is(err, engine.ErrConflict) {
+		t.Errorf("another home's volume is taken as made: %v", err)
+	}
 	if used, err := l.Engine.Usage(t.Context(), l.Home+"-other"); err != nil || len(used) > 0 {
 		t.Errorf("another home uses %v, %v", used, err)
 	}
