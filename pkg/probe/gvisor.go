@@ -2,9 +2,13 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // GVisor is the Runtime of containers whose kernel is gVisor's.
@@ -20,6 +24,14 @@ func (t Targets) bound() time.Duration {
 		return gVisorBound
 	}
 	return Bound
+}
+
+// forbids is EPERM where err is gVisor's own word for it, and err otherwise.
+func (t Targets) forbids(err error, word syscall.Errno) error {
+	if t.Runtime == GVisor && errors.Is(err, word) {
+		return unix.EPERM
+	}
+	return err
 }
 
 // on is an attempt as it is made on the targets' runtime. gVisor tells a TCP

@@ -24,20 +24,16 @@ func layerTwo(t Targets) []attempt {
 	return []attempt{
 		socket("a packet socket", unix.AF_PACKET, unix.SOCK_RAW, allProtocols),
 		forbidden("SIOCSARP", func() error {
-			err := setARP(device)
-			if t.Runtime == GVisor && errors.Is(err, unix.ENOTTY) {
-				return unix.EPERM // its kernel has no such call, for anybody
-			}
-			return err
+			return t.forbids(setARP(device), unix.ENOTTY) // gVisor's kernel has no such call, for anybody
 		}),
 		forbidden("a neighbour entry", func() error {
-			return changed(unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH, neighbourMessage(device, nobody))
+			return t.forbids(changed(unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH, neighbourMessage(device, nobody)), unix.EACCES)
 		}),
 		forbidden("a route through egress", func() error {
-			return changed(unix.RTM_NEWROUTE, unix.RTM_DELROUTE, routeMessage(device, nobody, t.Egress))
+			return t.forbids(changed(unix.RTM_NEWROUTE, unix.RTM_DELROUTE, routeMessage(device, nobody, t.Egress)), unix.EACCES)
 		}),
 		forbidden("an address", func() error {
-			return changed(unix.RTM_NEWADDR, unix.RTM_DELADDR, addressMessage(device, nobody))
+			return t.forbids(changed(unix.RTM_NEWADDR, unix.RTM_DELADDR, addressMessage(device, nobody)), unix.EACCES)
 		}),
 	}
 }

@@ -32,7 +32,7 @@ func newWire(t *testing.T) wiretap {
 	t.Helper()
 	w := wiretap{e: rig.PrivateEngine(t, rig.EngineOptions{})}
 	w.r = w.e.Rig()
-	w.r.Write("bottles/wire.md", "---\negress:\n  routes:\n    - host: "+allowed+"\n---\n")
+	w.r.Write("bottles/wire.md", "---\negress:\n  routes:\n    - {host: "+allowed+", private: true}\n---\n")
 	w.r.Write("agents/wire.md", "---\nbottle: wire\nprogram: {command: [cat]}\n---\n")
 	w.r.Provide("wire")
 	w.slug = w.r.Start("wire")
