@@ -16,11 +16,11 @@ LIBEXEC := libexec/bottle
 # Without urfave's writer of manuals a program starts a little sooner.
 BUILD := CGO_ENABLED=0 go build -trimpath -tags urfave_cli_no_docs -ldflags "-s -w"
 
-.PHONY: help build install demo test escape crash bench fmt lint clean engine base
+.PHONY: help build install demo test test-engines escape crash bench fmt lint clean engine base
 
 help: ## lists these targets
 	@echo "targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the programs, into bin/ and libexec/
 	@mkdir -p bin $(LIBEXEC)/sidecars $(LIBEXEC)/inside
@@ -51,6 +51,11 @@ test: engine build base ## everything, against a real engine
 escape: engine build base ## tries to get out of a bottle: one line a row; JSON=FILE writes the rows there
 	@scripts/deps ip
 	cd test/escape && BOTTLE_ESCAPE_JSON=$(abspath $(JSON)) go test -count=1 -timeout 12m
+
+test-engines: engine build base ## the suites that meet an engine, on those of ENGINES (Debian suites: trixie forky)
+	@scripts/deps git git-lfs tmux jq ps ip docker-compose
+	for suite in $(or $(ENGINES),trixie forky); do \
+		engine=$$(scripts/debian-engine $$suite) && BOTTLE_TEST_ENGINE=$$engine go test -count=1 -timeout 60m -v ./test/engines || exit 1; done
 
 crash: engine build base ## kills the programs at random moments, ROUNDS times (300)
 	@scripts/deps git

@@ -43,6 +43,9 @@ const (
 	SidecarOut = "/out"
 )
 
+// ComposeFile is the name, in the state directory, of the plan as a Compose file.
+const ComposeFile = "docker-compose.yml"
+
 // ResolvFile is where, below the state directory, the resolv.conf of agents on
 // gVisor is.
 const ResolvFile = "agent/resolv.conf"
@@ -177,7 +180,10 @@ func (b builder) volume(key string) Volume {
 func (b builder) walls(service string) Container {
 	c := Container{
 		Name: ContainerName(b.slug, service), Service: service,
-		Labels:  b.labels(LabelService, service, "com.docker.compose.container-number", "1", "com.docker.compose.oneoff", "False"),
+		Labels: b.labels(LabelService, service, "com.docker.compose.container-number", "1", "com.docker.compose.oneoff", "False",
+			// The compose plugin sees only containers with a hash, whichever, and tells of the file.
+			"com.docker.compose.config-hash", b.slug, "com.docker.compose.project.working_dir", b.h.StateDir,
+			"com.docker.compose.project.config_files", filepath.Join(b.h.StateDir, ComposeFile)),
 		CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges:true"},
 		Sysctls: map[string]string{
 			"net.ipv4.ping_group_range": "1 0",
