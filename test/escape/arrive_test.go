@@ -35,7 +35,7 @@ func TestRealClients(t *testing.T) {
 	mirror(t, s.u.Files())
 	r.Write("bottles/arrive.md", arriveBottle)
 	r.Write("agents/arrive.md", "---\nbottle: arrive\nprogram: shell\n---\n")
-	r.Write("agents/arrive.Dockerfile", clientsImage)
+	r.Write("agents/arrive.Dockerfile", rig.ClientsImage)
 	slug := r.Start("arrive")
 	s.u.Join(slug)
 	withNPM := putNPM(t, s, slug)

@@ -7,17 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// clientsImage puts what agents use besides curl and git on the tools' image.
-const clientsImage = `FROM bottle
-RUN apt-get update && apt-get install -y --no-install-recommends nodejs python3 && rm -rf /var/lib/apt/lists/*
-`
+	"bottle/test/rig"
+)
 
 // clients show, each in its own way, why they were refused.
 func clients(t *testing.T, s *stage) {
 	s.r.Agent("clients", allowed)
-	s.r.Write("agents/clients.Dockerfile", clientsImage)
+	s.r.Write("agents/clients.Dockerfile", rig.ClientsImage)
 	slug := s.r.Start("clients")
 	s.u.Join(slug)
 	withNPM := putNPM(t, s, slug)

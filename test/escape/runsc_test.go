@@ -3,6 +3,7 @@ package escape
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -18,8 +19,12 @@ import (
 	"bottle/test/rig"
 )
 
-// gvisor returns a runsc that runs on this machine's kernel, or skips the test.
-func gvisor(t *testing.T) string {
+// gVisor is a runsc that runs on this machine's kernel.
+type gVisor struct{ program, arguments string }
+
+// newGVisor skips the test where there is none. Its program adds the arguments
+// that are in a file, as an engine's configuration would.
+func newGVisor(t *testing.T) gVisor {
 	t.Helper()
 	path, err := exec.LookPath("runsc")
 	if err != nil {
@@ -39,27 +44,31 @@ func gvisor(t *testing.T) string {
 	}
 	t.Logf("Linux %s", unix.ByteSliceToString(kernel.Release[:]))
 	program = bytes.ReplaceAll(program, []byte(everywhere), []byte(hostOnly))
-	out := filepath.Join(t.TempDir(), "runsc")
-	if err := os.WriteFile(out, program, 0o755); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	g := gVisor{filepath.Join(dir, "runsc"), filepath.Join(dir, "arguments")}
+	real := filepath.Join(dir, "real")
+	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s $(cat %s) \"$@\"\n", real, g.arguments)
+	for path, content := range map[string]string{real: string(program), g.program: wrapper, g.arguments: ""} {
+		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
-	version, err := exec.Command(out, "--version").Output()
+	version, err := exec.Command(real, "--version").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%s", version)
-	return out
+	return g
 }
 
 // attacker is an agent that runs the probes it is asked for, in the session: what
 // is exec'd beside it has no seccomp filter on gVisor.
 const attacker = `uname -v; mkfifo /tmp/ask /tmp/answer; while read -r rows </tmp/ask; do ` + plan.InsideBin + ` probe $rows </work/targets >/tmp/answer 2>&1; done`
 
-// runscRig is a rig on an engine that has runsc, told so.
-func runscRig(t *testing.T, program string, arguments ...string) *rig.Rig {
+// rig makes a rig on an engine that has this runsc.
+func (g gVisor) rig(t *testing.T) *rig.Rig {
 	t.Helper()
-	e := rig.PrivateEngine(t, rig.EngineOptions{Config: map[string]any{"runtimes": map[string]any{
-		"runsc": map[string]any{"path": program, "runtimeArgs": arguments}}}})
+	e := rig.PrivateEngine(t, rig.EngineOptions{Config: map[string]any{"runtimes": map[string]any{"runsc": map[string]any{"path": g.program}}}})
 	r := e.Rig()
 	r.Write("bottles/dev.md", "---\nruntime: runsc\negress:\n  routes:\n    - host: "+allowed+"\n---\n")
 	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: {command: [sh, -c, '"+attacker+"']}\n---\n")
@@ -68,7 +77,17 @@ func runscRig(t *testing.T, program string, arguments ...string) *rig.Rig {
 }
 
 func TestBottleOnRunscHasItsWallsAndWorks(t *testing.T) {
-	r := runscRig(t, gvisor(t), "--oci-seccomp")
+	g := newGVisor(t)
+	r := g.rig(t)
+	t.Run("without its filter", func(t *testing.T) {
+		_, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "none", "dev")
+		if code == 0 || !strings.Contains(said, "A2 FAILED") || !strings.Contains(said, "--oci-seccomp") {
+			t.Errorf("with ping sockets bottle-start ended with %d: %s", code, said)
+		}
+	})
+	if err := os.WriteFile(g.arguments, []byte("--oci-seccomp"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "first"}} {
 		git := exec.Command("git", args...)
 		git.Dir = r.Dir
@@ -94,7 +113,7 @@ func TestBottleOnRunscHasItsWallsAndWorks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rows := []string{"A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A12", "E1", "E2", "E26", "E27"}
+		rows := []string{"A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A12", "E1", "E2"}
 		ask := r.Command(t.Context(), "bottle-attach", slug, "--", "sh", "-c", `cat >/work/targets; echo "$0" >/tmp/ask; cat /tmp/answer`, strings.Join(rows, " "))
 		ask.Stdin = bytes.NewReader(doc)
 		out, err := ask.Output()
@@ -143,13 +162,4 @@ func TestBottleOnRunscHasItsWallsAndWorks(t *testing.T) {
 			t.Errorf("the work came back as %q, %v", out, err)
 		}
 	})
-}
-
-// Without --oci-seccomp gVisor has no filter, and offers ping sockets.
-func TestBottleOnRunscWithoutSeccompIsNotHandedOver(t *testing.T) {
-	r := runscRig(t, gvisor(t))
-	_, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "none", "dev")
-	if code == 0 || !strings.Contains(said, "A2 FAILED") || !strings.Contains(said, "--oci-seccomp") {
-		t.Errorf("bottle-start ended with %d: %s", code, said)
-	}
 }

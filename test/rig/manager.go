@@ -29,6 +29,12 @@ func (r *Rig) Manager() *lifecycle.Manager {
 	return &lifecycle.Manager{Home: home, Engine: e, Libexec: r.Libexec}
 }
 
+// ClientsImage is the Dockerfile of an agent that has what agents use besides
+// curl and git.
+const ClientsImage = `FROM bottle
+RUN apt-get update && apt-get install -y --no-install-recommends nodejs python3 && rm -rf /var/lib/apt/lists/*
+`
+
 // Provide copies what a bottle of this agent needs into the rig's private
 // engine. The agent's image is made on the tests' other engine where it is
 // missing, which takes a network.

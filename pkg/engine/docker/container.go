@@ -135,7 +135,13 @@ func (e *Engine) StartAttached(ctx context.Context, name string, s engine.Stream
 
 // Stop implements engine.Engine; the container's own stop time holds.
 func (e *Engine) Stop(ctx context.Context, name string) error {
-	return wrap("stop container "+name, ignoreMissing(e.api.ContainerStop(ctx, name, container.StopOptions{})))
+	err := e.api.ContainerStop(ctx, name, container.StopOptions{})
+	if err == nil {
+		// The engine answers before it has brought its listing up to date, which it
+		// does under the container's lock; an inspection waits for that.
+		_, err = e.api.ContainerInspect(ctx, name)
+	}
+	return wrap("stop container "+name, ignoreMissing(err))
 }
 
 // Remove implements engine.Engine; what still runs is killed, and volumes that
