@@ -44,7 +44,7 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 	for slug, containers := range l.live {
 		if _, known := l.recorded[slug]; !known {
 			b := unknown(h, slug)
-			b.Reason = "its state directory is gone; bottle-stop keeps its work, bottle-stop --orphans drops it"
+			b.Reason = stateGone
 			list = append(list, judge(b, containers, id, h.Busy))
 		}
 	}
@@ -56,6 +56,8 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 	slices.SortFunc(list, func(a, b bottle.Bottle) int { return strings.Compare(a.Slug, b.Slug) })
 	return list, l.failed
 }
+
+const stateGone = "its state directory is gone; bottle-stop keeps its work, bottle-stop --orphans drops it"
 
 // listing is what disk and engine say at about the same time.
 type listing struct {
@@ -186,6 +188,8 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 	case atWork:
 	case len(containers) == 0 && elsewhere(b, id):
 		b.Status, b.Reason = "?", "it was made on another engine, which DOCKER_HOST does not name"
+	case neverRan(b) && b.Reason == noState: // as a reaper left it that was killed
+		b.Reason = stateGone
 	case neverRan(b):
 		b.Reason = "its bottle-start is dead; bottle-stop --orphans clears it up"
 	case len(containers) == 0:

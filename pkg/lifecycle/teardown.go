@@ -98,7 +98,7 @@ func (t *tearDown) mayHoldWork() bool {
 	if t.options.Discard || !slices.Contains(t.left.volumes, plan.VolumeName(t.took.Slug, plan.WorkVolume)) {
 		return false
 	}
-	if neverRan(t.bottle) {
+	if neverRan(t.bottle) && t.bottle.Reason != noState { // a reaper that died does not know whether it ran
 		t.log.step("its agent never ran: there is no work to capture")
 		return false
 	}
