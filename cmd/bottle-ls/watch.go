@@ -29,16 +29,9 @@ func watch(c *cli.Call) error {
 			cancel()
 		}
 	}()
-	away := false
-	emit := func(b bottle.Bottle) error {
-		away = false
-		return p.Print(b, cells(b)...)
-	}
+	emit := func(b bottle.Bottle) error { return p.Print(b, cells(b)...) }
 	lost := func(err error) {
-		if !away {
-			fmt.Fprintf(c.Err, "bottle-ls: %s\n", cli.Inert(operator.Explain("", err).Error()))
-		}
-		away = true
+		fmt.Fprintf(c.Err, "bottle-ls: %s\n", cli.Inert(operator.Explain("", err).Error()))
 	}
 	if err := m.Watch(ctx, emit, lost); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return operator.Explain("", err)
