@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
-	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
@@ -31,11 +30,8 @@ func watch(c *cli.Call) error {
 		}
 	}()
 	emit := func(b bottle.Bottle) error { return p.Print(b, cells(b)...) }
-	var away outage
 	lost := func(err error) {
-		if away.begins(time.Now()) {
-			fmt.Fprintf(c.Err, "bottle-ls: %s\n", cli.Inert(operator.Explain("", err).Error()))
-		}
+		fmt.Fprintf(c.Err, "bottle-ls: %s\n", cli.Inert(operator.Explain("", err).Error()))
 	}
 	if err := m.Watch(ctx, emit, lost); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return operator.Explain("", err)

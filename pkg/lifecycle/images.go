@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
+	"time"
 
 	"bottle/pkg/image"
 	"bottle/pkg/npm"
@@ -156,6 +158,9 @@ func (u *bringUp) build(ctx context.Context, b image.Build) error {
 	return u.Engine.Build(ctx, b.Tag, content, u.log)
 }
 
+// baseImageGrace is how long the base image's script clears up when interrupted.
+const baseImageGrace = 15 * time.Second
+
 // baseImage makes the agents' base by the script that is installed beside the
 // programs.
 func (u *bringUp) baseImage(ctx context.Context) error {
@@ -166,6 +171,11 @@ func (u *bringUp) baseImage(ctx context.Context) error {
 	u.log.step("making the base image; this is done once, and takes a minute or two")
 	cmd := exec.CommandContext(ctx, filepath.Join(u.Libexec, "base-image"), image.Base)
 	cmd.Stdout, cmd.Stderr = u.log, u.log
+	// It clears up when it is told to end, and its children with it: one that was
+	// killed alone would leave these, who hold its output.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = baseImageGrace
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("cannot make the base image %s: %w", image.Base, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bottle/pkg/agent"
 	"bottle/pkg/bottle"
@@ -386,5 +387,39 @@ func TestConcurrentStartsShareOneUplinkAndNoSubnet(t *testing.T) {
 	networks, _ := l.fake.Networks(t.Context())
 	if len(networks) != n+1 {
 		t.Errorf("%d networks for %d bottles", len(networks), n)
+	}
+}
+
+// Its children hold its output, and would be waited for.
+func TestAnInterruptEndsTheBaseImagesScriptWhole(t *testing.T) {
+	l := newLab(t)
+	l.Engine = enginetest.NewFake()
+	cleared := filepath.Join(t.TempDir(), "cleared")
+	script := "#!/bin/bash\ntrap 'echo >" + cleared + "' EXIT\necho begun\nsleep 600 &\nwait\n"
+	if err := os.WriteFile(filepath.Join(l.Libexec, "base-image"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { _, err := l.Up(ctx, l.spec, nil); ended <- err }()
+	for begun := false; !begun; { // its first word is in the log
+		logs, _ := filepath.Glob(filepath.Join(l.Home.Dir, "state", "*", state.BringupLog))
+		for _, log := range logs {
+			data, _ := os.ReadFile(log)
+			begun = begun || strings.Contains(string(data), "begun")
+		}
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(baseImageGrace - time.Second):
+		t.Fatal("the script's child is waited for")
+	}
+	if _, err := os.Stat(cleared); err != nil {
+		t.Error("the script did not clear up")
 	}
 }

@@ -44,7 +44,7 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 	for slug, containers := range l.live {
 		if _, known := l.recorded[slug]; !known {
 			b := unknown(h, slug)
-			b.Reason = "its state directory is gone; bottle-stop keeps its work, bottle-stop --orphans drops it"
+			b.Reason = stateGone
 			list = append(list, judge(b, containers, id, h.Busy))
 		}
 	}
@@ -56,6 +56,11 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 	slices.SortFunc(list, func(a, b bottle.Bottle) int { return strings.Compare(a.Slug, b.Slug) })
 	return list, l.failed
 }
+
+// beingStopped is the reason of a bottle that a bottle-stop is at.
+const beingStopped = "it is being stopped"
+
+const stateGone = "its state directory is gone; bottle-stop keeps its work, bottle-stop --orphans drops it"
 
 // listing is what disk and engine say at about the same time.
 type listing struct {
@@ -158,10 +163,11 @@ func neverRan(b bottle.Bottle) bool { return b.Status == bottle.Starting && !b.R
 // id, and whether a program is at work on it.
 func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(slug string) bool) bottle.Bottle {
 	b.Services = []string{}
-	agentUp, agentThere := false, false
+	agentUp, agentThere, agentPaused := false, false, false
 	var down []string
 	for _, c := range containers {
 		agentThere = agentThere || c.Service == plan.AgentService
+		agentPaused = agentPaused || c.Service == plan.AgentService && c.State == "paused"
 		switch {
 		case c.Service == plan.CaptureService: // a stop's own, or what a killed one left
 		case c.Running():
@@ -186,14 +192,21 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 	case atWork:
 	case len(containers) == 0 && elsewhere(b, id):
 		b.Status, b.Reason = "?", "it was made on another engine, which DOCKER_HOST does not name"
+	case neverRan(b) && b.Reason == noState: // as a reaper left it that was killed
+		b.Reason = stateGone
 	case neverRan(b):
 		b.Reason = "its bottle-start is dead; bottle-stop --orphans clears it up"
+	case !agentUp && !agentPaused && busy(b.Slug): // what it is halfway is nobody's news
+		b.Status, b.Reason = bottle.Stopped, beingStopped
 	case len(containers) == 0:
 		b.Status, b.Reason = bottle.Lost, "its containers are gone; bottle-stop keeps what work is left"
 	case !agentThere:
 		b.Status, b.Reason = bottle.Stopped, "its agent's container is gone; bottle-stop keeps what work is left"
+	case agentPaused:
+		b.Status, b.Reason = bottle.Stopped, "its agent's container is paused; docker unpause "+plan.ContainerName(b.Slug, plan.AgentService)+" continues it"
+	case !agentUp && (b.Status == bottle.Running || b.Status == bottle.Starting): // nobody stopped it
+		b.Status, b.Reason = bottle.Stopped, "its agent's container ended; bottle-stop keeps its work"
 	case !agentUp:
-		b.Status = bottle.Stopped
 	case len(down) > 0:
 		b.Status, b.Reason = bottle.Degraded, "not up: "+strings.Join(down, ", ")
 	default:

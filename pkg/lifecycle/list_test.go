@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
@@ -23,19 +25,25 @@ func TestStatusIsWhatLivesNotWhatWasRecorded(t *testing.T) {
 		containers []engine.Container
 		want       bottle.Status
 		reason     string
+		busy       bool
 	}{
-		{"up", bottle.Running, []engine.Container{agent("running"), egress("running")}, bottle.Running, ""},
-		{"egress died", bottle.Running, []engine.Container{agent("running"), egress("exited")}, bottle.Degraded, "not up: egress"},
-		{"egress removed", bottle.Running, []engine.Container{agent("running")}, bottle.Degraded, "not up: egress"},
-		{"agent died", bottle.Running, []engine.Container{agent("exited"), egress("running")}, bottle.Stopped, ""},
-		{"paused", bottle.Running, []engine.Container{agent("paused"), egress("running")}, bottle.Stopped, ""},
-		{"removed by hand", bottle.Running, nil, bottle.Lost, "its containers are gone; bottle-stop keeps what work is left"},
-		{"removed by hand, a capture left", bottle.Running, []engine.Container{{Service: "capture", State: "running"}}, bottle.Stopped, "its agent's container is gone; bottle-stop keeps what work is left"},
-		{"kept and started by hand", bottle.Stopped, []engine.Container{agent("running"), egress("running")}, bottle.Running, ""},
-		{"being made", bottle.Starting, nil, bottle.Starting, ""},
+		{"up", bottle.Running, []engine.Container{agent("running"), egress("running")}, bottle.Running, "", false},
+		{"egress died", bottle.Running, []engine.Container{agent("running"), egress("exited")}, bottle.Degraded, "not up: egress", false},
+		{"egress removed", bottle.Running, []engine.Container{agent("running")}, bottle.Degraded, "not up: egress", false},
+		{"agent died", bottle.Running, []engine.Container{agent("exited"), egress("running")}, bottle.Stopped, "its agent's container ended; bottle-stop keeps its work", false},
+		{"kept", bottle.Stopped, []engine.Container{agent("exited"), egress("exited")}, bottle.Stopped, "", false},
+		{"paused", bottle.Running, []engine.Container{agent("paused"), egress("running")}, bottle.Stopped, "its agent's container is paused; docker unpause bottle-web-agent-1 continues it", false},
+		{"being stopped", bottle.Running, []engine.Container{agent("exited"), egress("running")}, bottle.Stopped, "it is being stopped", true},
+		{"being taken down", bottle.Running, nil, bottle.Stopped, "it is being stopped", true},
+		{"handed its secrets", bottle.Running, []engine.Container{agent("running"), egress("running")}, bottle.Running, "", true},
+		{"removed by hand", bottle.Running, nil, bottle.Lost, "its containers are gone; bottle-stop keeps what work is left", false},
+		{"removed by hand, a capture left", bottle.Running, []engine.Container{{Service: "capture", State: "running"}}, bottle.Stopped, "its agent's container is gone; bottle-stop keeps what work is left", false},
+		{"kept and started by hand", bottle.Stopped, []engine.Container{agent("running"), egress("running")}, bottle.Running, "", false},
+		{"being made", bottle.Starting, nil, bottle.Starting, "", true},
+		{"made by a dead one", bottle.Starting, nil, bottle.Starting, "its bottle-start is dead; bottle-stop --orphans clears it up", false},
 	}
 	for _, tc := range cases {
-		got := judge(bottle.Bottle{Status: tc.recorded, Sidecars: []string{"egress"}}, tc.containers, "fake", func(string) bool { return true })
+		got := judge(bottle.Bottle{Slug: "web", Status: tc.recorded, Sidecars: []string{"egress"}}, tc.containers, "fake", func(string) bool { return tc.busy })
 		if got.Status != tc.want || got.Reason != tc.reason {
 			t.Errorf("%s: %s (%s), want %s (%s)", tc.name, got.Status, got.Reason, tc.want, tc.reason)
 		}
@@ -103,6 +111,73 @@ func TestAWatcherSeesABottleComeAndGo(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("the watcher ended with %v", err)
+	}
+}
+
+// moody is an engine that goes away and comes back.
+type moody struct {
+	engine.Engine
+	away atomic.Bool
+}
+
+func (m *moody) List(ctx context.Context, home string) ([]engine.Container, error) {
+	if m.away.Load() {
+		return nil, engine.ErrUnreachable
+	}
+	return m.Engine.List(ctx, home)
+}
+
+func TestAWatcherInventsNothingWhileTheEngineIsAway(t *testing.T) {
+	l := newLab(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, "agent")) // recorded as running, and stopped
+	e := &moody{Engine: l.fake}
+	m := &Manager{Home: l.Home, Engine: e, Libexec: l.Libexec}
+	seen, lost := make(chan bottle.Bottle, 100), make(chan error, 100)
+	go m.Watch(t.Context(), func(b bottle.Bottle) error { seen <- b; return nil }, func(err error) { lost <- err })
+	if got := <-seen; got.Slug != b.Slug || got.Status != bottle.Stopped {
+		t.Fatalf("begins with %+v", got)
+	}
+	e.away.Store(true)
+	for _, slug := range []string{"one", "two"} {
+		create := bottle.Bottle{Slug: slug, Status: bottle.Running}
+		lock, err := l.Home.Create(create)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lock.Unlock()
+		if got := <-seen; got.Slug != slug {
+			t.Errorf("with the engine away it tells of %+v", got)
+		}
+	}
+	if len(lost) != 1 {
+		t.Errorf("that the engine is away was told %d times", len(lost))
+	}
+}
+
+// No event tells of a lock that its holder's death gave up.
+func TestAWatcherTellsThatAStartIsDead(t *testing.T) {
+	l := newLab(t)
+	lock, err := l.Home.Create(bottle.Bottle{Slug: "web", Status: bottle.Starting})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan bottle.Bottle, 100)
+	go l.Watch(t.Context(), func(b bottle.Bottle) error { seen <- b; return nil }, func(error) {})
+	if got := <-seen; got.Reason != "" {
+		t.Fatalf("begins with %+v", got)
+	}
+	lock.Unlock()
+	select {
+	case got := <-seen:
+		if got.Status != bottle.Starting || got.Reason != "its bottle-start is dead; bottle-stop --orphans clears it up" {
+			t.Errorf("tells of %+v", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it tells nothing")
 	}
 }
 

@@ -53,7 +53,7 @@ const subnetTries = 32
 // be, and the engine's networks. It looks and makes under the home's lock, since
 // a name alone keeps nobody from making two.
 func (u *bringUp) uplinkSubnet(ctx context.Context, host []netip.Prefix) (netip.Prefix, []engine.Network, error) {
-	lock, err := u.Home.LockShared()
+	lock, err := u.Home.LockShared(ctx)
 	if err != nil {
 		return netip.Prefix{}, nil, err
 	}

@@ -24,22 +24,27 @@ import (
 type opening struct {
 	attached
 	cancel context.CancelFunc
-	lines  *bufio.Scanner // of its standard output
+	read   *io.PipeReader // its standard output
+	lines  *bufio.Scanner // of it
 	said   bytes.Buffer   // its standard error; read it after ended
 }
 
-// selfTestTime bounds the self-test: standing walls take a tenth of a second.
-const selfTestTime = 30 * time.Second
-
-// maxLine bounds a line of bottle-inside's.
-const maxLine = 1 << 20
+// Bounds of the answer to one ask. Standing walls take a tenth of a second, and
+// so does a session; but programs of the image run in that one, and hang or say
+// what they like.
+const (
+	selfTestTime = 30 * time.Second
+	sessionTime  = time.Minute
+	maxLine      = 1 << 20
+	maxLines     = 100
+)
 
 // open starts the agent's container and the conversation with it, which lasts
 // until ctx ends at the latest.
 func (u *bringUp) open(ctx context.Context) (*opening, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	read, out := io.Pipe()
-	o := &opening{cancel: cancel, lines: bufio.NewScanner(read)}
+	o := &opening{cancel: cancel, read: read, lines: bufio.NewScanner(read)}
 	o.lines.Buffer(nil, maxLine)
 	var err error
 	o.attached, err = u.attach(ctx, plan.ContainerName(u.bottle.Slug, plan.AgentService), out, &bounded{w: &o.said, left: 64 << 10})
@@ -53,15 +58,35 @@ func (u *bringUp) open(ctx context.Context) (*opening, error) {
 // end ends the conversation, whatever was said; the container runs on.
 func (o *opening) end() {
 	o.say.Close()
-	o.cancel()
+	o.hangUp()
 }
 
-// ask asks one thing and returns the lines before the answer.
-func (o *opening) ask(q frame.Ask) (lines [][]byte, a frame.Answer, err error) {
+// hangUp breaks the conversation off: who still writes to it is not waited for.
+func (o *opening) hangUp() {
+	o.cancel()
+	o.read.Close()
+}
+
+// ask asks one thing and returns the lines before the answer, which may take
+// some time.
+func (o *opening) ask(q frame.Ask, within time.Duration) (lines [][]byte, a frame.Answer, err error) {
+	late := make(chan struct{})
+	timer := time.AfterFunc(within, func() { close(late); o.hangUp() })
+	defer timer.Stop()
+	lines, a, err = o.converse(q)
+	select {
+	case <-late:
+		return lines, a, fmt.Errorf("bottle-inside did not answer in %s", within)
+	default:
+		return lines, a, err
+	}
+}
+
+func (o *opening) converse(q frame.Ask) (lines [][]byte, a frame.Answer, err error) {
 	if err := json.NewEncoder(o.say).Encode(q); err != nil {
 		return nil, a, o.why(err)
 	}
-	for o.lines.Scan() {
+	for len(lines) <= maxLines && o.lines.Scan() {
 		line := slices.Clone(o.lines.Bytes())
 		a = frame.Answer{}
 		if err := json.Unmarshal(line, &a); err != nil {
@@ -72,12 +97,18 @@ func (o *opening) ask(q frame.Ask) (lines [][]byte, a frame.Answer, err error) {
 		}
 		lines = append(lines, line)
 	}
-	return lines, a, o.why(cmpErr(o.lines.Err(), io.ErrUnexpectedEOF))
+	if len(lines) > maxLines {
+		return lines, a, fmt.Errorf("cannot read what bottle-inside says: more than %d lines", maxLines)
+	}
+	if err := o.lines.Err(); err != nil {
+		return lines, a, fmt.Errorf("cannot read what bottle-inside says: %w", err)
+	}
+	return lines, a, o.why(io.ErrUnexpectedEOF)
 }
 
 // why is the reason for which the conversation broke.
 func (o *opening) why(err error) error {
-	o.cancel()
+	o.hangUp()
 	e := <-o.ended
 	switch {
 	case e.Err != nil && !errors.Is(e.Err, context.Canceled):
@@ -86,13 +117,6 @@ func (o *opening) why(err error) error {
 		return fmt.Errorf("bottle-inside ended with %d: %s", e.Code, lastLine(o.said.String()))
 	}
 	return fmt.Errorf("bottle-inside said nothing more: %w", err)
-}
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // try tries rows of the self-test and returns their results.
@@ -105,9 +129,7 @@ func (o *opening) try(rows []probe.Row, targets probe.Targets) ([]probe.Result, 
 	for _, r := range rows {
 		ids = append(ids, r.ID)
 	}
-	late := time.AfterFunc(selfTestTime, o.cancel)
-	defer late.Stop()
-	lines, a, err := o.ask(frame.Ask{Rows: ids, Targets: doc})
+	lines, a, err := o.ask(frame.Ask{Rows: ids, Targets: doc}, selfTestTime)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSelfTest, err)
 	}
@@ -172,7 +194,7 @@ func (u *bringUp) verdict(results []probe.Result) error {
 
 // startSession has the agent started. The secrets in doc travel this way alone.
 func (u *bringUp) startSession(o *opening, doc frame.Start) error {
-	_, a, err := o.ask(frame.Ask{Start: &doc})
+	_, a, err := o.ask(frame.Ask{Start: &doc}, sessionTime)
 	if err != nil {
 		return fmt.Errorf("cannot start the session: %w", err)
 	}

@@ -84,7 +84,20 @@ func (m *Manager) Orphans(ctx context.Context) ([]Orphan, error) {
 	slices.SortFunc(list, func(a, b Orphan) int {
 		return cmp.Or(cmp.Compare(a.Slug, b.Slug), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
-	return list, nil
+	return m.stillThere(ctx, list)
+}
+
+// stillThere leaves out what a stop removed, with its state directory, between
+// the two looks: it is no orphan.
+func (m *Manager) stillThere(ctx context.Context, list []Orphan) ([]Orphan, error) {
+	ownerless := func(o Orphan) bool { return o.Reason != deadStart }
+	if !slices.ContainsFunc(list, ownerless) {
+		return list, nil
+	}
+	held, err := m.holdings(ctx)
+	return slices.DeleteFunc(list, func(o Orphan) bool {
+		return ownerless(o) && !slices.Contains(held, Orphan{Kind: o.Kind, Name: o.Name, Slug: o.Slug})
+	}), err
 }
 
 // abandoned says whether b is a bring-up whose maker is dead.
@@ -208,8 +221,8 @@ func (m *Manager) reapBottle(ctx context.Context, slug string) error {
 	}
 	defer lock.Unlock()
 	b, err := m.Home.Bottle(slug)
-	if err != nil || !neverRan(b) {
-		return err // it came to life since
+	if err != nil || !neverRan(b) || m.Home.Preserved(slug) {
+		return err // it came to life since, or somebody wants it kept
 	}
 	left, err := m.find(ctx, slug)
 	if err != nil {

@@ -234,3 +234,62 @@ func TestANameWhoseWorkTheEngineStillHoldsIsNotTaken(t *testing.T) {
 		t.Errorf("state is left of %q", slugs)
 	}
 }
+
+// between is an engine that does something between two looks at its volumes.
+type between struct {
+	engine.Engine
+	do func()
+}
+
+func (b *between) Volumes(ctx context.Context, home string) ([]engine.Volume, error) {
+	list, err := b.Engine.Volumes(ctx, home)
+	if b.do != nil {
+		b.do()
+		b.do = nil
+	}
+	return list, err
+}
+
+func TestWhatAStopRemovesMeanwhileIsNoOrphan(t *testing.T) {
+	l := newLab(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stops := &Manager{Home: l.Home, Engine: l.fake, Libexec: l.Libexec}
+	l.Engine = &between{l.fake, func() {
+		if _, err := stops.Down(t.Context(), b.Slug, DownOptions{}, nil); err != nil {
+			t.Error(err)
+		}
+	}}
+	list, err := l.Orphans(t.Context())
+	if err != nil || len(list) > 0 {
+		t.Errorf("orphans %v, %v", list, err)
+	}
+}
+
+func TestWhatAKilledReaperLeftIsCapturedByAStop(t *testing.T) {
+	l := newLab(t)
+	l.leave(t, bottle.Bottle{Slug: "web", Status: bottle.Starting, Reason: noState}, true).Unlock()
+	l.fake.Create(t.Context(), plan.Container{Name: "bottle-web-egress-1", Service: "egress",
+		Labels: map[string]string{plan.LabelHome: l.Home.ID, plan.LabelSlug: "web"}})
+	list, err := List(t.Context(), l.Home, l.fake)
+	if err != nil || len(list) != 1 || !strings.Contains(list[0].Reason, "bottle-stop keeps its work") {
+		t.Errorf("listed as %+v, %v", list, err)
+	}
+	l.fake.Fail = func(call, name string) error {
+		if call == "Create" && strings.Contains(name, plan.CaptureService) {
+			return errors.New("no room")
+		}
+		return nil
+	}
+	if err := l.fake.Build(t.Context(), toolsImage().Tag, strings.NewReader(""), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Down(t.Context(), "web", DownOptions{}, nil); !errors.Is(err, ErrCapture) || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("its stop ended with %v", err)
+	}
+	if left := l.fake.Left(); !slices.Contains(left, "volume bottle-web_work") {
+		t.Errorf("the engine holds %q", left)
+	}
+}

@@ -93,7 +93,7 @@ func (m *Manager) dropUplink(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lock, err := m.Home.LockShared()
+	lock, err := m.Home.LockShared(ctx)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/plan"
@@ -40,8 +41,18 @@ func (t *tearDown) run(ctx context.Context) error {
 		return err
 	}
 	t.left.stopped = true
-	return t.demolish(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), demolishTime)
+	defer cancel()
+	return t.demolish(ctx)
 }
+
+// Bounds of what goes on after an interrupt. A workspace of a hundred gigabytes
+// takes its time to be removed; an engine that does not answer any more takes
+// for ever.
+const (
+	demolishTime = 15 * time.Minute
+	clearTime    = 2 * time.Minute
+)
 
 // stop stops the agent, whose end may need its sidecars, and then these.
 func (t *tearDown) stop(ctx context.Context) error {
@@ -85,7 +96,9 @@ func (t *tearDown) stopAndCapture(ctx context.Context) error {
 		return nil
 	}
 	t.log.step("the capture failed: %v", failed)
-	if err := errors.Join(c.remove(context.WithoutCancel(ctx)), t.keep()); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+	defer cancel()
+	if err := errors.Join(c.remove(ctx), t.keep()); err != nil {
 		failed = errors.Join(failed, err)
 	}
 	return fmt.Errorf("%w: %w", ErrCapture, failed)
@@ -98,7 +111,7 @@ func (t *tearDown) mayHoldWork() bool {
 	if t.options.Discard || !slices.Contains(t.left.volumes, plan.VolumeName(t.took.Slug, plan.WorkVolume)) {
 		return false
 	}
-	if neverRan(t.bottle) {
+	if neverRan(t.bottle) && t.bottle.Reason != noState { // a reaper that died does not know whether it ran
 		t.log.step("its agent never ran: there is no work to capture")
 		return false
 	}

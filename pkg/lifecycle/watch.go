@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +19,8 @@ import (
 // Watch calls emit with every bottle there is, then with each one that changed;
 // one that is gone comes as bottle.Gone. It listens to the engine's events and
 // to the state directory, and asks neither without one. When the engine goes
-// away, what the disk knows goes on to be told, and the engine is tried anew.
-// It ends with ctx (nil), or with emit's error.
+// away, lost is told once, new bottles go on to be told as the disk knows them,
+// and the engine is tried anew. It ends with ctx (nil), or with emit's error.
 func (m *Manager) Watch(ctx context.Context, emit func(bottle.Bottle) error, lost func(error)) error {
 	files, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -51,6 +52,7 @@ type watcher struct {
 	emit    func(bottle.Bottle) error
 	lost    func(error)
 	told    map[string]bottle.Bottle
+	away    bool // the engine, when it was asked last
 }
 
 // retryEngine is how long an engine that went away is left alone. There is no
@@ -87,19 +89,14 @@ func worthALook(events <-chan fsnotify.Event) <-chan struct{} {
 	return changes
 }
 
+// lockLook is how often the locks of those that programs are at work on are
+// looked at. A program that ends gives its lock up without an event.
+const lockLook = time.Second
+
 // wait returns at the next change, false when ctx ends.
 func (w *watcher) wait(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
+	if !w.change(ctx) {
 		return false
-	case _, open := <-w.events:
-		if !open {
-			w.listen(ctx)
-		}
-	case <-w.retry:
-		w.listen(ctx)
-	case <-w.changes:
-	case <-w.files.Errors: // an overflow: look at everything, as after any event
 	}
 	pause := time.After(settle)
 	for {
@@ -117,6 +114,48 @@ func (w *watcher) wait(ctx context.Context) bool {
 	}
 }
 
+// change returns at the first sign of a change, false when ctx ends.
+func (w *watcher) change(ctx context.Context) bool {
+	var look <-chan time.Time
+	if len(w.atWork()) > 0 {
+		tick := time.NewTicker(lockLook)
+		defer tick.Stop()
+		look = tick.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case _, open := <-w.events:
+			if !open {
+				w.listen(ctx)
+			}
+			return true
+		case <-w.retry:
+			w.listen(ctx)
+			return true
+		case <-w.changes:
+			return true
+		case <-w.files.Errors: // an overflow: look at everything, as after any event
+			return true
+		case <-look:
+			if slices.ContainsFunc(w.atWork(), func(slug string) bool { return !w.Home.Busy(slug) }) {
+				return true
+			}
+		}
+	}
+}
+
+// atWork are the bottles of which it was told that a program is at work on them.
+func (w *watcher) atWork() (slugs []string) {
+	for slug, b := range w.told {
+		if b.Status == bottle.Starting && b.Reason == "" || b.Reason == beingStopped {
+			slugs = append(slugs, slug)
+		}
+	}
+	return slugs
+}
+
 // refresh looks at everything and tells what differs from what was told.
 func (w *watcher) refresh(ctx context.Context) error {
 	slugs, err := w.Home.Slugs()
@@ -132,13 +171,15 @@ func (w *watcher) refresh(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	if failed != nil {
+	if failed != nil && !w.away {
 		w.lost(failed)
 	}
+	w.away = failed != nil
 	seen := map[string]bool{}
 	for _, b := range list {
 		seen[b.Slug] = true
-		if old, known := w.told[b.Slug]; known && reflect.DeepEqual(old, b) {
+		// What was recorded of a known one is no news, while nobody can judge it.
+		if old, known := w.told[b.Slug]; known && (w.away || reflect.DeepEqual(old, b)) {
 			continue
 		}
 		w.told[b.Slug] = b
@@ -147,7 +188,7 @@ func (w *watcher) refresh(ctx context.Context) error {
 		}
 	}
 	for slug, b := range w.told {
-		if seen[slug] {
+		if seen[slug] || w.away { // it may live without a state directory
 			continue
 		}
 		delete(w.told, slug)

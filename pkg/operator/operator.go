@@ -8,8 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 
@@ -38,11 +36,6 @@ func Open() (*lifecycle.Manager, error) {
 		return nil, err
 	}
 	return &lifecycle.Manager{Home: home, Engine: e, Libexec: libexec}, nil
-}
-
-// Context ends at the first SIGINT, SIGTERM or SIGHUP.
-func Context() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 }
 
 // Explain turns an error about a bottle into what the operator sees. Errors it

@@ -32,7 +32,7 @@ const (
 func (h *Home) Lock(slug string) (*Lock, error) {
 	l, err := take(h.lockFile(slug), exclusive, unix.F_OFD_SETLK)
 	switch {
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
+	case errors.Is(err, unix.EAGAIN):
 		return nil, fmt.Errorf("%s: %w", slug, ErrLocked)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrNotFound
@@ -56,9 +56,9 @@ func (h *Home) Busy(slug string) bool {
 func (h *Home) lockFile(slug string) string { return filepath.Join(h.StateDir(slug), "lock") }
 
 // LockShared takes the lock for what all bottles of the home share, and waits
-// for it.
-func (h *Home) LockShared() (*Lock, error) {
-	return take(filepath.Join(h.Dir, "lock"), exclusive, unix.F_OFD_SETLKW)
+// for it until ctx ends.
+func (h *Home) LockShared(ctx context.Context) (*Lock, error) {
+	return await(ctx, filepath.Join(h.Dir, "lock"))
 }
 
 // lockNames takes the lock under which names are claimed: many may claim at a
@@ -71,13 +71,20 @@ func lockNames(dir string, kind int16) (*Lock, error) {
 // LockImages takes the lock for the making of images, and waits for it until ctx
 // ends.
 func (h *Home) LockImages(ctx context.Context) (*Lock, error) {
+	return await(ctx, filepath.Join(h.Dir, "images.lock"))
+}
+
+// await locks the file at path for one holder. It waits until ctx ends: its
+// holder may be a program that does not run on, stopped or at an engine that
+// does not answer.
+func await(ctx context.Context, path string) (*Lock, error) {
 	type result struct {
 		lock *Lock
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() {
-		l, err := take(filepath.Join(h.Dir, "images.lock"), exclusive, unix.F_OFD_SETLKW)
+		l, err := take(path, exclusive, unix.F_OFD_SETLKW)
 		done <- result{l, err}
 	}()
 	select {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -329,5 +330,25 @@ func TestASweepTakesWhatTheDeadLeftAndNothingElse(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(h.Dir, name)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Its holder may be a program that was stopped (SIGSTOP).
+func TestALockThatIsNotGivenUpHoldsNobodyForEver(t *testing.T) {
+	h := open(t)
+	held, err := h.LockShared(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.LockShared(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("waited with %v", err)
+	}
+	held.Unlock()
+	if again, err := h.LockShared(t.Context()); err != nil {
+		t.Error(err)
+	} else {
+		again.Unlock()
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -20,12 +21,41 @@ const engineSocket = "/var/run/docker.sock"
 type Cut struct {
 	Host string // for DOCKER_HOST
 
+	Stalled chan struct{} // of StallAfter: closed when it has stalled
+
 	requests atomic.Int64
 	server   *http.Server
 }
 
+// StallAfter makes a way to the engine that lets n requests through; then it
+// takes requests, and answers none.
+func (r *Rig) StallAfter(n int) *Cut {
+	r.t.Helper()
+	c := r.way(func(c *Cut, q *http.Request) {
+		if c.requests.Add(1) == int64(n)+1 {
+			close(c.Stalled)
+		}
+		if c.requests.Load() > int64(n) {
+			<-q.Context().Done()
+			panic(http.ErrAbortHandler)
+		}
+	})
+	return c
+}
+
 // CutAfter makes a way to the engine that lets n requests through.
 func (r *Rig) CutAfter(n int) *Cut {
+	r.t.Helper()
+	return r.way(func(c *Cut, _ *http.Request) {
+		if c.requests.Add(1) > int64(n) {
+			go c.server.Close()
+			panic(http.ErrAbortHandler)
+		}
+	})
+}
+
+// way makes a way to the engine; judge is asked before each request.
+func (r *Rig) way(judge func(*Cut, *http.Request)) *Cut {
 	r.t.Helper()
 	path := filepath.Join(r.t.(*testing.T).TempDir(), "engine.sock")
 	listener, err := net.Listen("unix", path)
@@ -38,12 +68,9 @@ func (r *Rig) CutAfter(n int) *Cut {
 	}}
 	proxy.FlushInterval = -1
 	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
-	c := &Cut{Host: "unix://" + path}
+	c := &Cut{Host: "unix://" + path, Stalled: make(chan struct{})}
 	c.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if c.requests.Add(1) > int64(n) {
-			go c.server.Close()
-			panic(http.ErrAbortHandler)
-		}
+		judge(c, q)
 		proxy.ServeHTTP(w, q)
 	})}
 	go c.server.Serve(listener)
@@ -54,12 +81,17 @@ func (r *Rig) CutAfter(n int) *Cut {
 // Requests is how many requests were made, the one that broke it included.
 func (c *Cut) Requests() int { return int(c.requests.Load()) }
 
+// Command prepares one of the programs to be run over this way.
+func (c *Cut) Command(r *Rig, program string, args ...string) *exec.Cmd {
+	cmd := r.Command(context.Background(), program, args...)
+	cmd.Env = append(cmd.Env, "DOCKER_HOST="+c.Host)
+	return cmd
+}
+
 // Through runs one of the programs over this way.
 func (c *Cut) Through(r *Rig, program string, args ...string) (stdout, stderr string, code int) {
 	r.t.Helper()
-	cmd := r.Command(context.Background(), program, args...)
-	cmd.Env = append(cmd.Env, "DOCKER_HOST="+c.Host)
-	return r.finish(cmd)
+	return r.finish(c.Command(r, program, args...))
 }
 
 // OneLine says whether text has one line of a program's, besides hints and what

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
@@ -109,7 +110,9 @@ const startTime = 2 * time.Minute
 
 // StartAttached implements engine.Engine.
 func (e *Engine) StartAttached(ctx context.Context, name string, s engine.Streams) (<-chan engine.End, error) {
-	conn, err := e.api.ContainerAttach(ctx, name, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	conn, err := hijack(ctx, func() (types.HijackedResponse, error) {
+		return e.api.ContainerAttach(ctx, name, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	})
 	if err != nil {
 		return nil, wrap("attach to container "+name, err)
 	}

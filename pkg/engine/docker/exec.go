@@ -22,7 +22,9 @@ func (e *Engine) Exec(ctx context.Context, name string, x engine.Exec) (int, err
 	if err != nil {
 		return 0, wrap("run a command in "+name, err)
 	}
-	conn, err := e.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
+	conn, err := hijack(ctx, func() (types.HijackedResponse, error) {
+		return e.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
+	})
 	if err != nil {
 		return 0, wrap("run a command in "+name, err)
 	}
@@ -31,6 +33,31 @@ func (e *Engine) Exec(ctx context.Context, name string, x engine.Exec) (int, err
 		return 0, wrap("read what a command in "+name+" says", err)
 	}
 	return e.exitCode(ctx, name, made.ID)
+}
+
+// hijack returns the connection that ask gets of the engine. The client itself
+// waits for the engine's answer whatever becomes of ctx.
+func hijack(ctx context.Context, ask func() (types.HijackedResponse, error)) (types.HijackedResponse, error) {
+	type result struct {
+		conn types.HijackedResponse
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		conn, err := ask()
+		done <- result{conn, err}
+	}()
+	select {
+	case r := <-done:
+		return r.conn, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-done; r.err == nil {
+				r.conn.Close()
+			}
+		}()
+		return types.HijackedResponse{}, ctx.Err()
+	}
 }
 
 // pump copies streams until the output ends or ctx does, whose error it returns
