@@ -63,6 +63,35 @@ func TestClientThatLeavesFreesItsUpstream(t *testing.T) {
 	}
 }
 
+// A request is asked again where a kept connection died, not where its client
+// has left.
+func TestARequestThatNobodyWaitsForIsNotAskedAgain(t *testing.T) {
+	w := newWorld(t)
+	asked := make(chan string, 8)
+	w.serve("a.example:443", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+		if r.URL.Path == "/wait" {
+			<-r.Context().Done()
+		}
+	}))
+	c := w.inside("a.example")
+	io.WriteString(c, "GET /first HTTP/1.1\r\nHost: a.example\r\n\r\n")
+	w.event("request") // its upstream is kept
+	io.WriteString(c, "GET /wait HTTP/1.1\r\nHost: a.example\r\n\r\n")
+	for path := range asked {
+		if path == "/wait" {
+			break
+		}
+	}
+	c.Close()
+	if e := w.event("request"); e.Reason != "the client left" {
+		t.Errorf("event %+v", e)
+	}
+	if len(asked) > 0 || len(w.dialled()) != 1 {
+		t.Errorf("it was asked again: %v", w.dialled())
+	}
+}
+
 func TestBodyThatBreaksOffNeverLooksWholeUpstream(t *testing.T) {
 	w := newWorld(t)
 	result := make(chan error, 4)

@@ -92,7 +92,7 @@ func (x *exchange) ask() ([]byte, error) {
 	}
 	defer func() { putBuf(x.out) }()
 	head, err := x.sendWhole()
-	if err == nil || !up.reused || len(up.in.buffered()) > 0 || !repeatable(x.c.q.method) {
+	if err == nil || !up.reused || len(up.in.buffered()) > 0 || !repeatable(x.c.q.method) || x.ended() {
 		return head, err
 	}
 	fresh, err := x.c.s.pool.get(x.c.s.ctx, x.at, true)
@@ -111,6 +111,9 @@ func (x *exchange) attach(up *upstream) {
 		up.sock.reset()
 	}
 }
+
+// ended says whether we ended the upstream ourselves: nobody waits for an answer.
+func (x *exchange) ended() bool { return x.c.gone.Load() || x.c.wasCut() }
 
 func (x *exchange) sendWhole() ([]byte, error) {
 	if _, err := x.up.conn.Write(x.out); err != nil && x.up.reused {
