@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -72,7 +71,11 @@ apt-get -o Dir::Etc::SourceList=/tmp/apt/list -o Dir::Etc::SourceParts=- -o Dir:
 // putGo takes the go command alone into the bottle: to download, it needs no more.
 func putGo(t *testing.T, s *stage, slug string) bool {
 	t.Helper()
-	archive := exec.Command("tar", "-c", "-C", runtime.GOROOT(), "--transform", "s,^,go/,", "bin/go", "VERSION", "go.env")
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := exec.Command("tar", "-c", "-C", strings.TrimSpace(string(root)), "--transform", "s,^,go/,", "bin/go", "VERSION", "go.env")
 	data, err := archive.Output()
 	if err != nil {
 		t.Logf("the go command cannot be packed: %v", err)
