@@ -91,9 +91,9 @@ func (s *stage) raw(t *testing.T) *rawBottled {
 	return b
 }
 
-// wire is a TCP connection that a program in the agent's container has opened,
+// line is a TCP connection that a program in the agent's container has opened,
 // and whose bytes come and go unchanged: no client library stands between.
-type wire struct {
+type line struct {
 	io.WriteCloser
 	io.Reader
 	cmd *exec.Cmd
@@ -103,7 +103,7 @@ type wire struct {
 const relayScript = `exec 3<>"/dev/tcp/$0/$1" || exit 1; cat >&3 <&4 & cat <&3; kill $! 2>/dev/null`
 
 // dial opens a connection to egress from inside the bottle.
-func (s *stage) dial(t *testing.T, port int) *wire {
+func (s *stage) dial(t *testing.T, port int) *line {
 	t.Helper()
 	b := s.raw(t)
 	cmd := exec.Command("docker", "exec", "-i", agentOf(b.slug), "bash", "-c", "exec 4<&0; "+relayScript, s.egressAddress(t, b.slug).String(), fmt.Sprint(port))
@@ -125,18 +125,18 @@ func (s *stage) dial(t *testing.T, port int) *wire {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	return &wire{in, out, cmd}
+	return &line{in, out, cmd}
 }
 
 // The rest of net.Conn, for crypto/tls.
-func (*wire) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (*wire) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (*wire) SetDeadline(time.Time) error      { return nil }
-func (*wire) SetReadDeadline(time.Time) error  { return nil }
-func (*wire) SetWriteDeadline(time.Time) error { return nil }
+func (*line) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (*line) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (*line) SetDeadline(time.Time) error      { return nil }
+func (*line) SetReadDeadline(time.Time) error  { return nil }
+func (*line) SetWriteDeadline(time.Time) error { return nil }
 
 // connect asks for a tunnel and returns the status line of the answer.
-func connect(t *testing.T, c *wire, authority string) string {
+func connect(t *testing.T, c *line, authority string) string {
 	t.Helper()
 	io.WriteString(c, "CONNECT "+authority+" HTTP/1.1\r\nHost: "+authority+"\r\n\r\n")
 	var got bytes.Buffer
@@ -150,7 +150,7 @@ func connect(t *testing.T, c *wire, authority string) string {
 }
 
 // secure makes TLS of a connection to egress; change may change how.
-func (s *stage) secure(t *testing.T, c *wire, sni string, change func(*tls.Config)) (*tls.Conn, error) {
+func (s *stage) secure(t *testing.T, c *line, sni string, change func(*tls.Config)) (*tls.Conn, error) {
 	t.Helper()
 	config := &tls.Config{ServerName: sni, RootCAs: s.raw(t).trust}
 	if change != nil {
