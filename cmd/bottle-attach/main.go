@@ -29,9 +29,10 @@ func app() cli.App {
 	return cli.App{
 		Name: "bottle-attach", Usage: "open a bottle's session, or run a command in the bottle", ArgsUsage: "[SLUG] [-- CMD…]",
 		About: "Shows the agent's living session on this terminal until the agent ends or the\n" +
-			"detach keys are pressed; the agent goes on when the view ends. Without SLUG it takes\n" +
-			"the one bottle that runs, or asks which. With CMD it runs that beside the agent, with\n" +
-			"a terminal where this has one, and in pipes otherwise.",
+			"detach keys are pressed; the agent goes on when the view ends. The wheel and\n" +
+			"PageUp scroll back, any key returns. Without SLUG it takes the one bottle that runs,\n" +
+			"or asks which. With CMD it runs that beside the agent, with a terminal where this has\n" +
+			"one, and in pipes otherwise.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "detach-keys", Value: session.DefaultDetachKeys,
 				Usage: "`KEYS` that leave the session: characters or ctrl-X between commas, or none"},

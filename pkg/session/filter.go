@@ -2,6 +2,7 @@ package session
 
 import (
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -48,7 +49,7 @@ const (
 	escape        // after ESC
 	control       // inside of a CSI sequence
 	ignore        // inside of a CSI sequence that is not wanted
-	str           // inside of OSC, DCS, SOS, PM or APC
+	str           // inside of OSC, DCS, SOS, PM, APC or a title
 	strESC        // after an ESC in there
 	osc           // after ESC ]
 	palette       // inside of the Linux console's ESC ] P, which has no end
@@ -213,7 +214,7 @@ func (f *Filter) atEscape(b byte) {
 		f.state = control
 	case b == ']' && len(f.seq) == 0:
 		f.state, f.skip = osc, 0
-	case (b == 'P' || b == 'X' || b == '^' || b == '_') && len(f.seq) == 0:
+	case strings.IndexByte("PX^_k", b) >= 0 && len(f.seq) == 0: // k: a title, to screen and tmux
 		f.state, f.skip = str, 0
 	case b < 0x30: // intermediate
 		if f.seq = append(f.seq, b); len(f.seq) > 8 {

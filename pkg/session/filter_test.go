@@ -52,6 +52,7 @@ func TestWhatActsOutsideOfTheScreenIsSwallowed(t *testing.T) {
 	for name, in := range map[string]string{
 		"clipboard":               "\x1b]52;c;aGk=\x07",
 		"title":                   "\x1b]0;rm -rf\x1b\\",
+		"screen's title":          "\x1bkrm -rf\x1b\\",
 		"link":                    "\x1b]8;;http://x\x1b\\",
 		"colour query":            "\x1b]11;?\x07",
 		"DCS":                     "\x1bP+q544e\x1b\\",
