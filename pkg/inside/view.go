@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"bottle/pkg/frame"
@@ -93,10 +94,10 @@ func winsize(cols, rows uint) *pty.Winsize {
 // onTerminal starts cmd on a terminal of its own and returns the other end. For
 // the session it is raw from the beginning: a Ctrl-C that was typed before tmux
 // has it is the agent's, and must not end the viewer.
-func onTerminal(cmd *exec.Cmd, size *pty.Winsize, raw bool) (*os.File, error) {
+func onTerminal(cmd *exec.Cmd, size *pty.Winsize, raw bool) (terminal, error) {
 	control, tty, err := pty.Open()
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a terminal: %w", err)
+		return terminal{}, fmt.Errorf("cannot make a terminal: %w", err)
 	}
 	defer tty.Close()
 	if err = pty.Setsize(control, size); err == nil && raw {
@@ -109,22 +110,57 @@ func onTerminal(cmd *exec.Cmd, size *pty.Winsize, raw bool) (*os.File, error) {
 	}
 	if err != nil {
 		control.Close()
-		return nil, err
+		return terminal{}, err
 	}
-	return control, nil
+	return terminal{control, tty.Name(), raw}, nil
+}
+
+// terminal is our end of one.
+type terminal struct {
+	*os.File
+	name string // of the other end
+	raw  bool   // from the beginning
+}
+
+// readWait is how long a session may take to read what was typed last.
+const readWait = 500 * time.Millisecond
+
+// awaitRead waits until tmux has read what was typed before its viewer is ended.
+func (t terminal) awaitRead() {
+	if !t.raw { // it reads when it likes
+		return
+	}
+	other, err := os.OpenFile(t.name, os.O_RDONLY|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer other.Close()
+	tick := time.NewTicker(5 * time.Millisecond) // no event tells of it
+	defer tick.Stop()
+	for limit := time.After(readWait); ; {
+		if n, err := unix.IoctlGetInt(int(other.Fd()), unix.TIOCINQ); err != nil || n == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			return
+		}
+	}
 }
 
 // show moves bytes between the terminal and the viewer until either ends, and
 // returns how the command ended.
-func show(cmd *exec.Cmd, tty *os.File, in io.Reader, out io.Writer, end <-chan os.Signal) error {
+func show(cmd *exec.Cmd, tty terminal, in io.Reader, out io.Writer, end <-chan os.Signal) error {
 	defer tty.Close()
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
 		forward(in, tty)
+		tty.awaitRead()
 	}()
 	p := &pump{done: make(chan struct{})}
-	go p.copy(out, tty)
+	go p.copy(out, tty.File)
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
@@ -140,10 +176,19 @@ func show(cmd *exec.Cmd, tty *os.File, in io.Reader, out io.Writer, end <-chan o
 
 // forward passes keys and sizes on to the terminal and returns when their writer
 // is gone.
-func forward(in io.Reader, tty *os.File) {
-	q := newQueue()
-	defer q.Close()
-	go q.drain(tty)
+func forward(in io.Reader, tty terminal) {
+	q, drained := newQueue(), make(chan struct{})
+	defer func() {
+		q.Close()
+		select {
+		case <-drained:
+		case <-time.After(readWait):
+		}
+	}()
+	go func() {
+		defer close(drained)
+		q.drain(tty)
+	}()
 	for r := frame.NewReader(in); ; {
 		f, err := r.Next()
 		if err != nil || f.Kind == frame.EOF {
@@ -154,7 +199,7 @@ func forward(in io.Reader, tty *os.File) {
 			q.Write(f.Payload)
 		case frame.Resize:
 			if cols, rows := f.Size(); cols > 0 && rows > 0 {
-				pty.Setsize(tty, winsize(uint(cols), uint(rows)))
+				pty.Setsize(tty.File, winsize(uint(cols), uint(rows)))
 			}
 		}
 	}

@@ -1,7 +1,9 @@
 package session
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -81,6 +83,21 @@ func TestKeysTypedBeforeTheScreenIsThereAreTheAgents(t *testing.T) {
 	go frame.NewWriter(pipe).Write([]byte("\x03\x1c\x04\r."))
 	go b.e.Exec(t.Context(), "", engine.Exec{Cmd: []string{plan.InsideBin, "view"}, Stdin: in})
 	b.eventually("given the keys", func() bool { return strings.Contains(b.tmux("capture-pane", "-p"), "03 1c 04 0d 2e") })
+}
+
+func TestKeysTypedJustBeforeTheViewEndsArrive(t *testing.T) {
+	b := newBox(t, shell...)
+	for i := range 8 {
+		var in bytes.Buffer
+		frame.NewWriter(&in).Write(fmt.Appendf(nil, "echo kept-$((%d))\r", i))
+		if _, err := b.e.Exec(t.Context(), "", engine.Exec{Cmd: []string{plan.InsideBin, "view"}, Stdin: &in}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 8 {
+		line := fmt.Sprintf("\nkept-%d", i)
+		b.eventually("showing "+line, func() bool { return strings.Contains(b.tmux("capture-pane", "-p"), line) })
+	}
 }
 
 func TestADumbTerminalIsToldSoAndStillRunsCommands(t *testing.T) {
