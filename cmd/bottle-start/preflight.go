@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/idna"
+
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
 )
@@ -58,8 +60,12 @@ func summary(spec lifecycle.Spec) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	warnings := slices.Clone(m.Warnings)
 	for _, r := range allowed.Routes {
 		routes = append(routes, r.Summary())
+		if w := lookalike(r.Host); w != "" && !slices.Contains(warnings, w) {
+			warnings = append(warnings, w)
+		}
 	}
 	workspace := "an empty /work"
 	if spec.Workspace == lifecycle.WorkspaceCopy {
@@ -90,8 +96,20 @@ func summary(spec lifecycle.Spec) (string, error) {
 			fmt.Fprintf(&b, "  %-9s  %s\n", label, cli.Inert(v))
 		}
 	}
-	for _, w := range m.Warnings {
+	for _, w := range warnings {
 		fmt.Fprintf(&b, "  warning    %s\n", cli.Inert(w))
 	}
 	return b.String(), nil
+}
+
+// lookalike warns of a name that may look like another one's.
+func lookalike(host string) string {
+	if !strings.Contains("."+host, ".xn--") {
+		return ""
+	}
+	shown, err := idna.ToUnicode(host)
+	if err != nil {
+		shown = "what no program can show"
+	}
+	return fmt.Sprintf("%s is %s, with letters that may look like others: be sure that it is the one you mean", host, shown)
 }
