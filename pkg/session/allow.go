@@ -184,6 +184,16 @@ func colours(seq []byte) bool {
 	return true
 }
 
+// UTF8 returns what makes a terminal read UTF-8 where the locale that getenv
+// (os.Getenv) tells of does not say that it does.
+func (f *Filter) UTF8(getenv func(string) string) []byte {
+	ask, back := charset(getenv)
+	if back != "" {
+		f.modes.change(back)
+	}
+	return []byte(ask)
+}
+
 // Enter takes a whole screen for the stream and returns what brings a terminal
 // there: the stream cannot leave it, so that what was on the terminal before is
 // there again after the restore.

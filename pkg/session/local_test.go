@@ -24,6 +24,9 @@ import (
 // The test binary is also bottle-inside, and a program that attaches: then it
 // can be killed, and has a terminal of its own.
 func TestMain(m *testing.M) {
+	if os.Getenv("BE") == "" {
+		os.Setenv("LC_ALL", "C.UTF-8")
+	}
 	switch os.Getenv("BE") {
 	case "inside":
 		os.Exit(inside.Dispatch(inside.Commands(), os.Args, os.Stdin, os.Stdout, os.Stderr))

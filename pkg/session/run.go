@@ -67,10 +67,15 @@ func runOnTerminal(ctx context.Context, e engine.Engine, container string, argv 
 // shown returns the filter in front of w where w is a terminal, and what puts
 // the colours back.
 func shown(w io.Writer) (io.Writer, func()) {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	if !isTerminal(w) {
 		return w, func() {}
 	}
 	f := NewFilter(w, Colours)
+	w.Write(f.UTF8(os.Getenv))
 	return f, func() { w.Write(f.Restore()) }
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }

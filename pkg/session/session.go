@@ -104,6 +104,9 @@ func Peek(ctx context.Context, e engine.Engine, container string, out io.Writer,
 	defer cancel()
 	var lines screenLines
 	f := NewFilter(&lines, min(level, Colours))
+	if isTerminal(out) {
+		lines.b = f.UTF8(os.Getenv)
+	}
 	var said words
 	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "peek"}, Stdout: &bounded{f, maxPeek}, Stderr: &said})
 	switch {

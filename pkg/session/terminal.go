@@ -62,6 +62,7 @@ func openScreen(tty Terminal, whole bool) (*screen, error) {
 	}
 	s := &screen{tty: tty, saved: saved, lock: make(chan struct{}, 1)}
 	s.filter = NewFilter((*pieces)(s), Screen)
+	(*pieces)(s).Write(s.filter.UTF8(os.Getenv))
 	if whole {
 		(*pieces)(s).Write(s.filter.Enter())
 	}
