@@ -13,6 +13,10 @@ import (
 
 // plant puts every way that git has of running a program into a repository.
 func plant(t *testing.T, dir, touch string) {
+	program := filepath.Join(t.TempDir(), "program") // where no arguments are taken
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+touch+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, h := range []string{"pre-commit", "post-commit", "post-index-change", "reference-transaction", "post-checkout", "pre-auto-gc", "fsmonitor-watchman"} {
 		write(t, dir, ".git/hooks/"+h, "#!/bin/sh\n"+touch+"\n")
 		os.Chmod(filepath.Join(dir, ".git/hooks", h), 0o755)
@@ -22,7 +26,7 @@ func plant(t *testing.T, dir, touch string) {
 		"core.pager": touch, "core.askPass": touch, "core.gitProxy": touch, "core.alternateRefsCommand": touch,
 		"filter.evil.clean": touch, "filter.evil.smudge": touch, "filter.evil.process": touch, "filter.evil.required": "true",
 		"filter.lfs.clean": touch, "filter.lfs.process": touch, "diff.evil.textconv": touch, "diff.evil.command": touch,
-		"diff.external": touch, "merge.evil.driver": touch, "gpg.program": touch, "commit.gpgSign": "true", "credential.helper": "!" + touch,
+		"diff.external": touch, "merge.evil.driver": touch, "gpg.program": program, "commit.gpgSign": "true", "credential.helper": "!" + touch,
 		"uploadpack.packObjectsHook": touch, "include.path": filepath.Join(dir, "included"), "alias.ls-files": "!" + touch,
 		"remote.origin.url": "ext::" + touch, "remote.origin.promisor": "true", "extensions.partialClone": "origin",
 		"core.attributesFile": filepath.Join(dir, "attrs"), "core.worktree": "/", "core.excludesFile": filepath.Join(dir, "all"),
@@ -88,6 +92,14 @@ func TestNothingOfTheTreeRunsOnTheHost(t *testing.T) {
 		run(t, d, "config", "-f", ".git/config", "--unset", "core.excludesFile")
 		write(t, d, "a", "modified\n")
 		write(t, d, "empty", "")
+		// A detached HEAD, signed: its reflog is read.
+		signed := evil(t, d, "commit", "tree "+run(t, d, "rev-parse", "HEAD^{tree}")+"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n"+
+			"gpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n\nx\n")
+		run(t, d, "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "update-ref", "--no-deref", "-m", switching+"x to y", "HEAD", signed)
+		run(t, d, "config", "-f", ".git/config", "log.showSignature", "true")
+	}
+	if _, err := os.Stat(canary); err == nil {
+		t.Fatal("something ran too early")
 	}
 	var stream bytes.Buffer
 	info, err := Pack(testContext(t), dir, &stream, nil)

@@ -130,15 +130,16 @@ func (s *source) readHead(r *repo) error {
 }
 
 func (s *source) readSwitch(r *repo) error {
-	log, err := s.g.out(s.ctx, "log", "-g", "-z", "--max-count=10000", "--format=%H %gs", "HEAD", "--")
+	// Configured to show signatures, it would run the configured gpg.
+	log, err := s.g.out(s.ctx, "log", "--no-show-signature", "-g", "-z", "--max-count=10000", "--format=%H %gs", "HEAD", "--")
 	if err != nil {
 		return err
 	}
 	for _, rec := range zsplit(log) {
 		oid, said, _ := strings.Cut(rec, " ")
 		if strings.HasPrefix(said, switching) {
-			if utf8.ValidString(said) {
-				r.Switched = &ref{Name: said, OID: oid}
+			if f := (ref{Name: said, OID: oid}); f.isSwitch() {
+				r.Switched = &f
 			}
 			break
 		}
