@@ -207,6 +207,9 @@ func TestCredentialsAndHooksStayOutside(t *testing.T) {
 	run(t, dir, "config", "remote.origin.pushurl", "ssh://git:s3cret@example.com/engine.git")
 	run(t, dir, "remote", "add", "scp", "git@example.com:ada/engine.git")
 	run(t, dir, "remote", "add", "evil", "ext::sh -c s3cret")
+	run(t, dir, "config", "branch.main.remote", "https://ada:s3cret@example.com/engine.git") // as git push -u URL sets it
+	run(t, dir, "config", "remote.https://ada:s3cret@example.com/engine.git.fetch", "+refs/heads/*:refs/remotes/x/*")
+	run(t, dir, "config", "branch.https://x.remote", "scp")
 	run(t, dir, "config", "http.https://example.com/.extraheader", "Authorization: s3cret")
 	run(t, dir, "config", "credential.helper", "!echo s3cret")
 	run(t, dir, "config", "core.sshCommand", "s3cret")
@@ -216,7 +219,8 @@ func TestCredentialsAndHooksStayOutside(t *testing.T) {
 	write(t, dir, ".git/s3cret", "s3cret")
 	inside, warned := carry(t, dir)
 	got := run(t, inside, "config", "--local", "--list")
-	for _, want := range []string{"remote.origin.url=https://example.com/engine.git\n", "remote.origin.pushurl=ssh://git@example.com/engine.git\n", "remote.scp.url=git@example.com:ada/engine.git\n"} {
+	for _, want := range []string{"remote.origin.url=https://example.com/engine.git\n", "remote.origin.pushurl=ssh://git@example.com/engine.git\n", "remote.scp.url=git@example.com:ada/engine.git\n",
+		"branch.main.remote=https://example.com/engine.git\n", "branch.https://x.remote=scp\n"} {
 		if !strings.Contains(got+"\n", want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
