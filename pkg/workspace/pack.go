@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"unicode/utf8"
 )
 
 // Pack streams the operator's folder dir to w, for Unpack. What cannot come
@@ -59,13 +60,11 @@ func (p *packer) all() error {
 func (p *packer) nested(base string, paths []string) error {
 	for _, sub := range paths {
 		rel := path.Join(base, sub)
-		abs := filepath.Join(p.info.Root, rel)
-		top, err := trusted(abs).line(p.ctx, "rev-parse", "--show-toplevel")
-		if real, e := filepath.EvalSymlinks(abs); err != nil || e != nil || top != real {
+		if err := p.isRepo(rel); err != nil {
 			if p.ctx.Err() != nil {
 				return context.Cause(p.ctx)
 			}
-			p.warn(rel + " stays behind: it has a .git that is no repository with files")
+			p.warn(fmt.Sprintf("%q stays behind: %v", rel, err))
 			continue
 		}
 		if err := p.repo(rel); err != nil {
@@ -73,6 +72,29 @@ func (p *packer) nested(base string, paths []string) error {
 		}
 	}
 	return nil
+}
+
+var errNoRepo = errors.New("it has a .git that is no repository with files")
+
+// isRepo fails where the folder at rel is not the top of a repository that can
+// be carried.
+func (p *packer) isRepo(rel string) error {
+	if !utf8.ValidString(rel) {
+		return errors.New("a repository's path must be UTF-8")
+	}
+	if err := checkPath(rel); err != nil {
+		return err
+	}
+	abs := filepath.Join(p.info.Root, rel)
+	g := trusted(abs)
+	top, err := g.line(p.ctx, "rev-parse", "--show-toplevel")
+	if err != nil {
+		return fmt.Errorf("%w (%w)", errNoRepo, err)
+	}
+	if real, err := filepath.EvalSymlinks(abs); err != nil || top != real {
+		return errNoRepo
+	}
+	return belongs(p.ctx, g, top, p.info.Root)
 }
 
 // repo sends the repository at rel, and those inside it.

@@ -37,9 +37,6 @@ var emptyBlobs = []string{
 
 func (s *source) read(rel string) (*repo, error) {
 	r := &repo{Path: rel}
-	if !utf8.ValidString(rel) {
-		return nil, fmt.Errorf("cannot carry a repository whose path is not UTF-8: %q", rel)
-	}
 	facts, err := s.g.line(s.ctx, "rev-parse", "--show-object-format", "--is-shallow-repository")
 	if err != nil {
 		return nil, err
