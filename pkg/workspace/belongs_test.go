@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,5 +107,43 @@ func TestGitDirThatIsNoneIsPassedOver(t *testing.T) {
 	info, err := Inspect(testContext(t), dir+"/d/g")
 	if err != nil || info.Root != dir || info.Subdir != "d/g" {
 		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// TestOtherFilesStayOutside: a folder's configuration, and symlinks in its
+// .git, could name any file that the operator may read.
+func TestOtherFilesStayOutside(t *testing.T) {
+	victim := t.TempDir()
+	write(t, victim, "key", "s3cret\n")
+	key := filepath.Join(victim, "key")
+	for name, lead := range map[string]func(t *testing.T, dir string){
+		"core.excludesFile": func(t *testing.T, dir string) { run(t, dir, "config", "core.excludesFile", key) },
+		"core.attributesFile": func(t *testing.T, dir string) {
+			rel, _ := filepath.Rel(dir, key)
+			run(t, dir, "config", "core.attributesFile", rel)
+		},
+		"included": func(t *testing.T, dir string) {
+			write(t, dir, "more", "[core]\n\tattributesFile = "+key+"\n")
+			run(t, dir, "config", "include.path", "../more")
+		},
+		"through a symlink": func(t *testing.T, dir string) {
+			symlink(t, victim, dir, "to")
+			run(t, dir, "config", "core.excludesFile", "to/key")
+		},
+		"exclude": func(t *testing.T, dir string) {
+			os.Remove(dir + "/.git/info/exclude")
+			symlink(t, key, dir, ".git/info/exclude")
+		},
+		"attributes": func(t *testing.T, dir string) { symlink(t, key, dir, ".git/info/attributes") },
+		"MERGE_MSG":  func(t *testing.T, dir string) { symlink(t, key, dir, ".git/MERGE_MSG") },
+	} {
+		dir := newRepo(t)
+		lead(t, dir)
+		var stream bytes.Buffer
+		_, err := Pack(testContext(t), dir, &stream, nil)
+		if text, _ := json.Marshal([]byte("s3cret\n")); bytes.Contains(stream.Bytes(), text[1:9]) || bytes.Contains(stream.Bytes(), []byte("s3cret")) {
+			t.Errorf("%s: it came along (%v)", name, err)
+		}
+		t.Log(name, err)
 	}
 }

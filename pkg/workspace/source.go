@@ -14,9 +14,10 @@ type source struct {
 	g       git
 	warn    func(string)
 	index   []indexEntry
-	added   map[string]bool // paths with intent to add
-	staged  []string        // objects that the index names and HEAD does not
-	state   []string        // commits that a merge under way names
+	added   map[string]bool   // paths with intent to add
+	staged  []string          // objects that the index names and HEAD does not
+	state   []string          // commits that a merge under way names
+	files   map[string]string // where git's own files are, by their names below .git
 	partial bool
 }
 
