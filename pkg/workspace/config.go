@@ -24,6 +24,7 @@ var carried = map[string]*regexp.Regexp{
 	"status.renames":            word,
 	"status.relativepaths":      boolean,
 	"diff.renames":              word,
+	"diff.ignoresubmodules":     word,
 	"merge.conflictstyle":       word,
 	"pull.rebase":               word,
 	"init.defaultbranch":        text,

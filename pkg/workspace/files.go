@@ -94,12 +94,14 @@ func (p *packer) tree(s *source, rel string) (inner []string, err error) {
 			continue // another stage of the same path
 		}
 		last = e.path
-		if e.mode != gitlink {
+		if s.added[e.path] && !isFile(t, e.path) {
+			p.warn(fmt.Sprintf("%q was to be added, and is gone", e.path))
+			s.added[e.path] = false
+		}
+		if e.mode != gitlink || !t.isDir(e.path) {
 			err = p.file(t, e.path, true)
-		} else if t.isDir(e.path) {
-			if err = p.directory(e.path); err == nil && has(t, e.path+"/.git") {
-				inner = append(inner, e.path)
-			}
+		} else if err = p.directory(e.path); err == nil && has(t, e.path+"/.git") {
+			inner = append(inner, e.path)
 		}
 		if err != nil {
 			return nil, err
@@ -124,7 +126,15 @@ func has(t *tree, p string) bool {
 	return err == nil
 }
 
+func isFile(t *tree, p string) bool {
+	fi, err := t.lstat(p)
+	return err == nil && (fi.Mode().IsRegular() || fi.Mode()&fs.ModeSymlink != 0)
+}
+
 func (p *packer) directory(rel string) error {
+	if checkPath(rel) != nil {
+		return nil // nothing below it comes along, and that is told
+	}
 	p.info.Files++
 	return p.tw.WriteHeader(&tar.Header{Name: "tree/" + rel + "/", Typeflag: tar.TypeDir, Mode: 0o755})
 }

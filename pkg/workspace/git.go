@@ -42,10 +42,11 @@ func trusted(dir string) git {
 }
 
 // No protocol is allowed: older gits know no GIT_NO_LAZY_FETCH, and would
-// fetch what a partial clone lacks.
+// fetch what a partial clone lacks. Grafts are another way than replacing to
+// see parents that a commit has not.
 var fixedEnv = []string{
 	"LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "GIT_NO_LAZY_FETCH=1",
-	"GIT_ALLOW_PROTOCOL=", "GIT_NO_REPLACE_OBJECTS=1", "GIT_LITERAL_PATHSPECS=1",
+	"GIT_ALLOW_PROTOCOL=", "GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null", "GIT_LITERAL_PATHSPECS=1",
 }
 
 func (g git) with(env ...string) git {

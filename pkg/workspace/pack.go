@@ -150,7 +150,7 @@ func (p *packer) objects(s *source, r *repo) error {
 func (p *packer) index(s *source) error {
 	entries := &chunks{tw: p.tw, name: "index"}
 	for _, e := range s.index {
-		if !s.added[e.path] {
+		if _, added := s.added[e.path]; !added {
 			fmt.Fprintf(entries, "%s %s %d\t%s\x00", e.mode, e.oid, e.stage, e.path)
 		}
 	}
@@ -159,15 +159,16 @@ func (p *packer) index(s *source) error {
 	}
 	for _, flag := range []struct {
 		name string
-		has  func(indexEntry) bool
+		has  func(e indexEntry, added, there bool) bool
 	}{
-		{"skip-worktree", func(e indexEntry) bool { return e.skip }},
-		{"assume-unchanged", func(e indexEntry) bool { return e.assume }},
-		{"intent-to-add", func(e indexEntry) bool { return s.added[e.path] }},
+		{"skip-worktree", func(e indexEntry, added, _ bool) bool { return e.skip && !added }},
+		{"assume-unchanged", func(e indexEntry, added, _ bool) bool { return e.assume && !added }},
+		{"intent-to-add", func(_ indexEntry, _, there bool) bool { return there }},
 	} {
 		paths := &chunks{tw: p.tw, name: flag.name}
 		for _, e := range s.index {
-			if flag.has(e) {
+			there, added := s.added[e.path]
+			if flag.has(e, added, there) {
 				fmt.Fprintf(paths, "%s\x00", e.path)
 			}
 		}
@@ -230,9 +231,15 @@ func (p *packer) walk() (inner []string, err error) {
 		case !d.IsDir():
 			return p.file(t, rel, false)
 		}
-		if _, err := os.Lstat(filepath.Join(name, ".git")); err == nil {
-			inner = append(inner, rel)
-			return filepath.SkipDir
+		if has(t, path.Join(rel, ".git")) {
+			switch err := p.isRepo(rel); {
+			case err == nil:
+				inner = append(inner, rel)
+				return filepath.SkipDir
+			case !errors.Is(err, errNoRepo):
+				p.warn(fmt.Sprintf("%q stays behind: %v", rel, err))
+				return filepath.SkipDir
+			}
 		}
 		return p.directory(rel)
 	})

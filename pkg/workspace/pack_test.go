@@ -114,6 +114,20 @@ func TestStatusIsTheSameInside(t *testing.T) {
 			write(t, dir, "n", "x")
 			run(t, dir, "add", "n")
 		},
+		"replaced": func(t *testing.T, dir string) {
+			run(t, dir, "replace", "HEAD~1", run(t, dir, "commit-tree", "-m", "another", "HEAD^{tree}"))
+		},
+		"submodule became a file": func(t *testing.T, dir string) {
+			module(t, dir, "lib")
+			os.RemoveAll(dir + "/lib")
+			write(t, dir, "lib", "x\n")
+		},
+		"submodule is gone": func(t *testing.T, dir string) { module(t, dir, "lib"); os.RemoveAll(dir + "/lib") },
+		"submodules count for nothing": func(t *testing.T, dir string) {
+			module(t, dir, "lib")
+			write(t, dir, "lib/new", "x\n")
+			run(t, dir, "config", "diff.ignoreSubmodules", "all")
+		},
 		"file mode ignored": func(t *testing.T, dir string) {
 			run(t, dir, "config", "core.fileMode", "false")
 			os.Chmod(filepath.Join(dir, "a"), 0o755)
@@ -130,6 +144,11 @@ func TestStatusIsTheSameInside(t *testing.T) {
 			run(t, inside, "fsck", "--strict")
 		})
 	}
+}
+
+func module(t *testing.T, dir, name string) {
+	run(t, dir, "submodule", "--quiet", "add", newRepo(t), name)
+	run(t, dir, "commit", "-qm", name)
 }
 
 func conflict(t *testing.T, dir string) {
@@ -286,5 +305,38 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "cannot read locked: permission denied") {
 		t.Error(err)
+	}
+}
+
+// TestGraftsHideNothing: a graft takes a commit's parents out of sight, and
+// inside they would be missing.
+func TestGraftsHideNothing(t *testing.T) {
+	dir := newRepo(t)
+	write(t, dir, ".git/info/grafts", run(t, dir, "rev-parse", "HEAD")+"\n")
+	inside, _ := carry(t, dir)
+	run(t, inside, "fsck", "--strict")
+	grab(t, inside)
+}
+
+func TestPlainFoldersThatGitDoesNotLike(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "mixed", "a\r\nb\n")
+	write(t, dir, "left over/.git", "gitdir: ../../gone\n")
+	write(t, dir, "left over/file", "x\n")
+	config := filepath.Join(t.TempDir(), "gitconfig")
+	write(t, filepath.Dir(config), "gitconfig", "[core]\n\tautocrlf = input\n\tsafecrlf = true\n")
+	t.Setenv("GIT_CONFIG_GLOBAL", config)
+	inside, warned := carry(t, dir)
+	if got := run(t, inside, "log", "--format=", "--name-only"); got != "left over/file\nmixed" {
+		t.Errorf("committed is %q", got)
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "left over/.git") {
+		t.Errorf("warned: %q", warned)
+	}
+	// Here git add cannot go on at all.
+	write(t, dir, ".gitattributes", "* text working-tree-encoding=UTF-16\n")
+	inside, _ = carry(t, dir)
+	if read(t, inside, "left over/file") != "x\n" || run(t, inside, "log", "--format=%s") != "The folder as it was" {
+		t.Error("the folder did not come along")
 	}
 }

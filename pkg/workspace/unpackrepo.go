@@ -8,8 +8,10 @@ import (
 )
 
 func (u *unpacker) firstCommit() error {
-	// Folders inside that are repositories are not there yet.
-	if err := u.g.run(u.ctx, nil, nil, "add", "--all"); err != nil {
+	// Folders inside that are repositories are not there yet. Where attributes
+	// of the folder get in the way, the first commit is an empty one.
+	add := u.g.set("core.safecrlf=false")
+	if err := add.run(u.ctx, nil, nil, "add", "--all"); err != nil && exitCode(err) != 128 {
 		return err
 	}
 	g := u.g
