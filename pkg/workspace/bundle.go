@@ -57,7 +57,14 @@ func (b *bundle) indexPack() []string {
 	if b.thin {
 		return []string{"index-pack", "--stdin", "--fsck-objects"}
 	}
-	return []string{"index-pack", "--stdin", "--strict"}
+	return []string{"index-pack", "--stdin", "--strict=" + strings.Join(historic, "=ignore,") + "=ignore"}
+}
+
+// historic are flaws that many well-known histories have, written by tools of
+// their time. They mislead nobody, and no work on top could be captured.
+var historic = []string{
+	"badDate", "badDateOverflow", "badTimezone", "zeroPaddedDate", "missingSpaceBeforeDate",
+	"badName", "badEmail", "missingEmail", "missingNameBeforeEmail", "missingSpaceBeforeEmail", "zeroPaddedFilemode",
 }
 
 // complete fails unless the heads are commits with all that belongs to them.

@@ -3,6 +3,7 @@ package workspace
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,20 +24,35 @@ func evil(t *testing.T, dir, kind, content string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// bytesOf is an ID as a tree has it.
+func bytesOf(t *testing.T, oid string) string {
+	b, err := hex.DecodeString(oid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestOldFlawsAreCaptured: histories such as those of well-known projects.
+func TestOldFlawsAreCaptured(t *testing.T) {
+	dir := newRepo(t)
+	tree := evil(t, dir, "tree", "040000 d\x00"+bytesOf(t, run(t, dir, "rev-parse", "HEAD:d")))
+	for _, people := range []string{
+		"author A <a@b> 1 +051800\ncommitter A <a@b> 1 +0000\n",
+		"author A <a@b> 01 +0000\ncommitter A <a@b> 1 +0000\n",
+		"author <a@b> 1 +0000\ncommitter A<a@b> 1 +0000\n",
+		"author A <a@b>1 +0000\ncommitter A >a<a@b> 1 +0000\n",
+	} {
+		old := evil(t, dir, "commit", "tree "+tree+"\nparent "+run(t, dir, "rev-parse", "HEAD")+"\n"+people+"\nx\n")
+		run(t, dir, "update-ref", "HEAD", run(t, dir, "commit-tree", "-p", old, "-m", "new", "HEAD^{tree}"))
+	}
+	file, _ := grab(t, dir)
+	fetch(t, newRepo(t), file)
+}
+
 // TestEvilObjectsAreNotCaptured: git 2.39 fetches these from a bundle, even
 // with transfer.fsckObjects. Both sides of ours refuse them.
 func TestEvilObjectsAreNotCaptured(t *testing.T) {
-	bytesOf := func(t *testing.T, dir, oid string) string {
-		var b bytes.Buffer
-		for i := 0; i < len(oid); i += 2 {
-			var c byte
-			for _, d := range []byte(oid[i : i+2]) {
-				c = c<<4 | byte(strings.IndexByte("0123456789abcdef", d))
-			}
-			b.WriteByte(c)
-		}
-		return b.String()
-	}
 	for name, tree := range map[string]func(t *testing.T, dir, blob string) string{
 		"dot git":     func(t *testing.T, dir, blob string) string { return "40000 .git\x00" + blob },
 		"dot git mac": func(t *testing.T, dir, blob string) string { return "40000 .g\u200cit\x00" + blob },
@@ -44,7 +60,7 @@ func TestEvilObjectsAreNotCaptured(t *testing.T) {
 		"slash":       func(t *testing.T, dir, blob string) string { return "100644 a/b\x00" + blob },
 		"gitmodules that runs": func(t *testing.T, dir, _ string) string {
 			m := evil(t, dir, "blob", "[submodule \"x\"]\n\tpath = x\n\turl = -u./payload\n")
-			return "100644 .gitmodules\x00" + bytesOf(t, dir, m)
+			return "100644 .gitmodules\x00" + bytesOf(t, m)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +69,7 @@ func TestEvilObjectsAreNotCaptured(t *testing.T) {
 			if name == "dot git" || name == "dot git mac" {
 				blob = evil(t, dir, "tree", "")
 			}
-			root := evil(t, dir, "tree", tree(t, dir, bytesOf(t, dir, blob)))
+			root := evil(t, dir, "tree", tree(t, dir, bytesOf(t, blob)))
 			commit := run(t, dir, "commit-tree", "-m", "x", root)
 			run(t, dir, "update-ref", "refs/heads/evil", commit)
 			if err := Capture(testContext(t), dir, &bytes.Buffer{}, Limits{}); err == nil {
