@@ -3,7 +3,11 @@ package workspace
 import (
 	"bufio"
 	"bytes"
+	"compress/zlib"
+	"crypto/sha1"
+	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,6 +135,59 @@ func TestForgedBundlesFailTheCheck(t *testing.T) {
 			t.Errorf("%s: it passed", name)
 		}
 	}
+}
+
+// TestBombIsNotUnfolded: a delta of a few bytes that copies its base 200 times.
+func TestBombIsNotUnfolded(t *testing.T) {
+	dir := newRepo(t)
+	file, _ := grab(t, dir)
+	data := read(t, filepath.Dir(file), filepath.Base(file))
+	at := strings.Index(data, "\n\nPACK") + 2
+	body := data[at+12 : len(data)-20]
+	objects := binary.BigEndian.Uint32([]byte(data[at+8:]))
+
+	base := make([]byte, 0xffffff)
+	id := sha1.Sum(append([]byte(fmt.Sprintf("blob %d\x00", len(base))), base...))
+	const times = 200
+	delta := append(sevens(nil, len(base)), sevens(nil, times*len(base))...)
+	delta = append(delta, bytes.Repeat([]byte{0xf0, 0xff, 0xff, 0xff}, times)...) // all of the base
+	var pack bytes.Buffer
+	pack.WriteString("PACK\x00\x00\x00\x02")
+	binary.Write(&pack, binary.BigEndian, objects+2)
+	pack.WriteString(body)
+	packed(&pack, 3, nil, base)
+	packed(&pack, 7, id[:], delta)
+	sum := sha1.Sum(pack.Bytes())
+	pack.Write(sum[:])
+	bomb := filepath.Join(t.TempDir(), "bomb.bundle")
+	if err := os.WriteFile(bomb, append([]byte(data[:at]), pack.Bytes()...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := checked(t, bomb); err == nil || !strings.Contains(err.Error(), "over limit") {
+		t.Errorf("%d bytes that unfold to %d: %v", pack.Len(), times*len(base), err)
+	}
+}
+
+// sevens appends n as a delta has its sizes.
+func sevens(b []byte, n int) []byte {
+	for ; n > 0x7f; n >>= 7 {
+		b = append(b, byte(n)|0x80)
+	}
+	return append(b, byte(n))
+}
+
+// packed writes one object as a pack has it.
+func packed(w *bytes.Buffer, kind int, base, content []byte) {
+	first := byte(kind<<4 | len(content)&0xf)
+	if rest := len(content) >> 4; rest > 0 {
+		w.Write(sevens([]byte{first | 0x80}, rest))
+	} else {
+		w.WriteByte(first)
+	}
+	w.Write(base)
+	z := zlib.NewWriter(w)
+	z.Write(content)
+	z.Close()
 }
 
 func FuzzCheck(f *testing.F) {

@@ -151,7 +151,27 @@ func TestTrapsDoNotStopACapture(t *testing.T) {
 		"inner HEAD is a FIFO":      func(t *testing.T, dir string) { inner(t, dir); fifo(t, dir, "inner/.git/HEAD") },
 		"inner ref is a FIFO":       func(t *testing.T, dir string) { inner(t, dir); fifo(t, dir, "inner/.git/refs/heads/main") },
 		"inner commondir is a FIFO": func(t *testing.T, dir string) { inner(t, dir); fifo(t, dir, "inner/.git/commondir") },
-		"inner git is a FIFO":       func(t *testing.T, dir string) { fifo(t, dir, "inner/.git"); write(t, dir, "inner/x", "x") },
+		"inner git is elsewhere, with a FIFO": func(t *testing.T, dir string) {
+			inner(t, dir)
+			os.Rename(dir+"/inner/.git", dir+"/meta")
+			write(t, dir, "inner/.git", "gitdir: ../meta\n")
+			fifo(t, dir, "meta/commondir")
+		},
+		"inner git is elsewhere, with a FIFO further on": func(t *testing.T, dir string) {
+			inner(t, dir)
+			os.Rename(dir+"/inner/.git", dir+"/common")
+			for _, name := range []string{"HEAD", "commondir"} {
+				write(t, dir, "meta/"+name, map[string]string{"HEAD": "ref: refs/heads/main\n", "commondir": "../common\n"}[name])
+			}
+			write(t, dir, "inner/.git", "gitdir: ../meta\n")
+			fifo(t, dir, "common/packed-refs")
+			fifo(t, dir, "common/refs/heads/main")
+		},
+		"gitignore is endless": func(t *testing.T, dir string) {
+			write(t, dir, "z/.gitignore", "")
+			os.Truncate(dir+"/z/.gitignore", maxRules+1)
+		},
+		"inner git is a FIFO": func(t *testing.T, dir string) { fifo(t, dir, "inner/.git"); write(t, dir, "inner/x", "x") },
 		"inner git is a symlink": func(t *testing.T, dir string) {
 			inner(t, dir)
 			os.Rename(dir+"/inner/.git", dir+"/real")
@@ -204,6 +224,9 @@ func TestTrapsDoNotStopACapture(t *testing.T) {
 			}
 			if got := show(t, repo, "wip:d/g/h"); got != strings.TrimSuffix(strings.Repeat("d/g/h line\n", 20), "\n") {
 				t.Errorf("wip has %q", got)
+			}
+			if name == "gitignore is endless" && !strings.Contains(strings.Join(warned, "\n"), "mislead") {
+				t.Error("git had to read it")
 			}
 			t.Logf("heads: %q, warned: %q", heads(t, repo), warned)
 		})
