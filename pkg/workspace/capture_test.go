@@ -208,3 +208,22 @@ func TestStatesOfTheWork(t *testing.T) {
 		})
 	}
 }
+
+func TestUnreadableIsNotDeleted(t *testing.T) {
+	if !asNobody(t) {
+		return
+	}
+	dir := newRepo(t)
+	write(t, dir, "new", "x\n")
+	os.Chmod(dir+"/a", 0)
+	os.Chmod(dir+"/d", 0)
+	defer os.Chmod(dir+"/d", 0o755)
+	file, warned := grab(t, dir)
+	repo := fetched(t, file)
+	if got := run(t, repo, "diff", "--name-status", "bottle/web-a1b2/work", "bottle/web-a1b2/wip"); got != "A\tnew" {
+		t.Errorf("the rest is\n%s", got)
+	}
+	if got := strings.Join(warned, "\n"); !strings.Contains(got, `"a" is left out`) || !strings.Contains(got, `"d/e" is left out`) {
+		t.Errorf("warned: %q", warned)
+	}
+}

@@ -17,8 +17,9 @@ import (
 
 // tree reads a working tree without following any symlink in it.
 type tree struct {
-	root *os.Root
-	dirs map[string]bool // which paths are directories, not links to some
+	root   *os.Root
+	dirs   map[string]bool // which paths are directories, not links to some
+	locked map[string]bool // which paths nobody lets us look at
 }
 
 func openTree(dir string) (*tree, error) {
@@ -26,7 +27,7 @@ func openTree(dir string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tree{root: root, dirs: map[string]bool{".": true}}, nil
+	return &tree{root: root, dirs: map[string]bool{".": true}, locked: map[string]bool{}}, nil
 }
 
 func (t *tree) close() { t.root.Close() }
@@ -38,6 +39,9 @@ func (t *tree) isDir(p string) bool {
 		if is = t.isDir(path.Dir(p)); is {
 			fi, err := t.root.Lstat(p)
 			is = err == nil && fi.IsDir()
+			t.locked[p] = errors.Is(err, fs.ErrPermission)
+		} else {
+			t.locked[p] = t.locked[path.Dir(p)]
 		}
 		t.dirs[p] = is
 	}
@@ -46,7 +50,10 @@ func (t *tree) isDir(p string) bool {
 
 // lstat is Lstat, for which a path behind a symlink does not exist.
 func (t *tree) lstat(p string) (fs.FileInfo, error) {
-	if !t.isDir(path.Dir(p)) {
+	if dir := path.Dir(p); !t.isDir(dir) {
+		if t.locked[dir] {
+			return nil, fs.ErrPermission
+		}
 		return nil, fs.ErrNotExist
 	}
 	fi, err := t.root.Lstat(p)
@@ -82,9 +89,12 @@ func (p *packer) tree(s *source, rel string) (inner []string, err error) {
 		return nil, err
 	}
 	defer t.close()
-	out, err := s.g.out(p.ctx, "ls-files", "--others", "--exclude-standard", "-z")
+	out, said, err := s.g.outSaying(p.ctx, "ls-files", "--others", "--exclude-standard", "-z")
 	if err != nil {
 		return nil, err
+	}
+	for line := range strings.Lines(said) {
+		p.warn(strings.TrimSpace(strings.TrimPrefix(line, "warning: ")))
 	}
 	others := zsplit(out)
 	sort.Strings(others)

@@ -135,6 +135,10 @@ func (s *shot) takes(p string) (bool, error) {
 		return false, nil
 	}
 	fi, err := s.c.tree.lstat(s.rel(p))
+	if errors.Is(err, fs.ErrPermission) {
+		s.leaveOut(p)
+		return false, nil
+	}
 	if err != nil {
 		return false, nil
 	}
@@ -144,8 +148,7 @@ func (s *shot) takes(p string) (bool, error) {
 	case 0:
 		f, _, err := s.c.tree.open(s.rel(p))
 		if err != nil {
-			s.c.limits.Warn(fmt.Sprintf("%q is left out: it cannot be read", s.rel(p)))
-			s.skip[p] = true // it was not deleted
+			s.leaveOut(p)
 			return false, nil
 		}
 		f.Close()
@@ -158,6 +161,13 @@ func (s *shot) takes(p string) (bool, error) {
 		s.c.limits.Warn(fmt.Sprintf("%q is left out: it is not a file", s.rel(p)))
 	}
 	return false, nil
+}
+
+// leaveOut keeps what HEAD has for a path that cannot be read: it was not
+// deleted.
+func (s *shot) leaveOut(p string) {
+	s.c.limits.Warn(fmt.Sprintf("%q is left out: it cannot be read", s.rel(p)))
+	s.skip[p] = true
 }
 
 // submodule sets a submodule's entry to the commit it is at.

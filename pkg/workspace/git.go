@@ -111,10 +111,12 @@ func exitCode(err error) int {
 
 // run runs git with the given ends; either may be nil.
 func (g git) run(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) error {
+	return g.saying(ctx, stdin, stdout, &tail{max: 16 << 10}, args...)
+}
+
+func (g git) saying(ctx context.Context, stdin io.Reader, stdout io.Writer, stderr *tail, args ...string) error {
 	cmd := g.cmd(ctx, args...)
-	cmd.Stdin, cmd.Stdout = stdin, stdout
-	stderr := &tail{max: 16 << 10}
-	cmd.Stderr = stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	return finished(ctx, cmd.Run(), args[0], stderr)
 }
 
@@ -135,6 +137,14 @@ func finished(ctx context.Context, err error, sub string, stderr *tail) error {
 
 func (g git) out(ctx context.Context, args ...string) ([]byte, error) {
 	return g.pipe(ctx, nil, args...)
+}
+
+// outSaying is out, with what git warned of.
+func (g git) outSaying(ctx context.Context, args ...string) ([]byte, string, error) {
+	var b bytes.Buffer
+	stderr := &tail{max: 16 << 10}
+	err := g.saying(ctx, nil, &b, stderr, args...)
+	return b.Bytes(), stderr.String(), err
 }
 
 func (g git) pipe(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {

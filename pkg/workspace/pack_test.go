@@ -292,19 +292,32 @@ func TestPlainFolderGetsAFirstCommit(t *testing.T) {
 }
 
 func TestUnreadableFileIsNamed(t *testing.T) {
-	dir := newRepo(t)
-	write(t, dir, "locked", "x\n")
-	os.Chmod(filepath.Join(dir, "locked"), 0)
-	_, err := Pack(testContext(t), dir, &strings.Builder{}, nil)
-	if os.Getuid() == 0 {
-		// Nothing is locked for root.
-		if err != nil {
-			t.Error(err)
-		}
+	if !asNobody(t) {
 		return
 	}
-	if err == nil || !strings.Contains(err.Error(), "cannot read locked: permission denied") {
-		t.Error(err)
+	for name, lock := range map[string]string{"locked": "locked", "d/e": "d"} {
+		dir := newRepo(t)
+		write(t, dir, "locked", "x\n")
+		os.Chmod(filepath.Join(dir, lock), 0)
+		_, err := Pack(testContext(t), dir, &strings.Builder{}, nil)
+		if err == nil || !strings.Contains(err.Error(), "cannot read "+name+": permission denied") {
+			t.Errorf("%s: %v", name, err)
+		}
+		os.Chmod(filepath.Join(dir, lock), 0o755)
+	}
+}
+
+func TestUnreadableFolderIsToldOf(t *testing.T) {
+	if !asNobody(t) {
+		return
+	}
+	dir := newRepo(t)
+	write(t, dir, "data/base", "x\n") // a database's, say, which runs as somebody else
+	os.Chmod(dir+"/data", 0)
+	defer os.Chmod(dir+"/data", 0o755)
+	_, warned := carry(t, dir)
+	if len(warned) != 1 || !strings.Contains(warned[0], "data") {
+		t.Errorf("warned: %q", warned)
 	}
 }
 
