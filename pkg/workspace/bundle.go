@@ -15,6 +15,7 @@ type bundle struct {
 	g       git
 	format  string
 	refs    []ref
+	head    string // HEAD's commit, as Check reads it
 	shallow []string
 	thin    bool // the shallow boundary is presumed, not included
 	max     int64

@@ -111,6 +111,8 @@ func TestForgedBundlesFailTheCheck(t *testing.T) {
 		"flipped bit":      data[:len(data)-100] + string(data[len(data)-100]^1) + data[len(data)-99:],
 		"missing commit":   edit(line, strings.Repeat("1", 40)+" refs/heads/main\n"),
 		"a tree":           edit(line, run(t, dir, "rev-parse", "HEAD^{tree}")+" refs/heads/main\n"),
+		"HEAD elsewhere":   edit(" HEAD\n", " HEAD\n"+run(t, dir, "rev-parse", "HEAD^{tree}")+" HEAD\n"),
+		"HEAD is a tree":   edit(head+" HEAD\n", run(t, dir, "rev-parse", "HEAD^{tree}")+" HEAD\n"),
 		"dot dot":          edit(line, head+" refs/heads/../x\n"),
 		"tag":              edit(line, head+" refs/tags/main\n"),
 		"escape sequence":  edit(line, head+" refs/heads/\x1b[31m\n"),
