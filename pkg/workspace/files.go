@@ -94,7 +94,9 @@ func (p *packer) tree(s *source, rel string) (inner []string, err error) {
 		return nil, err
 	}
 	for line := range strings.Lines(said) {
-		p.warn(strings.TrimSpace(strings.TrimPrefix(line, "warning: ")))
+		if text, ok := strings.CutPrefix(line, "warning: "); ok {
+			p.warn(strings.TrimSpace(text)) // of a folder that it cannot open
+		}
 	}
 	others := zsplit(out)
 	sort.Strings(others)
@@ -204,8 +206,8 @@ func (p *packer) regular(t *tree, rel string) error {
 	if err := p.tw.WriteHeader(h); err != nil {
 		return err
 	}
-	n, err := io.CopyN(p.tw, f, h.Size)
-	if err == io.EOF {
+	n, err := io.CopyBuffer(onlyWriter{p.tw}, io.LimitReader(f, h.Size), p.buf)
+	if err == nil && n < h.Size {
 		// The size is sent already; a file that shrank is filled up.
 		p.warn(rel + " changed while it was copied")
 		_, err = io.CopyN(p.tw, zeros{}, h.Size-n)
@@ -214,6 +216,13 @@ func (p *packer) regular(t *tree, rel string) error {
 	p.info.Bytes += h.Size
 	return err
 }
+
+// copySize is that of the buffers which files are copied through.
+const copySize = 128 << 10
+
+// onlyWriter hides that a writer has its own way to copy, with a new buffer
+// each time.
+type onlyWriter struct{ io.Writer }
 
 type zeros struct{}
 

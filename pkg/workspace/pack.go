@@ -25,7 +25,7 @@ func Pack(ctx context.Context, dir string, w io.Writer, warn func(string)) (Info
 		warn = func(string) {}
 	}
 	tw := tar.NewWriter(w)
-	p := &packer{ctx: ctx, tw: tw, warn: warn, info: info}
+	p := &packer{ctx: ctx, tw: tw, warn: warn, info: info, buf: make([]byte, copySize)}
 	if err := p.all(); err != nil {
 		return Info{}, fmt.Errorf("cannot copy %s: %w", info.Root, err)
 	}
@@ -37,6 +37,7 @@ type packer struct {
 	tw   *tar.Writer
 	warn func(string)
 	info Info
+	buf  []byte // for files' contents
 }
 
 func (p *packer) all() error {
@@ -139,7 +140,8 @@ func (p *packer) objects(s *source, r *repo) error {
 		return nil
 	}
 	out := &chunks{tw: p.tw, name: "pack"}
-	if err := s.g.run(p.ctx, list, out, args...); err != nil {
+	// What is packed already is sent as it is. The rest is not worth much time.
+	if err := s.g.set("pack.compression=1").run(p.ctx, list, out, args...); err != nil {
 		return fmt.Errorf("cannot read the repository's objects: %w", err)
 	}
 	return out.flush()

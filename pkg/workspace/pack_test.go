@@ -170,6 +170,12 @@ func TestModesLinksAndTimesComeAlong(t *testing.T) {
 	write(t, dir, "readonly", "x\n")
 	os.Chmod(filepath.Join(dir, "readonly"), 0o444)
 	os.Link(filepath.Join(dir, "a"), filepath.Join(dir, "hard"))
+	for name, second := range map[string]int64{"readonly": -100, "hard": 1 << 33} { // 1969 and 2242
+		at := syscall.Timeval{Sec: second}
+		if err := syscall.Utimes(filepath.Join(dir, name), []syscall.Timeval{at, at}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	symlink(t, "/etc", dir, "abs")
 	inside, _ := carry(t, dir)
 	for name, want := range map[string]os.FileMode{"readonly": 0o444, "a": 0o644, "hard": 0o644} {
