@@ -68,6 +68,7 @@ var rules = map[string]rule{
 	"test/bench":     {may: []string{"test/rig"}, why: "measures the programs as they are installed"},
 	"test/crash":     {may: []string{"test/rig", "pkg/bottle", "pkg/plan"}, why: "kills the programs, and reads what they left as others would"},
 	"test/programs":  {may: []string{"test/rig"}, why: "sees the programs as their user does, by their command line alone"},
+	"test/scripts":   {why: "runs the scripts as people do, on a PATH of its own"},
 	"test/escape":    {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/lifecycle": {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/session":   {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
