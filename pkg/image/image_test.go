@@ -135,6 +135,17 @@ func TestOwnDockerfile(t *testing.T) {
 		{"split FROM", "FROM \\\n debian\n", "", "line 1: only"},
 		{"volume", "RUN a\n volume /work/x\n", "", "line 2: VOLUME is not taken"},
 		{"VOLUME as an argument", "RUN echo \\\nVOLUME /x\n", "RUN echo \\\nVOLUME /x\n", ""},
+		{"split FROM bottle", "FROM \\\n bottle\nRUN a\n", "\n\nRUN a\n", ""},
+		{"split word", "RUN a\nFR\\\nOM debian\n", "", "line 2: only"},
+		{"two backslashes", "RUN a \\\\\nFROM debian\n", "", "line 1: it ends with two"},
+		{"no-break space behind a backslash", "RUN a \\\u00a0\nFROM debian\n", "", "line 1: it begins or ends"},
+		{"no-break space before a comment", "RUN a\n\u00a0# \\\nFROM debian\n", "", "line 2: it begins or ends"},
+		{"carriage return", "RUN a \\\r\r\nFROM debian\n", "", "line 1: the character"},
+		{"another image's files", "COPY --chown=1 --from=debian /a /b\n", "", "line 1: \"--from=debian\""},
+		{"another image's files, split", "RUN a\nCOPY \\\n# x\n --fr\\\nom=debian /a /b\n", "", "line 2: \"--from=debian\""},
+		{"another image's mount", "RUN --mount=type=bind,from=debian,target=/x true\n", "", "line 1: \"--mount"},
+		{"from in a command", "RUN grep --from=x y\n", "RUN grep --from=x y\n", ""},
+		{"an onbuild", "ONBUILD COPY --from=debian /a /b\n", "", "line 1: \"--from=debian\""},
 		{"syntax", "# syntax=x/y\nRUN a\n", "", `line 1: the directive "syntax"`},
 		{"escape", "# Escape = `\nRUN a\n", "", `line 1: the directive "escape"`},
 		{"open end", "RUN a \\\n", "", "does not end"},
@@ -150,7 +161,7 @@ func TestOwnDockerfile(t *testing.T) {
 }
 
 func FuzzOwnNeverPassesAForeignFrom(f *testing.F) {
-	for _, s := range []string{"FROM bottle\nRUN a", "FROM x", "RUN a \\\nFROM x", "# c \\\nFROM x", "\tfrom\tx", "\u00a0FROM x"} {
+	for _, s := range []string{"FROM bottle\nRUN a", "FROM x", "RUN a \\\nFROM x", "# c \\\nFROM x", "\tfrom\tx", "\u00a0FROM x", "FR\\\nOM x", "RUN a \\\\\nFROM x"} {
 		f.Add(s)
 	}
 	// What a builder takes for an instruction: the first line, and each line
@@ -160,13 +171,17 @@ func FuzzOwnNeverPassesAForeignFrom(f *testing.F) {
 		if err != nil {
 			return
 		}
-		continued := false
+		continued, instruction := false, ""
 		for line := range strings.SplitSeq(out, "\n") {
 			line = strings.Trim(line, " \t\r")
 			if line == "" || line[0] == '#' {
 				continue
 			}
-			if words := strings.Fields(line); !continued && len(words) > 0 && strings.EqualFold(words[0], "FROM") {
+			if !continued {
+				instruction = ""
+			}
+			instruction += strings.TrimSuffix(line, `\`)
+			if words := strings.Fields(instruction); len(words) > 0 && strings.EqualFold(words[0], "FROM") {
 				t.Fatalf("%q passes as %q", in, out)
 			}
 			continued = strings.HasSuffix(line, `\`)

@@ -38,18 +38,21 @@ func insides(t Targets) []attempt {
 func onlyPorts(ctx context.Context, egress netip.Addr) error {
 	var mu sync.Mutex
 	var open []uint16
+	var unclear error // only a refusal says that a port is closed
 	ports := make(chan uint16)
 	var workers sync.WaitGroup
 	for range 64 {
 		workers.Go(func() {
 			for port := range ports {
 				conn, err := new(net.Dialer).DialContext(ctx, "tcp", netip.AddrPortFrom(egress, port).String())
-				if err != nil {
-					continue
-				}
-				conn.Close()
 				mu.Lock()
-				open = append(open, port)
+				switch {
+				case err == nil:
+					conn.Close()
+					open = append(open, port)
+				case !errors.Is(err, unix.ECONNREFUSED):
+					unclear = err
+				}
 				mu.Unlock()
 			}
 		})
@@ -63,14 +66,18 @@ func onlyPorts(ctx context.Context, egress netip.Addr) error {
 	if !slices.Equal(open, openPorts) {
 		return fmt.Errorf("open are %v, not %v", open, openPorts)
 	}
-	return ctx.Err()
+	if unclear != nil {
+		return fmt.Errorf("not every port was tried: %w", unclear)
+	}
+	return nil
 }
 
 // noPrivateKey looks through every file the agent may read for a private key in
 // PEM form. Programs hold the words too, as text to look for: what counts is a
 // line of its own.
 func noPrivateKey(ctx context.Context, root string) error {
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	looked := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -81,11 +88,16 @@ func noPrivateKey(ctx context.Context, root string) error {
 		case !d.Type().IsRegular():
 			return nil
 		}
+		looked++
 		if isPrivateKey(path) {
 			return fmt.Errorf("%s can be read", path)
 		}
 		return nil
 	})
+	if err == nil && looked == 0 {
+		err = fmt.Errorf("there is no file below %s to look at", root)
+	}
+	return err
 }
 
 // skip goes on after what cannot be read.

@@ -201,6 +201,28 @@ func TestKernelTablesAreRead(t *testing.T) {
 	}
 }
 
+// A scan that was cut short, or looked at nothing, proves nothing.
+func TestScanThatSeesNothingFails(t *testing.T) {
+	if err := noPrivateKey(context.Background(), t.TempDir()); err == nil {
+		t.Error("no file was looked at, and no key counts as found out")
+	}
+	if err := noPrivateKey(context.Background(), "/nowhere"); err == nil {
+		t.Error("there is no such folder, and no key counts as found out")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	saved := openPorts
+	defer func() { openPorts = saved }()
+	openPorts = nil
+	if err := onlyPorts(ctx, netip.MustParseAddr("127.0.0.1")); err == nil {
+		t.Error("no port was tried, and all count as closed")
+	}
+	// Nobody has this one: nothing is refused.
+	if err := onlyPorts(context.Background(), netip.MustParseAddr("255.255.255.255")); err == nil {
+		t.Error("nobody answered, and all ports count as closed")
+	}
+}
+
 func TestKeyOfAnybodyIsFound(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {

@@ -19,7 +19,7 @@ const TempPrefix = ".tmp-"
 // WriteFile writes data to path so that a reader, and a machine that loses
 // power, sees the old file or the new one, never half a file.
 func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
-	dir, base := filepath.Split(path)
+	dir, base := filepath.Dir(path), filepath.Base(path) // never "", which would be some other file system's
 	f, err := os.CreateTemp(dir, TempPrefix+base+"-")
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
@@ -52,9 +52,6 @@ func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 
 // Sync makes durable what appeared in dir, and what left it.
 func Sync(dir string) error {
-	if dir == "" {
-		dir = "."
-	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

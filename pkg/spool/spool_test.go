@@ -38,6 +38,15 @@ func TestReadersSeeWholeFilesOnly(t *testing.T) {
 	}
 }
 
+// TestTemporaryFileIsBesideTheFile: a rename from elsewhere is a copy, or fails.
+func TestTemporaryFileIsBesideTheFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("TMPDIR", "/nowhere")
+	if err := WriteFile("doc", []byte("x"), 0o600); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReadFileIsNotLedAstray(t *testing.T) {
 	dir := t.TempDir()
 	outside := filepath.Join(t.TempDir(), "secret")

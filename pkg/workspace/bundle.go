@@ -15,6 +15,7 @@ type bundle struct {
 	g       git
 	format  string
 	refs    []ref
+	head    string // HEAD's commit, as Check reads it
 	shallow []string
 	thin    bool // the shallow boundary is presumed, not included
 	max     int64
@@ -57,7 +58,14 @@ func (b *bundle) indexPack() []string {
 	if b.thin {
 		return []string{"index-pack", "--stdin", "--fsck-objects"}
 	}
-	return []string{"index-pack", "--stdin", "--strict"}
+	return []string{"index-pack", "--stdin", "--strict=" + strings.Join(historic, "=ignore,") + "=ignore"}
+}
+
+// historic are flaws that many well-known histories have, written by tools of
+// their time. They mislead nobody, and no work on top could be captured.
+var historic = []string{
+	"badDate", "badDateOverflow", "badTimezone", "zeroPaddedDate", "missingSpaceBeforeDate",
+	"badName", "badEmail", "missingEmail", "missingNameBeforeEmail", "missingSpaceBeforeEmail", "zeroPaddedFilemode",
 }
 
 // complete fails unless the heads are commits with all that belongs to them.

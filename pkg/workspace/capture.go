@@ -64,7 +64,7 @@ func capture(ctx context.Context, dir string, w io.Writer, l Limits) error {
 		return err
 	}
 	defer t.close()
-	c := &capturer{ctx: ctx, dir: dir, tree: t, limits: l, scratch: scratch, names: &names{taken: map[string]string{}}}
+	c := &capturer{ctx: ctx, dir: dir, tree: t, limits: l, scratch: scratch, names: &names{taken: map[string]string{}}, odd: map[string]bool{}}
 	return c.all(w)
 }
 
@@ -78,9 +78,10 @@ type capturer struct {
 	format  string // sha1 or sha256
 	names   *names
 	repos   []*work
-	bytes   int64 // of files taken
-	entries int   // files and directories looked at
-	traps   bool  // something would mislead git's search for files: see survey
+	bytes   int64           // of files taken
+	entries int             // files and directories looked at
+	traps   bool            // something would mislead git's search for files: see survey
+	odd     map[string]bool // directories that .git files lead to: whether there is such a thing in them
 }
 
 // work is one repository in the workspace: the outermost, or one inside.
@@ -178,6 +179,9 @@ func isolate(scratch string) git {
 	env := append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + scratch, "XDG_CONFIG_HOME=" + scratch, "TMPDIR=" + scratch,
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
+		// git streams large files; what it must hold in memory and is larger is
+		// somebody's trap, such as a delta that unfolds to a thousand times its size.
+		"GIT_ALLOC_LIMIT=1g",
 	}, fixedEnv...)
 	return git{dir: scratch, env: env, args: quiet}.set(isolated...)
 }

@@ -169,9 +169,14 @@ func TestStatesOfTheWork(t *testing.T) {
 			tryRun(dir, "merge", "other")
 		}, "main other wip work", "a"},
 		"directory and file change places": {func(dir string) { os.Remove(dir + "/a"); write(t, dir, "a/b", "x") }, "main wip work", "a/b"},
-		"packed":                           {func(dir string) { run(t, dir, "gc", "-q"); run(t, dir, "pack-refs", "--all"); write(t, dir, "n", "") }, "main wip work", "a n"},
-		"intent to add":                    {func(dir string) { write(t, dir, "n", "x"); run(t, dir, "add", "-N", "n") }, "main wip work", "a n"},
-		"missing branch":                   {func(dir string) { write(t, dir, ".git/refs/heads/gone", strings.Repeat("1", 40)) }, "main wip work", "a"},
+		"submodule becomes a file": {func(dir string) {
+			module(t, dir, "lib")
+			os.RemoveAll(dir + "/lib")
+			write(t, dir, "lib", "x")
+		}, "main wip work", ".gitmodules a lib"},
+		"packed":         {func(dir string) { run(t, dir, "gc", "-q"); run(t, dir, "pack-refs", "--all"); write(t, dir, "n", "") }, "main wip work", "a n"},
+		"intent to add":  {func(dir string) { write(t, dir, "n", "x"); run(t, dir, "add", "-N", "n") }, "main wip work", "a n"},
+		"missing branch": {func(dir string) { write(t, dir, ".git/refs/heads/gone", strings.Repeat("1", 40)) }, "main wip work", "a"},
 		"strange files": {func(dir string) {
 			for _, n := range []string{"-x", "\"q\"", "back\\slash", "nl\nnl", ".GIT", "git~1", ".git ", "tab\t"} {
 				write(t, dir, n, "x")
@@ -201,5 +206,24 @@ func TestStatesOfTheWork(t *testing.T) {
 				t.Errorf("wip has %s, not %s", got, c.wip)
 			}
 		})
+	}
+}
+
+func TestUnreadableIsNotDeleted(t *testing.T) {
+	if !asNobody(t) {
+		return
+	}
+	dir := newRepo(t)
+	write(t, dir, "new", "x\n")
+	os.Chmod(dir+"/a", 0)
+	os.Chmod(dir+"/d", 0)
+	defer os.Chmod(dir+"/d", 0o755)
+	file, warned := grab(t, dir)
+	repo := fetched(t, file)
+	if got := run(t, repo, "diff", "--name-status", "bottle/web-a1b2/work", "bottle/web-a1b2/wip"); got != "A\tnew" {
+		t.Errorf("the rest is\n%s", got)
+	}
+	if got := strings.Join(warned, "\n"); !strings.Contains(got, `"a" is left out`) || !strings.Contains(got, `"d/e" is left out`) {
+		t.Errorf("warned: %q", warned)
 	}
 }

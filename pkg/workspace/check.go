@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -89,7 +90,7 @@ func parseHeader(in *bufio.Reader) (*bundle, error) {
 			return nil, err
 		}
 		if line == "" {
-			if len(b.refs) == 0 {
+			if len(b.refs) == 0 || b.head != "" && !b.names(b.head) {
 				return nil, errHeader
 			}
 			return b, nil
@@ -118,7 +119,8 @@ func (b *bundle) headerRef(line string, n *names) error {
 	oid, name, _ := strings.Cut(line, " ")
 	short, isHead := strings.CutPrefix(name, "refs/heads/")
 	switch {
-	case name == "HEAD":
+	case name == "HEAD" && b.head == "":
+		b.head = oid
 	case name == "refs/shallow/"+oid && !b.thin:
 		b.shallow = append(b.shallow, oid)
 	case isHead && validRef(name) && isInert(short) && n.take(name, oid) == name:
@@ -127,6 +129,11 @@ func (b *bundle) headerRef(line string, n *names) error {
 		return fmt.Errorf("%w: %q", errHeader, name)
 	}
 	return b.checkOID(oid)
+}
+
+// names says whether a branch is at that commit.
+func (b *bundle) names(oid string) bool {
+	return slices.ContainsFunc(b.refs, func(f ref) bool { return f.OID == oid })
 }
 
 func (b *bundle) checkOID(oid string) error {

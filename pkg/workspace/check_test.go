@@ -3,6 +3,11 @@ package workspace
 import (
 	"bufio"
 	"bytes"
+	"compress/zlib"
+	"crypto/sha1"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,20 +28,35 @@ func evil(t *testing.T, dir, kind, content string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// bytesOf is an ID as a tree has it.
+func bytesOf(t *testing.T, oid string) string {
+	b, err := hex.DecodeString(oid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestOldFlawsAreCaptured: histories such as those of well-known projects.
+func TestOldFlawsAreCaptured(t *testing.T) {
+	dir := newRepo(t)
+	tree := evil(t, dir, "tree", "040000 d\x00"+bytesOf(t, run(t, dir, "rev-parse", "HEAD:d")))
+	for _, people := range []string{
+		"author A <a@b> 1 +051800\ncommitter A <a@b> 1 +0000\n",
+		"author A <a@b> 01 +0000\ncommitter A <a@b> 1 +0000\n",
+		"author <a@b> 1 +0000\ncommitter A<a@b> 1 +0000\n",
+		"author A <a@b>1 +0000\ncommitter A >a<a@b> 1 +0000\n",
+	} {
+		old := evil(t, dir, "commit", "tree "+tree+"\nparent "+run(t, dir, "rev-parse", "HEAD")+"\n"+people+"\nx\n")
+		run(t, dir, "update-ref", "HEAD", run(t, dir, "commit-tree", "-p", old, "-m", "new", "HEAD^{tree}"))
+	}
+	file, _ := grab(t, dir)
+	fetch(t, newRepo(t), file)
+}
+
 // TestEvilObjectsAreNotCaptured: git 2.39 fetches these from a bundle, even
 // with transfer.fsckObjects. Both sides of ours refuse them.
 func TestEvilObjectsAreNotCaptured(t *testing.T) {
-	bytesOf := func(t *testing.T, dir, oid string) string {
-		var b bytes.Buffer
-		for i := 0; i < len(oid); i += 2 {
-			var c byte
-			for _, d := range []byte(oid[i : i+2]) {
-				c = c<<4 | byte(strings.IndexByte("0123456789abcdef", d))
-			}
-			b.WriteByte(c)
-		}
-		return b.String()
-	}
 	for name, tree := range map[string]func(t *testing.T, dir, blob string) string{
 		"dot git":     func(t *testing.T, dir, blob string) string { return "40000 .git\x00" + blob },
 		"dot git mac": func(t *testing.T, dir, blob string) string { return "40000 .g\u200cit\x00" + blob },
@@ -44,7 +64,7 @@ func TestEvilObjectsAreNotCaptured(t *testing.T) {
 		"slash":       func(t *testing.T, dir, blob string) string { return "100644 a/b\x00" + blob },
 		"gitmodules that runs": func(t *testing.T, dir, _ string) string {
 			m := evil(t, dir, "blob", "[submodule \"x\"]\n\tpath = x\n\turl = -u./payload\n")
-			return "100644 .gitmodules\x00" + bytesOf(t, dir, m)
+			return "100644 .gitmodules\x00" + bytesOf(t, m)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +73,7 @@ func TestEvilObjectsAreNotCaptured(t *testing.T) {
 			if name == "dot git" || name == "dot git mac" {
 				blob = evil(t, dir, "tree", "")
 			}
-			root := evil(t, dir, "tree", tree(t, dir, bytesOf(t, dir, blob)))
+			root := evil(t, dir, "tree", tree(t, dir, bytesOf(t, blob)))
 			commit := run(t, dir, "commit-tree", "-m", "x", root)
 			run(t, dir, "update-ref", "refs/heads/evil", commit)
 			if err := Capture(testContext(t), dir, &bytes.Buffer{}, Limits{}); err == nil {
@@ -91,6 +111,8 @@ func TestForgedBundlesFailTheCheck(t *testing.T) {
 		"flipped bit":      data[:len(data)-100] + string(data[len(data)-100]^1) + data[len(data)-99:],
 		"missing commit":   edit(line, strings.Repeat("1", 40)+" refs/heads/main\n"),
 		"a tree":           edit(line, run(t, dir, "rev-parse", "HEAD^{tree}")+" refs/heads/main\n"),
+		"HEAD elsewhere":   edit(" HEAD\n", " HEAD\n"+run(t, dir, "rev-parse", "HEAD^{tree}")+" HEAD\n"),
+		"HEAD is a tree":   edit(head+" HEAD\n", run(t, dir, "rev-parse", "HEAD^{tree}")+" HEAD\n"),
 		"dot dot":          edit(line, head+" refs/heads/../x\n"),
 		"tag":              edit(line, head+" refs/tags/main\n"),
 		"escape sequence":  edit(line, head+" refs/heads/\x1b[31m\n"),
@@ -115,6 +137,59 @@ func TestForgedBundlesFailTheCheck(t *testing.T) {
 			t.Errorf("%s: it passed", name)
 		}
 	}
+}
+
+// TestBombIsNotUnfolded: a delta of a few bytes that copies its base 200 times.
+func TestBombIsNotUnfolded(t *testing.T) {
+	dir := newRepo(t)
+	file, _ := grab(t, dir)
+	data := read(t, filepath.Dir(file), filepath.Base(file))
+	at := strings.Index(data, "\n\nPACK") + 2
+	body := data[at+12 : len(data)-20]
+	objects := binary.BigEndian.Uint32([]byte(data[at+8:]))
+
+	base := make([]byte, 0xffffff)
+	id := sha1.Sum(append([]byte(fmt.Sprintf("blob %d\x00", len(base))), base...))
+	const times = 200
+	delta := append(sevens(nil, len(base)), sevens(nil, times*len(base))...)
+	delta = append(delta, bytes.Repeat([]byte{0xf0, 0xff, 0xff, 0xff}, times)...) // all of the base
+	var pack bytes.Buffer
+	pack.WriteString("PACK\x00\x00\x00\x02")
+	binary.Write(&pack, binary.BigEndian, objects+2)
+	pack.WriteString(body)
+	packed(&pack, 3, nil, base)
+	packed(&pack, 7, id[:], delta)
+	sum := sha1.Sum(pack.Bytes())
+	pack.Write(sum[:])
+	bomb := filepath.Join(t.TempDir(), "bomb.bundle")
+	if err := os.WriteFile(bomb, append([]byte(data[:at]), pack.Bytes()...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := checked(t, bomb); err == nil || !strings.Contains(err.Error(), "over limit") {
+		t.Errorf("%d bytes that unfold to %d: %v", pack.Len(), times*len(base), err)
+	}
+}
+
+// sevens appends n as a delta has its sizes.
+func sevens(b []byte, n int) []byte {
+	for ; n > 0x7f; n >>= 7 {
+		b = append(b, byte(n)|0x80)
+	}
+	return append(b, byte(n))
+}
+
+// packed writes one object as a pack has it.
+func packed(w *bytes.Buffer, kind int, base, content []byte) {
+	first := byte(kind<<4 | len(content)&0xf)
+	if rest := len(content) >> 4; rest > 0 {
+		w.Write(sevens([]byte{first | 0x80}, rest))
+	} else {
+		w.WriteByte(first)
+	}
+	w.Write(base)
+	z := zlib.NewWriter(w)
+	z.Write(content)
+	z.Close()
 }
 
 func FuzzCheck(f *testing.F) {

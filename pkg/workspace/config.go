@@ -24,6 +24,7 @@ var carried = map[string]*regexp.Regexp{
 	"status.renames":            word,
 	"status.relativepaths":      boolean,
 	"diff.renames":              word,
+	"diff.ignoresubmodules":     word,
 	"merge.conflictstyle":       word,
 	"pull.rebase":               word,
 	"init.defaultbranch":        text,
@@ -79,11 +80,17 @@ func allowed(s setting) bool {
 	if want == nil || !want.MatchString(s.Value) || !name.MatchString(sub) {
 		return false
 	}
-	if last == "url" || last == "pushurl" {
-		clean, ok := cleanURL(s.Value)
-		return ok && clean == s.Value
-	}
-	return true
+	return keepsNoSecret(sub) && (!addresses[section+"."+last] || keepsNoSecret(s.Value))
+}
+
+// addresses are the settings whose value may be a remote's address.
+var addresses = map[string]bool{"remote.url": true, "remote.pushurl": true, "submodule.url": true, "branch.remote": true}
+
+// keepsNoSecret says whether an address may be carried as it stands. A name of
+// a remote may be an address too, and so may what a branch has for its remote.
+func keepsNoSecret(s string) bool {
+	clean, ok := cleanURL(s)
+	return ok && clean == s
 }
 
 // choose picks what is carried from the output of git config -z --list.
@@ -97,7 +104,7 @@ func choose(list []byte, warn func(string)) []setting {
 			value = "true" // git's meaning of a key alone
 		}
 		section, sub, last := splitKey(key)
-		if sub != "" && (last == "url" || last == "pushurl") && carriedOf[section+"."+last] != nil {
+		if sub != "" && addresses[section+"."+last] {
 			if value, ok = cleanURL(value); !ok {
 				warn("the address of " + section + " " + sub + " stays behind: it is of a kind that may run programs")
 				continue

@@ -20,7 +20,8 @@
 //
 // The outermost section comes first; submodules and other repositories inside
 // follow with sections of their own. The objects travel as a pack of branches,
-// tags, HEAD, the upstreams of local branches, and what the index alone names.
+// tags, replacements, HEAD, the upstreams of local branches, and what the index
+// alone names.
 // Stashes, notes, other remote branches, hooks, reflogs, and all configuration
 // but a short list stay behind. A pack, unlike git bundle, also carries shallow
 // histories and staged files, and needs no commit. The working tree comes over

@@ -17,8 +17,9 @@ import (
 
 // tree reads a working tree without following any symlink in it.
 type tree struct {
-	root *os.Root
-	dirs map[string]bool // which paths are directories, not links to some
+	root   *os.Root
+	dirs   map[string]bool // which paths are directories, not links to some
+	locked map[string]bool // which paths nobody lets us look at
 }
 
 func openTree(dir string) (*tree, error) {
@@ -26,7 +27,7 @@ func openTree(dir string) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tree{root: root, dirs: map[string]bool{".": true}}, nil
+	return &tree{root: root, dirs: map[string]bool{".": true}, locked: map[string]bool{}}, nil
 }
 
 func (t *tree) close() { t.root.Close() }
@@ -38,6 +39,9 @@ func (t *tree) isDir(p string) bool {
 		if is = t.isDir(path.Dir(p)); is {
 			fi, err := t.root.Lstat(p)
 			is = err == nil && fi.IsDir()
+			t.locked[p] = errors.Is(err, fs.ErrPermission)
+		} else {
+			t.locked[p] = t.locked[path.Dir(p)]
 		}
 		t.dirs[p] = is
 	}
@@ -46,7 +50,10 @@ func (t *tree) isDir(p string) bool {
 
 // lstat is Lstat, for which a path behind a symlink does not exist.
 func (t *tree) lstat(p string) (fs.FileInfo, error) {
-	if !t.isDir(path.Dir(p)) {
+	if dir := path.Dir(p); !t.isDir(dir) {
+		if t.locked[dir] {
+			return nil, fs.ErrPermission
+		}
 		return nil, fs.ErrNotExist
 	}
 	fi, err := t.root.Lstat(p)
@@ -82,9 +89,14 @@ func (p *packer) tree(s *source, rel string) (inner []string, err error) {
 		return nil, err
 	}
 	defer t.close()
-	out, err := s.g.out(p.ctx, "ls-files", "--others", "--exclude-standard", "-z")
+	out, said, err := s.g.outSaying(p.ctx, "ls-files", "--others", "--exclude-standard", "-z")
 	if err != nil {
 		return nil, err
+	}
+	for line := range strings.Lines(said) {
+		if text, ok := strings.CutPrefix(line, "warning: "); ok {
+			p.warn(strings.TrimSpace(text)) // of a folder that it cannot open
+		}
 	}
 	others := zsplit(out)
 	sort.Strings(others)
@@ -94,12 +106,14 @@ func (p *packer) tree(s *source, rel string) (inner []string, err error) {
 			continue // another stage of the same path
 		}
 		last = e.path
-		if e.mode != gitlink {
+		if s.added[e.path] && !isFile(t, e.path) {
+			p.warn(fmt.Sprintf("%q was to be added, and is gone", e.path))
+			s.added[e.path] = false
+		}
+		if e.mode != gitlink || !t.isDir(e.path) {
 			err = p.file(t, e.path, true)
-		} else if t.isDir(e.path) {
-			if err = p.directory(e.path); err == nil && has(t, e.path+"/.git") {
-				inner = append(inner, e.path)
-			}
+		} else if err = p.directory(e.path); err == nil && has(t, e.path+"/.git") {
+			inner = append(inner, e.path)
 		}
 		if err != nil {
 			return nil, err
@@ -124,7 +138,15 @@ func has(t *tree, p string) bool {
 	return err == nil
 }
 
+func isFile(t *tree, p string) bool {
+	fi, err := t.lstat(p)
+	return err == nil && (fi.Mode().IsRegular() || fi.Mode()&fs.ModeSymlink != 0)
+}
+
 func (p *packer) directory(rel string) error {
+	if checkPath(rel) != nil {
+		return nil // nothing below it comes along, and that is told
+	}
 	p.info.Files++
 	return p.tw.WriteHeader(&tar.Header{Name: "tree/" + rel + "/", Typeflag: tar.TypeDir, Mode: 0o755})
 }
@@ -184,8 +206,8 @@ func (p *packer) regular(t *tree, rel string) error {
 	if err := p.tw.WriteHeader(h); err != nil {
 		return err
 	}
-	n, err := io.CopyN(p.tw, f, h.Size)
-	if err == io.EOF {
+	n, err := io.CopyBuffer(onlyWriter{p.tw}, io.LimitReader(f, h.Size), p.buf)
+	if err == nil && n < h.Size {
 		// The size is sent already; a file that shrank is filled up.
 		p.warn(rel + " changed while it was copied")
 		_, err = io.CopyN(p.tw, zeros{}, h.Size-n)
@@ -194,6 +216,13 @@ func (p *packer) regular(t *tree, rel string) error {
 	p.info.Bytes += h.Size
 	return err
 }
+
+// copySize is that of the buffers which files are copied through.
+const copySize = 128 << 10
+
+// onlyWriter hides that a writer has its own way to copy, with a new buffer
+// each time.
+type onlyWriter struct{ io.Writer }
 
 type zeros struct{}
 

@@ -53,7 +53,7 @@ func (s *shot) walk(dir string) error {
 			if s.modes[p] == "" {
 				s.plain = append(s.plain, p)
 			}
-		case s.modes[p] == gitlink: // fill takes it
+		case s.modes[p] == gitlink: // fill takes it, also where it is a directory no more
 		case s.c.isRepo(s.rel(p)):
 			err = s.inner(p)
 		default:
@@ -91,7 +91,7 @@ func (s *shot) fill() error {
 	var gone bytes.Buffer
 	var take []string
 	for _, p := range sortedKeys(s.modes) {
-		if s.modes[p] == gitlink {
+		if s.modes[p] == gitlink && s.c.tree.isDir(s.rel(p)) {
 			if err := s.submodule(p, &gone); err != nil {
 				return err
 			}
@@ -135,6 +135,10 @@ func (s *shot) takes(p string) (bool, error) {
 		return false, nil
 	}
 	fi, err := s.c.tree.lstat(s.rel(p))
+	if errors.Is(err, fs.ErrPermission) {
+		s.leaveOut(p)
+		return false, nil
+	}
 	if err != nil {
 		return false, nil
 	}
@@ -144,8 +148,7 @@ func (s *shot) takes(p string) (bool, error) {
 	case 0:
 		f, _, err := s.c.tree.open(s.rel(p))
 		if err != nil {
-			s.c.limits.Warn(fmt.Sprintf("%q is left out: it cannot be read", s.rel(p)))
-			s.skip[p] = true // it was not deleted
+			s.leaveOut(p)
 			return false, nil
 		}
 		f.Close()
@@ -160,12 +163,15 @@ func (s *shot) takes(p string) (bool, error) {
 	return false, nil
 }
 
+// leaveOut keeps what HEAD has for a path that cannot be read: it was not
+// deleted.
+func (s *shot) leaveOut(p string) {
+	s.c.limits.Warn(fmt.Sprintf("%q is left out: it cannot be read", s.rel(p)))
+	s.skip[p] = true
+}
+
 // submodule sets a submodule's entry to the commit it is at.
 func (s *shot) submodule(p string, info *bytes.Buffer) error {
-	if !s.c.tree.isDir(s.rel(p)) {
-		fmt.Fprintf(info, "0 %s\t%s\x00", s.zero(), p)
-		return nil
-	}
 	if _, err := s.c.tree.lstat(path.Join(s.rel(p), ".git")); err != nil {
 		return nil // never initialised
 	}

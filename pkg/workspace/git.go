@@ -42,10 +42,11 @@ func trusted(dir string) git {
 }
 
 // No protocol is allowed: older gits know no GIT_NO_LAZY_FETCH, and would
-// fetch what a partial clone lacks.
+// fetch what a partial clone lacks. Grafts are another way than replacing to
+// see parents that a commit has not.
 var fixedEnv = []string{
 	"LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "GIT_NO_LAZY_FETCH=1",
-	"GIT_ALLOW_PROTOCOL=", "GIT_NO_REPLACE_OBJECTS=1", "GIT_LITERAL_PATHSPECS=1",
+	"GIT_ALLOW_PROTOCOL=", "GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null", "GIT_LITERAL_PATHSPECS=1",
 }
 
 func (g git) with(env ...string) git {
@@ -110,10 +111,12 @@ func exitCode(err error) int {
 
 // run runs git with the given ends; either may be nil.
 func (g git) run(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) error {
+	return g.saying(ctx, stdin, stdout, &tail{max: 16 << 10}, args...)
+}
+
+func (g git) saying(ctx context.Context, stdin io.Reader, stdout io.Writer, stderr *tail, args ...string) error {
 	cmd := g.cmd(ctx, args...)
-	cmd.Stdin, cmd.Stdout = stdin, stdout
-	stderr := &tail{max: 16 << 10}
-	cmd.Stderr = stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	return finished(ctx, cmd.Run(), args[0], stderr)
 }
 
@@ -134,6 +137,14 @@ func finished(ctx context.Context, err error, sub string, stderr *tail) error {
 
 func (g git) out(ctx context.Context, args ...string) ([]byte, error) {
 	return g.pipe(ctx, nil, args...)
+}
+
+// outSaying is out, with what git warned of.
+func (g git) outSaying(ctx context.Context, args ...string) ([]byte, string, error) {
+	var b bytes.Buffer
+	stderr := &tail{max: 16 << 10}
+	err := g.saying(ctx, nil, &b, stderr, args...)
+	return b.Bytes(), stderr.String(), err
 }
 
 func (g git) pipe(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {

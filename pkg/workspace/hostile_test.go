@@ -13,6 +13,10 @@ import (
 
 // plant puts every way that git has of running a program into a repository.
 func plant(t *testing.T, dir, touch string) {
+	program := filepath.Join(t.TempDir(), "program") // where no arguments are taken
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+touch+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, h := range []string{"pre-commit", "post-commit", "post-index-change", "reference-transaction", "post-checkout", "pre-auto-gc", "fsmonitor-watchman"} {
 		write(t, dir, ".git/hooks/"+h, "#!/bin/sh\n"+touch+"\n")
 		os.Chmod(filepath.Join(dir, ".git/hooks", h), 0o755)
@@ -22,7 +26,7 @@ func plant(t *testing.T, dir, touch string) {
 		"core.pager": touch, "core.askPass": touch, "core.gitProxy": touch, "core.alternateRefsCommand": touch,
 		"filter.evil.clean": touch, "filter.evil.smudge": touch, "filter.evil.process": touch, "filter.evil.required": "true",
 		"filter.lfs.clean": touch, "filter.lfs.process": touch, "diff.evil.textconv": touch, "diff.evil.command": touch,
-		"diff.external": touch, "merge.evil.driver": touch, "gpg.program": touch, "commit.gpgSign": "true", "credential.helper": "!" + touch,
+		"diff.external": touch, "merge.evil.driver": touch, "gpg.program": program, "commit.gpgSign": "true", "credential.helper": "!" + touch,
 		"uploadpack.packObjectsHook": touch, "include.path": filepath.Join(dir, "included"), "alias.ls-files": "!" + touch,
 		"remote.origin.url": "ext::" + touch, "remote.origin.promisor": "true", "extensions.partialClone": "origin",
 		"core.attributesFile": filepath.Join(dir, "attrs"), "core.worktree": "/", "core.excludesFile": filepath.Join(dir, "all"),
@@ -88,6 +92,14 @@ func TestNothingOfTheTreeRunsOnTheHost(t *testing.T) {
 		run(t, d, "config", "-f", ".git/config", "--unset", "core.excludesFile")
 		write(t, d, "a", "modified\n")
 		write(t, d, "empty", "")
+		// A detached HEAD, signed: its reflog is read.
+		signed := evil(t, d, "commit", "tree "+run(t, d, "rev-parse", "HEAD^{tree}")+"\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n"+
+			"gpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n\nx\n")
+		run(t, d, "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "update-ref", "--no-deref", "-m", switching+"x to y", "HEAD", signed)
+		run(t, d, "config", "-f", ".git/config", "log.showSignature", "true")
+	}
+	if _, err := os.Stat(canary); err == nil {
+		t.Fatal("something ran too early")
 	}
 	var stream bytes.Buffer
 	info, err := Pack(testContext(t), dir, &stream, nil)
@@ -139,7 +151,27 @@ func TestTrapsDoNotStopACapture(t *testing.T) {
 		"inner HEAD is a FIFO":      func(t *testing.T, dir string) { inner(t, dir); fifo(t, dir, "inner/.git/HEAD") },
 		"inner ref is a FIFO":       func(t *testing.T, dir string) { inner(t, dir); fifo(t, dir, "inner/.git/refs/heads/main") },
 		"inner commondir is a FIFO": func(t *testing.T, dir string) { inner(t, dir); fifo(t, dir, "inner/.git/commondir") },
-		"inner git is a FIFO":       func(t *testing.T, dir string) { fifo(t, dir, "inner/.git"); write(t, dir, "inner/x", "x") },
+		"inner git is elsewhere, with a FIFO": func(t *testing.T, dir string) {
+			inner(t, dir)
+			os.Rename(dir+"/inner/.git", dir+"/meta")
+			write(t, dir, "inner/.git", "gitdir: ../meta\n")
+			fifo(t, dir, "meta/commondir")
+		},
+		"inner git is elsewhere, with a FIFO further on": func(t *testing.T, dir string) {
+			inner(t, dir)
+			os.Rename(dir+"/inner/.git", dir+"/common")
+			for _, name := range []string{"HEAD", "commondir"} {
+				write(t, dir, "meta/"+name, map[string]string{"HEAD": "ref: refs/heads/main\n", "commondir": "../common\n"}[name])
+			}
+			write(t, dir, "inner/.git", "gitdir: ../meta\n")
+			fifo(t, dir, "common/packed-refs")
+			fifo(t, dir, "common/refs/heads/main")
+		},
+		"gitignore is endless": func(t *testing.T, dir string) {
+			write(t, dir, "z/.gitignore", "")
+			os.Truncate(dir+"/z/.gitignore", maxRules+1)
+		},
+		"inner git is a FIFO": func(t *testing.T, dir string) { fifo(t, dir, "inner/.git"); write(t, dir, "inner/x", "x") },
 		"inner git is a symlink": func(t *testing.T, dir string) {
 			inner(t, dir)
 			os.Rename(dir+"/inner/.git", dir+"/real")
@@ -192,6 +224,9 @@ func TestTrapsDoNotStopACapture(t *testing.T) {
 			}
 			if got := show(t, repo, "wip:d/g/h"); got != strings.TrimSuffix(strings.Repeat("d/g/h line\n", 20), "\n") {
 				t.Errorf("wip has %q", got)
+			}
+			if name == "gitignore is endless" && !strings.Contains(strings.Join(warned, "\n"), "mislead") {
+				t.Error("git had to read it")
 			}
 			t.Logf("heads: %q, warned: %q", heads(t, repo), warned)
 		})

@@ -65,7 +65,7 @@ func inspect(ctx context.Context, top string) (Info, error) {
 	if kind != "false\nfalse" {
 		return Info{}, ErrBare
 	}
-	root, err := g.line(ctx, "rev-parse", "--show-toplevel")
+	root, err := rootOf(ctx, g, top)
 	if err != nil {
 		return Info{}, err
 	}
@@ -80,6 +80,26 @@ func inspect(ctx context.Context, top string) (Info, error) {
 		return plain, nil
 	}
 	return Info{Root: root, Git: true, Subdir: filepath.ToSlash(sub)}, nil
+}
+
+// rootOf is the top of the repository's files: the folder, or one above it,
+// whose .git is the repository's.
+func rootOf(ctx context.Context, g git, top string) (string, error) {
+	root, err := g.line(ctx, "rev-parse", "--show-toplevel")
+	if err != nil {
+		return "", err
+	}
+	if nearest, _ := dotGitAbove(top); root != nearest {
+		// git passes over a .git that is none, and core.worktree may name any folder.
+		here, err := g.dirs(ctx)
+		if err != nil {
+			return "", err
+		}
+		if there, err := g.in(root).dirs(ctx); err != nil || here != there || !isBelow(top, root) {
+			return "", fmt.Errorf("its configuration (core.worktree) says that its files are in %s, which has no such repository", root)
+		}
+	}
+	return root, belongs(ctx, g, root, root)
 }
 
 // ignored says whether the repository keeps nothing of its folder sub.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"unicode/utf8"
 )
 
 // Pack streams the operator's folder dir to w, for Unpack. What cannot come
@@ -24,7 +25,7 @@ func Pack(ctx context.Context, dir string, w io.Writer, warn func(string)) (Info
 		warn = func(string) {}
 	}
 	tw := tar.NewWriter(w)
-	p := &packer{ctx: ctx, tw: tw, warn: warn, info: info}
+	p := &packer{ctx: ctx, tw: tw, warn: warn, info: info, buf: make([]byte, copySize)}
 	if err := p.all(); err != nil {
 		return Info{}, fmt.Errorf("cannot copy %s: %w", info.Root, err)
 	}
@@ -36,6 +37,7 @@ type packer struct {
 	tw   *tar.Writer
 	warn func(string)
 	info Info
+	buf  []byte // for files' contents
 }
 
 func (p *packer) all() error {
@@ -59,13 +61,11 @@ func (p *packer) all() error {
 func (p *packer) nested(base string, paths []string) error {
 	for _, sub := range paths {
 		rel := path.Join(base, sub)
-		abs := filepath.Join(p.info.Root, rel)
-		top, err := trusted(abs).line(p.ctx, "rev-parse", "--show-toplevel")
-		if real, e := filepath.EvalSymlinks(abs); err != nil || e != nil || top != real {
+		if err := p.isRepo(rel); err != nil {
 			if p.ctx.Err() != nil {
 				return context.Cause(p.ctx)
 			}
-			p.warn(rel + " stays behind: it has a .git that is no repository with files")
+			p.warn(fmt.Sprintf("%q stays behind: %v", rel, err))
 			continue
 		}
 		if err := p.repo(rel); err != nil {
@@ -73,6 +73,29 @@ func (p *packer) nested(base string, paths []string) error {
 		}
 	}
 	return nil
+}
+
+var errNoRepo = errors.New("it has a .git that is no repository with files")
+
+// isRepo fails where the folder at rel is not the top of a repository that can
+// be carried.
+func (p *packer) isRepo(rel string) error {
+	if !utf8.ValidString(rel) {
+		return errors.New("a repository's path must be UTF-8")
+	}
+	if err := checkPath(rel); err != nil {
+		return err
+	}
+	abs := filepath.Join(p.info.Root, rel)
+	g := trusted(abs)
+	top, err := g.line(p.ctx, "rev-parse", "--show-toplevel")
+	if err != nil {
+		return fmt.Errorf("%w (%w)", errNoRepo, err)
+	}
+	if real, err := filepath.EvalSymlinks(abs); err != nil || top != real {
+		return errNoRepo
+	}
+	return belongs(p.ctx, g, top, p.info.Root)
 }
 
 // repo sends the repository at rel, and those inside it.
@@ -117,7 +140,8 @@ func (p *packer) objects(s *source, r *repo) error {
 		return nil
 	}
 	out := &chunks{tw: p.tw, name: "pack"}
-	if err := s.g.run(p.ctx, list, out, args...); err != nil {
+	// What is packed already is sent as it is. The rest is not worth much time.
+	if err := s.g.set("pack.compression=1").run(p.ctx, list, out, args...); err != nil {
 		return fmt.Errorf("cannot read the repository's objects: %w", err)
 	}
 	return out.flush()
@@ -128,7 +152,7 @@ func (p *packer) objects(s *source, r *repo) error {
 func (p *packer) index(s *source) error {
 	entries := &chunks{tw: p.tw, name: "index"}
 	for _, e := range s.index {
-		if !s.added[e.path] {
+		if _, added := s.added[e.path]; !added {
 			fmt.Fprintf(entries, "%s %s %d\t%s\x00", e.mode, e.oid, e.stage, e.path)
 		}
 	}
@@ -137,15 +161,16 @@ func (p *packer) index(s *source) error {
 	}
 	for _, flag := range []struct {
 		name string
-		has  func(indexEntry) bool
+		has  func(e indexEntry, added, there bool) bool
 	}{
-		{"skip-worktree", func(e indexEntry) bool { return e.skip }},
-		{"assume-unchanged", func(e indexEntry) bool { return e.assume }},
-		{"intent-to-add", func(e indexEntry) bool { return s.added[e.path] }},
+		{"skip-worktree", func(e indexEntry, added, _ bool) bool { return e.skip && !added }},
+		{"assume-unchanged", func(e indexEntry, added, _ bool) bool { return e.assume && !added }},
+		{"intent-to-add", func(_ indexEntry, _, there bool) bool { return there }},
 	} {
 		paths := &chunks{tw: p.tw, name: flag.name}
 		for _, e := range s.index {
-			if flag.has(e) {
+			there, added := s.added[e.path]
+			if flag.has(e, added, there) {
 				fmt.Fprintf(paths, "%s\x00", e.path)
 			}
 		}
@@ -208,9 +233,15 @@ func (p *packer) walk() (inner []string, err error) {
 		case !d.IsDir():
 			return p.file(t, rel, false)
 		}
-		if _, err := os.Lstat(filepath.Join(name, ".git")); err == nil {
-			inner = append(inner, rel)
-			return filepath.SkipDir
+		if has(t, path.Join(rel, ".git")) {
+			switch err := p.isRepo(rel); {
+			case err == nil:
+				inner = append(inner, rel)
+				return filepath.SkipDir
+			case !errors.Is(err, errNoRepo):
+				p.warn(fmt.Sprintf("%q stays behind: %v", rel, err))
+				return filepath.SkipDir
+			}
 		}
 		return p.directory(rel)
 	})

@@ -114,6 +114,20 @@ func TestStatusIsTheSameInside(t *testing.T) {
 			write(t, dir, "n", "x")
 			run(t, dir, "add", "n")
 		},
+		"replaced": func(t *testing.T, dir string) {
+			run(t, dir, "replace", "HEAD~1", run(t, dir, "commit-tree", "-m", "another", "HEAD^{tree}"))
+		},
+		"submodule became a file": func(t *testing.T, dir string) {
+			module(t, dir, "lib")
+			os.RemoveAll(dir + "/lib")
+			write(t, dir, "lib", "x\n")
+		},
+		"submodule is gone": func(t *testing.T, dir string) { module(t, dir, "lib"); os.RemoveAll(dir + "/lib") },
+		"submodules count for nothing": func(t *testing.T, dir string) {
+			module(t, dir, "lib")
+			write(t, dir, "lib/new", "x\n")
+			run(t, dir, "config", "diff.ignoreSubmodules", "all")
+		},
 		"file mode ignored": func(t *testing.T, dir string) {
 			run(t, dir, "config", "core.fileMode", "false")
 			os.Chmod(filepath.Join(dir, "a"), 0o755)
@@ -130,6 +144,11 @@ func TestStatusIsTheSameInside(t *testing.T) {
 			run(t, inside, "fsck", "--strict")
 		})
 	}
+}
+
+func module(t *testing.T, dir, name string) {
+	run(t, dir, "submodule", "--quiet", "add", newRepo(t), name)
+	run(t, dir, "commit", "-qm", name)
 }
 
 func conflict(t *testing.T, dir string) {
@@ -151,6 +170,12 @@ func TestModesLinksAndTimesComeAlong(t *testing.T) {
 	write(t, dir, "readonly", "x\n")
 	os.Chmod(filepath.Join(dir, "readonly"), 0o444)
 	os.Link(filepath.Join(dir, "a"), filepath.Join(dir, "hard"))
+	for name, second := range map[string]int64{"readonly": -100, "hard": 1 << 33} { // 1969 and 2242
+		at := syscall.Timeval{Sec: second}
+		if err := syscall.Utimes(filepath.Join(dir, name), []syscall.Timeval{at, at}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	symlink(t, "/etc", dir, "abs")
 	inside, _ := carry(t, dir)
 	for name, want := range map[string]os.FileMode{"readonly": 0o444, "a": 0o644, "hard": 0o644} {
@@ -207,6 +232,9 @@ func TestCredentialsAndHooksStayOutside(t *testing.T) {
 	run(t, dir, "config", "remote.origin.pushurl", "ssh://git:s3cret@example.com/engine.git")
 	run(t, dir, "remote", "add", "scp", "git@example.com:ada/engine.git")
 	run(t, dir, "remote", "add", "evil", "ext::sh -c s3cret")
+	run(t, dir, "config", "branch.main.remote", "https://ada:s3cret@example.com/engine.git") // as git push -u URL sets it
+	run(t, dir, "config", "remote.https://ada:s3cret@example.com/engine.git.fetch", "+refs/heads/*:refs/remotes/x/*")
+	run(t, dir, "config", "branch.https://x.remote", "scp")
 	run(t, dir, "config", "http.https://example.com/.extraheader", "Authorization: s3cret")
 	run(t, dir, "config", "credential.helper", "!echo s3cret")
 	run(t, dir, "config", "core.sshCommand", "s3cret")
@@ -216,7 +244,8 @@ func TestCredentialsAndHooksStayOutside(t *testing.T) {
 	write(t, dir, ".git/s3cret", "s3cret")
 	inside, warned := carry(t, dir)
 	got := run(t, inside, "config", "--local", "--list")
-	for _, want := range []string{"remote.origin.url=https://example.com/engine.git\n", "remote.origin.pushurl=ssh://git@example.com/engine.git\n", "remote.scp.url=git@example.com:ada/engine.git\n"} {
+	for _, want := range []string{"remote.origin.url=https://example.com/engine.git\n", "remote.origin.pushurl=ssh://git@example.com/engine.git\n", "remote.scp.url=git@example.com:ada/engine.git\n",
+		"branch.main.remote=https://example.com/engine.git\n", "branch.https://x.remote=scp\n"} {
 		if !strings.Contains(got+"\n", want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
@@ -269,18 +298,64 @@ func TestPlainFolderGetsAFirstCommit(t *testing.T) {
 }
 
 func TestUnreadableFileIsNamed(t *testing.T) {
-	dir := newRepo(t)
-	write(t, dir, "locked", "x\n")
-	os.Chmod(filepath.Join(dir, "locked"), 0)
-	_, err := Pack(testContext(t), dir, &strings.Builder{}, nil)
-	if os.Getuid() == 0 {
-		// Nothing is locked for root.
-		if err != nil {
-			t.Error(err)
-		}
+	if !asNobody(t) {
 		return
 	}
-	if err == nil || !strings.Contains(err.Error(), "cannot read locked: permission denied") {
-		t.Error(err)
+	for name, lock := range map[string]string{"locked": "locked", "d/e": "d"} {
+		dir := newRepo(t)
+		write(t, dir, "locked", "x\n")
+		os.Chmod(filepath.Join(dir, lock), 0)
+		_, err := Pack(testContext(t), dir, &strings.Builder{}, nil)
+		if err == nil || !strings.Contains(err.Error(), "cannot read "+name+": permission denied") {
+			t.Errorf("%s: %v", name, err)
+		}
+		os.Chmod(filepath.Join(dir, lock), 0o755)
+	}
+}
+
+func TestUnreadableFolderIsToldOf(t *testing.T) {
+	if !asNobody(t) {
+		return
+	}
+	dir := newRepo(t)
+	write(t, dir, "data/base", "x\n") // a database's, say, which runs as somebody else
+	os.Chmod(dir+"/data", 0)
+	defer os.Chmod(dir+"/data", 0o755)
+	_, warned := carry(t, dir)
+	if len(warned) != 1 || !strings.Contains(warned[0], "data") {
+		t.Errorf("warned: %q", warned)
+	}
+}
+
+// TestGraftsHideNothing: a graft takes a commit's parents out of sight, and
+// inside they would be missing.
+func TestGraftsHideNothing(t *testing.T) {
+	dir := newRepo(t)
+	write(t, dir, ".git/info/grafts", run(t, dir, "rev-parse", "HEAD")+"\n")
+	inside, _ := carry(t, dir)
+	run(t, inside, "fsck", "--strict")
+	grab(t, inside)
+}
+
+func TestPlainFoldersThatGitDoesNotLike(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "mixed", "a\r\nb\n")
+	write(t, dir, "left over/.git", "gitdir: ../../gone\n")
+	write(t, dir, "left over/file", "x\n")
+	config := filepath.Join(t.TempDir(), "gitconfig")
+	write(t, filepath.Dir(config), "gitconfig", "[core]\n\tautocrlf = input\n\tsafecrlf = true\n")
+	t.Setenv("GIT_CONFIG_GLOBAL", config)
+	inside, warned := carry(t, dir)
+	if got := run(t, inside, "log", "--format=", "--name-only"); got != "left over/file\nmixed" {
+		t.Errorf("committed is %q", got)
+	}
+	if len(warned) != 1 || !strings.Contains(warned[0], "left over/.git") {
+		t.Errorf("warned: %q", warned)
+	}
+	// Here git add cannot go on at all.
+	write(t, dir, ".gitattributes", "* text working-tree-encoding=UTF-16\n")
+	inside, _ = carry(t, dir)
+	if read(t, inside, "left over/file") != "x\n" || run(t, inside, "log", "--format=%s") != "The folder as it was" {
+		t.Error("the folder did not come along")
 	}
 }

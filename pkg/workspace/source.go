@@ -14,9 +14,10 @@ type source struct {
 	g       git
 	warn    func(string)
 	index   []indexEntry
-	added   map[string]bool // paths with intent to add
-	staged  []string        // objects that the index names and HEAD does not
-	state   []string        // commits that a merge under way names
+	added   map[string]bool   // paths with intent to add
+	staged  []string          // objects that the index names and HEAD does not
+	state   []string          // commits that a merge under way names
+	files   map[string]string // where git's own files are, by their names below .git
 	partial bool
 }
 
@@ -37,9 +38,6 @@ var emptyBlobs = []string{
 
 func (s *source) read(rel string) (*repo, error) {
 	r := &repo{Path: rel}
-	if !utf8.ValidString(rel) {
-		return nil, fmt.Errorf("cannot carry a repository whose path is not UTF-8: %q", rel)
-	}
 	facts, err := s.g.line(s.ctx, "rev-parse", "--show-object-format", "--is-shallow-repository")
 	if err != nil {
 		return nil, err
@@ -130,15 +128,16 @@ func (s *source) readHead(r *repo) error {
 }
 
 func (s *source) readSwitch(r *repo) error {
-	log, err := s.g.out(s.ctx, "log", "-g", "-z", "--max-count=10000", "--format=%H %gs", "HEAD", "--")
+	// Configured to show signatures, it would run the configured gpg.
+	log, err := s.g.out(s.ctx, "log", "--no-show-signature", "-g", "-z", "--max-count=10000", "--format=%H %gs", "HEAD", "--")
 	if err != nil {
 		return err
 	}
 	for _, rec := range zsplit(log) {
 		oid, said, _ := strings.Cut(rec, " ")
 		if strings.HasPrefix(said, switching) {
-			if utf8.ValidString(said) {
-				r.Switched = &ref{Name: said, OID: oid}
+			if f := (ref{Name: said, OID: oid}); f.isSwitch() {
+				r.Switched = &f
 			}
 			break
 		}
@@ -146,10 +145,10 @@ func (s *source) readSwitch(r *repo) error {
 	return nil
 }
 
-// readRefs takes branches, tags and the upstreams of branches. Of a partial
+// readRefs takes branches, tags, replacements and the upstreams of branches. Of a partial
 // clone it takes those that name HEAD's commit.
 func (s *source) readRefs(r *repo) error {
-	out, err := s.g.out(s.ctx, "for-each-ref", "--format=%(objectname) %(refname) %(upstream)", "refs/heads", "refs/tags", "refs/remotes")
+	out, err := s.g.out(s.ctx, "for-each-ref", "--format=%(objectname) %(refname) %(upstream)", "refs/heads", "refs/tags", "refs/replace", "refs/remotes")
 	if err != nil {
 		return err
 	}
@@ -179,54 +178,73 @@ func (s *source) readIndex(r *repo) error {
 	if err != nil {
 		return err
 	}
-	maybeAdded := false
 	for _, rec := range zsplit(out) {
 		e, ok := parseIndexLine(rec)
 		if !ok {
 			return fmt.Errorf("cannot understand an entry of the index: %q", rec)
 		}
-		maybeAdded = maybeAdded || contains(emptyBlobs, e.oid)
 		if e.stage != 0 && e.mode != gitlink {
 			s.staged = append(s.staged, e.oid)
 		}
 		s.index = append(s.index, e)
 	}
-	if maybeAdded {
-		names, err := s.g.out(s.ctx, "diff-files", "--ignore-submodules=all", "--diff-filter=A", "--name-only", "-z")
-		if err != nil {
-			return err
-		}
-		s.added = map[string]bool{}
-		for _, name := range zsplit(names) {
-			s.added[name] = true
-		}
-	}
 	return s.readStaged(r)
 }
 
-// readStaged finds the staged objects that no commit has.
+// readStaged finds the staged objects that no commit has, and the intents to
+// add: those are what the two ways of comparing tell apart.
 func (s *source) readStaged(r *repo) error {
-	if r.Head == "" {
-		for _, e := range s.index {
-			if e.mode != gitlink && !s.added[e.path] {
-				s.staged = append(s.staged, e.oid)
-			}
-		}
-		return nil
-	}
-	out, err := s.g.out(s.ctx, "diff-index", "--cached", "--raw", "--no-abbrev", "--no-renames", "--ignore-submodules=none", "-z", "HEAD")
+	visible, err := s.compare(r, "--ita-visible-in-index")
 	if err != nil {
 		return err
 	}
-	for i, rec := range zsplit(out) {
-		if i%2 == 1 {
-			continue // the path
+	maybeAdded := false
+	for _, c := range visible {
+		if c.mode != gitlink && strings.Trim(c.oid, "0") != "" {
+			s.staged = append(s.staged, c.oid)
 		}
-		if f := strings.Fields(rec); len(f) == 5 && f[1] != gitlink && strings.Trim(f[3], "0") != "" {
-			s.staged = append(s.staged, f[3])
+		maybeAdded = maybeAdded || contains(emptyBlobs, c.oid)
+	}
+	if !maybeAdded {
+		return nil
+	}
+	invisible, err := s.compare(r, "--ita-invisible-in-index")
+	if err != nil {
+		return err
+	}
+	s.added = map[string]bool{}
+	for path, c := range visible {
+		if invisible[path] != c {
+			s.added[path] = true
 		}
 	}
 	return nil
+}
+
+// staged is what the index has for a path, where HEAD has something else.
+type staged struct{ mode, oid string }
+
+func (s *source) compare(r *repo, how string) (map[string]staged, error) {
+	base := r.Head
+	if base == "" {
+		empty, err := s.g.line(s.ctx, "hash-object", "-t", "tree", "--stdin")
+		if err != nil {
+			return nil, err
+		}
+		base = empty
+	}
+	out, err := s.g.out(s.ctx, "diff-index", "--cached", how, "--raw", "--no-abbrev", "--no-renames", "--ignore-submodules=none", "-z", base)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]staged{}
+	fields := zsplit(out)
+	for i := 0; i+1 < len(fields); i += 2 {
+		if f := strings.Fields(fields[i]); len(f) == 5 {
+			found[fields[i+1]] = staged{mode: f[1], oid: f[3]}
+		}
+	}
+	return found, nil
 }
 
 // parseIndexLine reads "TAG MODE OID STAGE\tPATH", as git ls-files -s -v has it.

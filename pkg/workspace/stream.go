@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 const version = 1
@@ -63,6 +64,11 @@ type setting struct {
 // say where HEAD was detached.
 const switching = "checkout: moving from "
 
+// isSwitch says whether it is what a reflog says of a checkout.
+func (f ref) isSwitch() bool {
+	return strings.HasPrefix(f.Name, switching) && strings.IndexFunc(f.Name, unicode.IsControl) < 0 && utf8.ValidString(f.Name) && isOID(f.OID)
+}
+
 // stateFiles say that a merge, cherry-pick or revert is under way.
 var stateFiles = []string{"MERGE_HEAD", "MERGE_MSG", "MERGE_MODE", "CHERRY_PICK_HEAD", "REVERT_HEAD"}
 
@@ -96,7 +102,7 @@ func (r *repo) check() error {
 			return fmt.Errorf("setting %q is not carried", c.Key)
 		}
 	}
-	if s := r.Switched; s != nil && (!strings.HasPrefix(s.Name, switching) || strings.IndexFunc(s.Name, unicode.IsControl) >= 0 || !isOID(s.OID)) {
+	if s := r.Switched; s != nil && !s.isSwitch() {
 		return fmt.Errorf("%q is no checkout", s.Name)
 	}
 	for name := range r.State {

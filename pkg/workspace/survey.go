@@ -55,15 +55,47 @@ func (c *capturer) isTrap(dir, rel string, e fs.DirEntry, inGit bool) bool {
 	kind := e.Type()
 	switch {
 	case inGit:
-		return kind&(fs.ModeNamedPipe|fs.ModeSymlink|fs.ModeDevice) != 0
+		return isOdd(e)
 	case e.Name() == ".gitignore" || e.Name() == ".gitattributes":
-		return kind&^(fs.ModeSymlink|fs.ModeDir) != 0
+		return kind&^(fs.ModeSymlink|fs.ModeDir) != 0 || kind == 0 && isLarge(e)
 	case e.Name() == ".git" && dir != ".":
 		if kind == fs.ModeDir {
 			return false
 		}
 		s, err := c.find(dir)
-		return err == nil && s.own == ""
+		return err == nil && (s.own == "" || c.isOddStore(s.own) || c.isOddStore(s.common))
 	}
 	return false
+}
+
+// isOdd says whether git could wait for the entry, or be led elsewhere by it.
+func isOdd(e fs.DirEntry) bool {
+	return e.Type()&(fs.ModeNamedPipe|fs.ModeSymlink|fs.ModeDevice) != 0
+}
+
+// maxRules is more than anybody writes, and little enough for git to hold.
+const maxRules = 4 << 20
+
+func isLarge(e fs.DirEntry) bool {
+	fi, err := e.Info()
+	return err != nil || fi.Size() > maxRules
+}
+
+// isOddStore looks through a directory that a .git file leads to. survey does
+// that for those that are in a .git.
+func (c *capturer) isOddStore(dir string) bool {
+	if dir == ".git" || strings.HasPrefix(dir, ".git/") || strings.Contains(dir+"/", "/.git/") {
+		return false
+	}
+	if odd, known := c.odd[dir]; known {
+		return odd
+	}
+	c.odd[dir] = true // also while it is looked through
+	entries, err := c.list(dir)
+	odd := err != nil
+	for _, e := range entries {
+		odd = odd || isOdd(e) || e.IsDir() && c.isOddStore(path.Join(dir, e.Name()))
+	}
+	c.odd[dir] = odd
+	return odd
 }

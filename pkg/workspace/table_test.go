@@ -289,9 +289,19 @@ func TestIdentityComesAlong(t *testing.T) {
 func TestUnusualRepositoriesAreToldOf(t *testing.T) {
 	outside := newRepo(t)
 	run(t, outside, "config", "filter.crypt.clean", "false")
-	os.Mkdir(outside+"/.git/rebase-merge", 0o755)
-	_, warned := carry(t, outside)
-	if len(warned) != 2 || !strings.Contains(warned[0], "crypt") || !strings.Contains(warned[1], "rebase") {
-		t.Errorf("warned: %q", warned)
+	write(t, outside, "soon", "x\n")
+	run(t, outside, "add", "-N", "soon")
+	os.Remove(outside + "/soon")
+	for _, name := range []string{"git~1", "\xff"} {
+		run(t, outside, "init", "-q", name)
+	}
+	for _, state := range []string{"rebase-merge", "sequencer"} {
+		os.Mkdir(outside+"/.git/"+state, 0o755)
+		_, warned := carry(t, outside)
+		if got := strings.Join(warned, "\n"); len(warned) != 5 || !strings.Contains(warned[0], "crypt") || !strings.Contains(warned[1], "rebase") ||
+			!strings.Contains(got, `"soon" was to be added`) || !strings.Contains(got, `"git~1" stays behind`) || !strings.Contains(got, `"\xff" stays behind`) {
+			t.Errorf("warned: %q", warned)
+		}
+		os.Remove(outside + "/.git/" + state)
 	}
 }

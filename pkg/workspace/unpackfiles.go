@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // files writes below one directory. It makes every directory itself and never
@@ -18,10 +20,11 @@ import (
 type files struct {
 	root *os.Root
 	made map[string]bool
+	buf  []byte
 }
 
 func newFiles(root *os.Root) *files {
-	return &files{root: root, made: map[string]bool{".": true, "": true}}
+	return &files{root: root, made: map[string]bool{".": true, "": true}, buf: make([]byte, copySize)}
 }
 
 func (f *files) mkdir(p string) error {
@@ -75,18 +78,25 @@ func (f *files) write(p string, h *tar.Header, content io.Reader) (err error) {
 		if e := file.Close(); err == nil {
 			err = e
 		}
-		if err == nil {
-			err = f.root.Chtimes(p, time.Time{}, h.ModTime)
-		}
 	}()
-	n, err := io.Copy(file, content)
+	n, err := io.CopyBuffer(onlyWriter{file}, content, f.buf)
 	if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && n != h.Size {
 		return ErrTruncated
 	}
 	if err != nil {
 		return err
 	}
-	return file.Chmod(fs.FileMode(h.Mode)&0o777 | 0o400)
+	if err := file.Chmod(fs.FileMode(h.Mode)&0o777 | 0o400); err != nil {
+		return err
+	}
+	return setTime(file, h.ModTime)
+}
+
+// setTime sets when an open file was last written and read. After its last
+// write, since that sets it too.
+func setTime(file *os.File, at time.Time) error {
+	t := unix.Timeval{Sec: at.Unix()}
+	return unix.Futimes(int(file.Fd()), []unix.Timeval{t, t})
 }
 
 // append writes one of git's own files, after what git put there.

@@ -71,6 +71,7 @@ var rules = map[string]rule{
 	"test/bench/goproxy": {may: []string{"pkg/ca"}, why: "what egress is compared with has nothing of ours but a CA"},
 	"test/bench/peer":    {may: []string{"pkg/ca"}, why: "both ends of what is measured, and nothing of what is between"},
 	"test/programs":      {may: []string{"test/rig"}, why: "sees the programs as their user does, by their command line alone"},
+	"test/scripts":       {why: "runs the scripts as people do, on a PATH of its own"},
 	"test/engines":       {may: []string{"test/rig"}, why: "runs the other suites, elsewhere"},
 	"test/escape":        {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/lifecycle":     {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
