@@ -2,6 +2,7 @@ package dlp
 
 import (
 	"fmt"
+	"io"
 	"mime"
 	"strings"
 )
@@ -84,8 +85,8 @@ func (b *Body) Write(p []byte) (int, error) {
 
 // undecodable refuses data that ended, or is not what it is said to be.
 func (b *Body) undecodable(err error) {
-	if err != nil && err.Error() == "EOF" {
-		err = fmt.Errorf("something may follow the compressed data")
+	if err == io.EOF {
+		err = errTrailing
 	}
 	b.q.found(&Refusal{Unreadable, fmt.Sprintf("it cannot be decoded: %v", err)})
 }

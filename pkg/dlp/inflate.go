@@ -28,6 +28,8 @@ type inflater struct {
 	err  error // of the data; io.EOF: all was decompressed
 }
 
+var errTrailing = errors.New("something follows the compressed data")
+
 var errStopped = errors.New("nobody wants the rest")
 
 // newInflater hands decompressed bytes to out, whose error ends it.
@@ -75,11 +77,20 @@ func (d *feed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// write decompresses p. It says whether there may be more.
+// ReadByte makes the feed one that nobody reads ahead of what he needs.
+func (d *feed) ReadByte() (byte, error) {
+	var one [1]byte
+	_, err := d.Read(one[:])
+	return one[0], err
+}
+
+// write decompresses p. It says whether p was all data.
 func (f *inflater) write(p []byte) bool {
 	f.in = p
-	_, more := f.next()
-	return more
+	if _, more := f.next(); more {
+		return true
+	}
+	return f.err == io.EOF && len(f.in) == 0
 }
 
 // close ends it and returns what was wrong with the data.
@@ -91,7 +102,7 @@ func (f *inflater) close() error {
 		return nil
 	}
 	if f.err == io.EOF {
-		return errors.New("something follows the compressed data")
+		return errTrailing
 	}
 	return f.err
 }
@@ -117,11 +128,33 @@ func openDeflate(r io.Reader) (io.ReadCloser, error) {
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
 	}
-	whole := io.MultiReader(strings.NewReader(string(head[:])), r)
+	whole := &behind{head[:], r}
 	if isZlib(head[:]) {
 		return zlib.NewReader(whole)
 	}
 	return flate.NewReader(whole), nil
+}
+
+// behind reads what stands behind a head that was read already, and the head
+// first.
+type behind struct {
+	head []byte
+	r    io.Reader
+}
+
+func (b *behind) Read(p []byte) (int, error) {
+	if len(b.head) == 0 {
+		return b.r.Read(p)
+	}
+	n := copy(p, b.head)
+	b.head = b.head[n:]
+	return n, nil
+}
+
+func (b *behind) ReadByte() (byte, error) {
+	var one [1]byte
+	_, err := io.ReadFull(b, one[:])
+	return one[0], err
 }
 
 func isZlib(b []byte) bool {

@@ -127,13 +127,16 @@ func otherForms(v []byte) []string {
 		each(v, "0x%02x"), each(v, `x%02x`), each(v, "%d"), each(v, "%03o"), each(v, "u%04x"), each(v, "%%25%02x"),
 		each(v, "&#%d;"), each(v, "&#x%x;"),
 		string(reversed([]byte(base64.StdEncoding.EncodeToString(v)))), string(reversed([]byte(hex.EncodeToString(v)))),
-		base64.StdEncoding.EncodeToString(reversed(v)), hex.EncodeToString(reversed(v)), utf16Forms(v),
+		base64.StdEncoding.EncodeToString(reversed(v)), hex.EncodeToString(reversed(v)),
 	}
-	for shift := 1; shift < 3; shift++ {
-		s := base64.StdEncoding.EncodeToString(append(make([]byte, shift), v...))
-		forms = append(forms, inner(s, shift, len(v), 3, 4))
+	w := wideUTF16(v)
+	forms = append(forms, hex.EncodeToString(w))
+	for shift := range 3 {
+		for _, b := range [][]byte{v, w} {
+			s := base64.StdEncoding.EncodeToString(append(make([]byte, shift), b...))
+			forms = append(forms, inner(s, shift, len(b), 3, 4))
+		}
 	}
-	forms = append(forms, inner(base64.StdEncoding.EncodeToString(v), 0, len(v), 3, 4))
 	for shift := range 5 {
 		s := base32.StdEncoding.EncodeToString(append(make([]byte, shift), v...))
 		forms = append(forms, inner(s, shift, len(v), 5, 8))
@@ -158,14 +161,14 @@ func each(v []byte, format string) string {
 	return b.String()
 }
 
-// utf16Forms is base64 of the value in UTF-16: NULs are left out of plain
-// text, but not out of what encodes it.
-func utf16Forms(v []byte) string {
+// wideUTF16 is UTF-16. Its NULs are left out of plain text, but not out of what
+// encodes it.
+func wideUTF16(v []byte) []byte {
 	wide := make([]byte, 0, 2*len(v))
 	for _, c := range v {
 		wide = append(wide, c, 0)
 	}
-	return base64.StdEncoding.EncodeToString(wide)
+	return wide
 }
 
 func reversed(v []byte) []byte {

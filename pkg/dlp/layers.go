@@ -1,6 +1,9 @@
 package dlp
 
-import "encoding/base32"
+import (
+	"bytes"
+	"encoding/base32"
+)
 
 const (
 	maxDepth = 3  // decodings of one text on top of another
@@ -26,17 +29,14 @@ func (t *text) runs(final bool) {
 				break
 			}
 		}
-		to := from
-		for to < len(buf) && runByte[buf[to]] {
-			to++
-		}
+		to := extent(buf, from)
 		open := to == len(buf) && !final
 		if open && !t.runOpen && to-from < block/2 {
 			i = from // it will be here whole
 			break
 		}
 		if open {
-			to -= (to - from) % 8
+			to = whole(buf, from, to)
 		}
 		t.run(from, to)
 		t.runOpen, i = open, to
@@ -45,6 +45,43 @@ func (t *text) runs(final bool) {
 		}
 	}
 	t.runAt = i
+}
+
+const minLine = 60 // characters of a line behind which a run goes on
+
+// extent returns where the run that begins at buf[from:] ends. It goes on behind
+// a line break where the line is long enough to have been broken for its length.
+func extent(buf []byte, from int) int {
+	to, line := from, from
+	for {
+		for to < len(buf) && runByte[buf[to]] {
+			to++
+		}
+		next := to
+		for next < len(buf) && next < to+2 && (buf[next] == '\r' || buf[next] == '\n') {
+			next++
+		}
+		if next == to || to-line < minLine || next == len(buf) || !runByte[buf[next]] {
+			return to
+		}
+		to, line = next, next
+	}
+}
+
+// whole takes from the end of a run what is no whole group of any encoding.
+func whole(buf []byte, from, to int) int {
+	n := 0
+	for _, c := range buf[from:to] {
+		if runByte[c] {
+			n++
+		}
+	}
+	for n %= 8; n > 0; to-- {
+		if runByte[buf[to-1]] {
+			n--
+		}
+	}
+	return to
 }
 
 // nextRun returns where the first run in buf[i:] begins, or where one might
@@ -65,76 +102,143 @@ func nextRun(buf []byte, i int) (int, bool) {
 
 // run decodes the run buf[from:to], or the next part of one.
 func (t *text) run(from, to int) {
-	first := !t.runOpen
-	if first {
+	if !t.runOpen {
 		t.runMark = *t.markAt(from)
-		first = !t.continues(from)
 		t.coins(from, to)
 	}
-	t.decode(t.buf[from:to], first)
-	t.runEnd, t.runWhole = to, (to-from)%4 == 0
-}
-
-// continues says whether the run at buf[from:] goes on where the last one broke
-// its line.
-func (t *text) continues(from int) bool {
-	gap := from - t.runEnd
-	if !t.runWhole || t.runEnd <= 0 || gap < 1 || gap > 3 {
-		return false
-	}
-	for _, c := range t.buf[t.runEnd:from] {
-		if c != '\n' && c != '\r' && c != ' ' {
-			return false
+	run := t.buf[from:to]
+	if bytes.IndexByte(run, '\n') >= 0 {
+		joined := make([]byte, 0, len(run))
+		for _, c := range run {
+			if runByte[c] {
+				joined = append(joined, c)
+			}
 		}
+		run = joined
 	}
-	return true
+	t.decode(run, !t.runOpen)
 }
 
-// decode decodes one run by what it looks like.
+// decode decodes one run by what it looks like: as it stands into the text
+// below, and at other alignments into the text beside that where something
+// legible comes of it.
 func (t *text) decode(run []byte, first bool) {
-	var lower, upper, digit, other, beyondHex, beyond32 bool
-	for _, c := range run {
-		switch {
-		case c >= 'a' && c <= 'z':
-			lower = true
-			beyondHex = beyondHex || c > 'f'
-		case c >= 'A' && c <= 'Z':
-			upper = true
-			beyondHex = beyondHex || c > 'F'
-		case c >= '0' && c <= '9':
-			digit = true
-			beyond32 = beyond32 || c < '2' || c > '7'
-		default:
-			other = true
-		}
-	}
+	hex, thirtyTwo := t.inner(run)
 	switch {
-	case !other && !beyondHex && digit:
+	case hex == len(run):
 		t.lay("hex", decodeHex(t.q.scratch[:0], run), first)
-	case !other && !beyond32 && upper != lower && (upper || digit):
+		t.beside("hex", decodeHex(t.q.scratch[:0], run[1:]))
+	case thirtyTwo == len(run):
 		t.lay("base32", decode32(t.q.scratch[:0], run), first)
-	case upper && lower, len(run) >= longRun:
+		t.beside32(run, 1)
+	default:
 		t.decode64(run, first)
 	}
 }
 
-// decode64 decodes base64: as it stands into the text below, and at the other
-// three alignments where that yields something that is encoded again.
-func (t *text) decode64(run []byte, first bool) {
-	t.lay("base64", decodeBase64(t.q.scratch[:0], run), first)
-	if t.depth+1 == maxDepth {
-		return
-	}
-	for shift := 1; shift < 4 && len(run)-shift >= minRun*4/3; shift++ {
-		out := decodeBase64(t.q.scratch[:0], run[shift:])
-		if _, again := nextRun(out, 0); again {
-			if t.aside == nil {
-				t.aside = t.q.newText(t.depth + 1)
+const minInner = 24 // characters of a run within a run
+
+// inner finds, in a run, runs of hexadecimal and of base32, which other
+// characters were put to, and decodes them. Where all of it is one, it is left to
+// the caller: inner returns the lengths of the longest of each kind.
+func (t *text) inner(run []byte) (hex, thirtyTwo int) {
+	for i := 0; i < len(run); {
+		n, digit := 0, false
+		for n < len(run)-i && hexByte[run[i+n]] {
+			digit = digit || run[i+n] <= '9'
+			n++
+		}
+		if digit && n >= minRun {
+			hex = max(hex, n)
+			if n < len(run) && n >= minInner {
+				t.beside("hex", decodeHex(t.q.scratch[:0], run[i:i+n]))
+				t.beside("hex", decodeHex(t.q.scratch[:0], run[i+1:i+n]))
 			}
-			t.put(t.aside, "base64", out, true)
+		}
+		i += n + 1
+	}
+	if hex == len(run) {
+		return hex, 0
+	}
+	for _, alphabet := range [][256]bool{upper32, lower32} {
+		for i := 0; i < len(run); {
+			n := 0
+			for n < len(run)-i && alphabet[run[i+n]] {
+				n++
+			}
+			if n >= minRun {
+				thirtyTwo = max(thirtyTwo, n)
+				if n < len(run) && n >= minInner {
+					t.beside32(run[i:i+n], 0)
+				}
+			}
+			i += n + 1
 		}
 	}
+	return hex, thirtyTwo
 }
+
+var (
+	upper32 = set("AZ27")
+	lower32 = set("az27")
+)
+
+// beside32 decodes base32 at all alignments from one on.
+func (t *text) beside32(run []byte, shift int) {
+	for ; shift < 8 && len(run)-shift >= minRun; shift++ {
+		t.beside("base32", decode32(t.q.scratch[:0], run[shift:]))
+	}
+}
+
+// decode64 decodes base64. Short words of one case are none.
+func (t *text) decode64(run []byte, first bool) {
+	var lower, upper bool
+	for _, c := range run {
+		lower = lower || c >= 'a' && c <= 'z'
+		upper = upper || c >= 'A' && c <= 'Z'
+	}
+	if !(lower && upper) && len(run) < longRun {
+		return
+	}
+	t.lay("base64", decodeBase64(t.q.scratch[:0], run), first)
+	for shift := 1; shift < 4 && len(run)-shift >= minRun*4/3; shift++ {
+		t.beside("base64", decodeBase64(t.q.scratch[:0], run[shift:]))
+	}
+}
+
+// beside writes what is legible beside the text below.
+func (t *text) beside(via string, out []byte) {
+	if !legible(out) {
+		return
+	}
+	if t.aside == nil {
+		t.aside = t.q.newText(t.depth + 1)
+	}
+	t.put(t.aside, via, out, true)
+}
+
+// legible says whether b is compressed, or holds text: minRun characters in a
+// row that are printable, or half of them so and half of them NUL.
+func legible(b []byte) bool {
+	if _, open := compression(b); open != nil {
+		return true
+	}
+	for i := 0; i+minRun <= len(b); {
+		k, nuls := i+minRun-1, 0
+		for ; k >= i && legibleByte[b[k]]; k-- {
+			if b[k] == 0 {
+				nuls++
+			}
+		}
+		if k < i && nuls <= minRun/2 {
+			return true
+		}
+		i = max(k, i) + 1
+	}
+	return false
+}
+
+var legibleByte = set(" ~\x00\x00\t\t\n\n\r\r")
 
 // lay writes decoded bytes into the text below.
 func (t *text) lay(via string, out []byte, first bool) {

@@ -18,9 +18,7 @@ type text struct {
 	runAt     int  // buf[:runAt] has been searched for encoded runs
 	runOpen   bool // the last run reached runAt
 	runMark   mark
-	runEnd    int
-	runWhole  bool // the last run was a whole number of base64's groups
-	escapeAt  int  // buf[:escapeAt] has been searched for escapes
+	escapeAt  int // buf[:escapeAt] has been searched for escapes
 	phrase    phrase
 	below     *text // what is decoded
 	aside     *text // what is decoded at another alignment
@@ -154,7 +152,6 @@ func (t *text) slide() {
 	t.buf = t.buf[:copy(t.buf, t.buf[from:])]
 	t.at -= from
 	t.runAt -= from
-	t.runEnd -= from
 	t.escapeAt -= from
 	keep := 0
 	for i := range t.marks {
