@@ -1,7 +1,6 @@
 package dlp
 
 import (
-	"bytes"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -78,12 +77,9 @@ func (w *jsonWalker) step(p []byte) {
 
 // string takes in what p has of a string, and returns the rest of p.
 func (w *jsonWalker) string(p []byte) []byte {
-	n := bytes.IndexByte(p, '"')
-	if n < 0 {
-		n = len(p)
-	}
-	if i := bytes.IndexByte(p[:n], '\\'); i >= 0 {
-		n = i
+	n := 0
+	for n < len(p) && p[n] != '"' && p[n] != '\\' {
+		n++
 	}
 	w.add(p[:n])
 	if n == len(p) {

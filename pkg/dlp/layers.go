@@ -142,40 +142,49 @@ const minInner = 24 // characters of a run within a run
 // characters were put to, and decodes them. Where all of it is one, it is left to
 // the caller: inner returns the lengths of the longest of each kind.
 func (t *text) inner(run []byte) (hex, thirtyTwo int) {
-	for i := 0; i < len(run); {
-		n, digit := 0, false
-		for n < len(run)-i && hexByte[run[i+n]] {
-			digit = digit || run[i+n] <= '9'
-			n++
+	for from, to := stretch(run, 0, &hexByte); to > 0; from, to = stretch(run, to, &hexByte) {
+		part := run[from:to]
+		if bytes.IndexAny(part, "0123456789") < 0 {
+			continue
 		}
-		if digit && n >= minRun {
-			hex = max(hex, n)
-			if n < len(run) && n >= minInner {
-				t.beside("hex", decodeHex(t.q.scratch[:0], run[i:i+n]))
-				t.beside("hex", decodeHex(t.q.scratch[:0], run[i+1:i+n]))
-			}
+		hex = max(hex, len(part))
+		if len(part) < len(run) && len(part) >= minInner {
+			t.beside("hex", decodeHex(t.q.scratch[:0], part))
+			t.beside("hex", decodeHex(t.q.scratch[:0], part[1:]))
 		}
-		i += n + 1
 	}
 	if hex == len(run) {
 		return hex, 0
 	}
-	for _, alphabet := range [][256]bool{upper32, lower32} {
-		for i := 0; i < len(run); {
-			n := 0
-			for n < len(run)-i && alphabet[run[i+n]] {
-				n++
+	for _, alphabet := range []*[256]bool{&upper32, &lower32} {
+		for from, to := stretch(run, 0, alphabet); to > 0; from, to = stretch(run, to, alphabet) {
+			part := run[from:to]
+			thirtyTwo = max(thirtyTwo, len(part))
+			if len(part) < len(run) && len(part) >= minInner {
+				t.beside32(part, 0)
 			}
-			if n >= minRun {
-				thirtyTwo = max(thirtyTwo, n)
-				if n < len(run) && n >= minInner {
-					t.beside32(run[i:i+n], 0)
-				}
-			}
-			i += n + 1
 		}
 	}
 	return hex, thirtyTwo
+}
+
+// stretch returns the first minRun or more bytes of an alphabet in run[i:]; 0, 0
+// where there are none.
+func stretch(run []byte, i int, alphabet *[256]bool) (from, to int) {
+	for i+minRun <= len(run) {
+		k := i + minRun - 1
+		for k >= i && alphabet[run[k]] {
+			k--
+		}
+		if k >= i {
+			i = k + 1
+			continue
+		}
+		for to = i + minRun; to < len(run) && alphabet[run[to]]; to++ {
+		}
+		return i, to
+	}
+	return 0, 0
 }
 
 var (

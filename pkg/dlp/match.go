@@ -69,7 +69,7 @@ func (r *rule) stands(text []byte, at, length int) bool {
 	if r.Fronts != nil && !r.front(text[at:]) {
 		return false
 	}
-	return !r.Assign || assigned(text[at+length:], r.Least)
+	return !r.Assign || assigned(text[at+length:], r.Least, r.Mixed)
 }
 
 func (r *rule) front(text []byte) bool {
@@ -99,8 +99,8 @@ func begins(text []byte, at int) bool {
 // assigned says whether something of least characters may be assigned to the
 // name that ends where text begins. It is what all assignments have in common,
 // in a hundredth of the time that their expressions take.
-func assigned(text []byte, least int) bool {
-	i, limit := 0, min(len(text), 23)
+func assigned(text []byte, least int, mixed bool) bool {
+	i, limit := 0, min(len(text), maxGapName)
 	for i < limit && nameByte[text[i]] {
 		i++
 	}
@@ -113,16 +113,18 @@ func assigned(text []byte, least int) bool {
 	}
 	for limit = min(len(text), n+5); n < limit && openByte[text[n]]; n++ {
 	}
-	if len(text)-n < least {
-		return false
+	end := n
+	for end < len(text) && end < n+maxValue && valueByte[text[end]] {
+		mixed = mixed && (letterByte[text[end]] || text[end] == '.' || text[end] == '_' || text[end] == '-')
+		end++
 	}
-	for _, c := range text[n : n+least] {
-		if !valueByte[c] {
-			return false
-		}
-	}
-	return true
+	return end-n >= least && !mixed
 }
+
+const (
+	maxGapName = 23  // characters between a keyword and the operator
+	maxValue   = 320 // characters of a value that are looked at
+)
 
 func set(ranges string) (t [256]bool) {
 	for i := 0; i+1 < len(ranges); i += 2 {

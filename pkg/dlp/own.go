@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"math/big"
+	"strings"
 )
 
 // own are the rules that gitleaks does not have.
@@ -53,11 +54,9 @@ const (
 )
 
 func format(id, prefix, regex string, reach int) Rule {
-	return Rule{ID: id, Class: Format, Keywords: []string{lowered(prefix)}, Fronts: []string{prefix}, Word: true, Anchored: true,
+	return Rule{ID: id, Class: Format, Keywords: []string{strings.ToLower(prefix)}, Fronts: []string{prefix}, Word: true, Anchored: true,
 		Regex: regex, Reach: reach, Entropy: 3}
 }
-
-func lowered(s string) string { return string(bytes.ToLower([]byte(s))) }
 
 // keywordless are found by their shape alone.
 var keywordless = map[string]bool{mnemonicRule: true, cardRule: true, ibanRule: true, wifRule: true}

@@ -3,6 +3,7 @@ package dlp
 import (
 	"crypto/sha256"
 	_ "embed"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -19,47 +20,65 @@ var numbers = sync.OnceValue(func() map[string]int {
 	return m
 })
 
+// begun says of three letters whether a word of the list begins with them.
+var begun = sync.OnceValue(func() *[26 * 26 * 26]bool {
+	var t [26 * 26 * 26]bool
+	for w := range numbers() {
+		t[prefix([]byte(w))] = true
+	}
+	return &t
+})
+
+func prefix(w []byte) int {
+	return (int(w[0]|0x20-'a')*26+int(w[1]|0x20-'a'))*26 + int(w[2]|0x20-'a')
+}
+
 // phrase follows the words of a text and finds those of a wallet's seed: 12,
 // 15, 18, 21 or 24 words of BIP-39's list whose checksum holds.
 type phrase struct {
-	word   []byte // the one that it is in
-	seen   [24]int
-	count  int // words of the list in a row
-	gap    int // bytes since the last word
-	failed bool
+	at    int // in the text's buf: up to where it has looked
+	seen  [24]int
+	count int // words of the list in a row
+	gap   int // bytes since the last word
 }
 
-// scan takes in t.buf[t.at:limit].
+const maxGap = 8 // bytes between two words: spaces, a comma, quotes, a number
+
+var letterByte = set("azAZ")
+
+// scan looks at the words that begin before t.buf[limit].
 func (p *phrase) scan(t *text, limit int) {
-	for i := t.at; i < limit; i++ {
-		c := t.buf[i] | 0x20
-		if c >= 'a' && c <= 'z' {
-			if len(p.word) < 9 {
-				p.word = append(p.word, c)
+	buf, i := t.buf, p.at
+	first := begun()
+	for i < limit {
+		if !letterByte[buf[i]] {
+			if p.gap++; p.gap > maxGap {
+				p.count = 0
 			}
+			i++
 			continue
 		}
-		if len(p.word) > 0 {
-			p.end(t, i)
-			p.word = p.word[:0]
-			p.gap = 0
+		end := i + 1
+		for end < len(buf) && letterByte[buf[end]] {
+			end++
 		}
-		// Between two words may stand a little: spaces, commas, quotes, numbers.
-		if p.gap++; p.gap > 8 || wordByte[t.buf[i]] && !digitByte[t.buf[i]] {
+		if n := end - i; n >= 3 && n <= 8 && first[prefix(buf[i:])] {
+			p.word(t, i, end)
+		} else {
 			p.count = 0
 		}
+		i, p.gap = end, 0
 	}
-	if limit == len(t.buf) && len(p.word) > 0 {
-		p.end(t, limit)
-	}
+	p.at = i
 }
 
-// end takes in the word that ends at t.buf[at].
-func (p *phrase) end(t *text, at int) {
-	n, ok := 0, false
-	if len(p.word) >= 3 && len(p.word) <= 8 {
-		n, ok = numbers()[string(p.word)]
+// word takes in the word t.buf[from:to].
+func (p *phrase) word(t *text, from, to int) {
+	var low [8]byte
+	for i, c := range t.buf[from:to] {
+		low[i] = c | 0x20
 	}
+	n, ok := numbers()[string(low[:to-from])]
 	if !ok {
 		p.count = 0
 		return
@@ -69,7 +88,7 @@ func (p *phrase) end(t *text, at int) {
 	p.count++
 	for size := 12; size <= 24 && size <= p.count; size += 3 {
 		if seeds(p.seen[len(p.seen)-size:]) {
-			t.phraseAt(at)
+			t.phraseAt(to)
 			return
 		}
 	}
@@ -88,15 +107,17 @@ func (t *text) phraseAt(at int) {
 	}
 }
 
-// seeds says whether the words' checksum holds: the last 4 to 8 of their bits
-// are those that the others' SHA-256 begins with. All words equal are an
-// example.
+// seeds says whether the words are a seed: their checksum holds, that is, the
+// last 4 to 8 of their bits are those that the others' SHA-256 begins with. Words
+// that come again and again are an example, or a program.
 func seeds(words []int) bool {
-	same := true
-	for _, w := range words[:len(words)-1] {
-		same = same && w == words[0]
+	again := 0
+	for i, w := range words {
+		if slices.Contains(words[:i], w) {
+			again++
+		}
 	}
-	if same {
+	if again > 2 {
 		return false
 	}
 	var bits [33]byte

@@ -47,6 +47,7 @@ type Rule struct {
 	Reach    int      `json:"reach,omitempty"`    // bytes that a match has at most
 	Assign   bool     `json:"assign,omitempty"`   // keyword, operator, value
 	Least    int      `json:"least,omitempty"`    // characters that such a value has at least
+	Mixed    bool     `json:"mixed,omitempty"`    // such a value holds more than letters
 	Sessions bool     `json:"sessions,omitempty"` // may be in a credential header or a cookie
 	Head     bool     `json:"head,omitempty"`     // of a service, and tried in a request's head all the same
 	Weak     bool     `json:"weak,omitempty"`     // means nothing within a long run of base64

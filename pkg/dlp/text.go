@@ -152,6 +152,7 @@ func (t *text) slide() {
 	t.buf = t.buf[:copy(t.buf, t.buf[from:])]
 	t.at -= from
 	t.runAt -= from
+	t.phrase.at -= from
 	t.escapeAt -= from
 	keep := 0
 	for i := range t.marks {

@@ -21,9 +21,11 @@ var overrides = map[string][]part{
 	},
 	"clojars-api-token":          {{regex: `CLOJARS_[a-z0-9]{60}`}},
 	"digitalocean-refresh-token": {{regex: `\b(dor_v1_[a-f0-9]{64})` + end}},
-	"facebook-access-token":      {{regex: `\b(\d{15,16}(\||%)[0-9A-Za-z\-_]{27,40})` + wordEnd, near: 256}},
-	"grafana-api-key":            {{regex: `\b(eyJrIjoi[A-Za-z0-9]{70,400}={0,3})` + end}},
-	"grafana-cloud-api-token":    {{regex: `\b(glc_[A-Za-z0-9+/]{32,400}={0,3})` + end}},
+	"generic-api-key": {{regex: `(?i)` + lead + `(?:access|auth|(?-i:[Aa]pi|API)|credential|creds|key|passw(?:or)?d|secret|token)` + gap + assign +
+		`([\w.=-]{10,150}|[a-z0-9][a-z0-9+/]{11,300}={0,3})` + end}},
+	"facebook-access-token":   {{regex: `\b(\d{15,16}(\||%)[0-9A-Za-z\-_]{27,40})` + wordEnd, near: 256}},
+	"grafana-api-key":         {{regex: `\b(eyJrIjoi[A-Za-z0-9]{70,400}={0,3})` + end}},
+	"grafana-cloud-api-token": {{regex: `\b(glc_[A-Za-z0-9+/]{32,400}={0,3})` + end}},
 	"grafana-service-account-token": {
 		{regex: `\b(glsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8})` + end}},
 	"npm-access-token":     {{regex: `\b(npm_[A-Za-z0-9]{36})` + end}},
@@ -55,6 +57,9 @@ var classes = map[string]dlp.Class{
 	// Not secret, and documented to be so.
 	"flutterwave-public-key": dlp.Service,
 }
+
+// names of things are no secrets, though they end in a number.
+var identifier = dlp.Allow{Regexes: []string{`^[A-Za-z]?[a-z]{2,}(?:[A-Z][a-z]{2,}|[_.-][A-Za-z][a-z]{2,})*[0-9]{0,5}$`}}
 
 // sessions are tokens that a host gave to whoever asked it. They may go back
 // to it in a credential header or a cookie.

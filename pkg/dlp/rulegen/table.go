@@ -118,6 +118,10 @@ func translate(g config.Rule) ([]dlp.Rule, error) {
 			return nil, err
 		}
 		one.Reach = max(one.Reach, p.near)
+		if r.ID == "generic-api-key" {
+			one.Mixed = true
+			one.Allow = append(one.Allow, identifier)
+		}
 		out = append(out, one)
 	}
 	return out, nil
