@@ -107,6 +107,9 @@ var encodings = []struct {
 	{"base64, lines", func(s string) string {
 		return lines(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 52)+s+strings.Repeat("y", 90))), 76, "\r\n")
 	}, true},
+	{"base64, wrapped", func(s string) string {
+		return lines(base64.StdEncoding.EncodeToString([]byte("some words before "+s+" and some behind it, for a line or two more")), 64, "\n")
+	}, true},
 	{"base64, short lines", func(s string) string { return lines(base64.StdEncoding.EncodeToString([]byte(s)), 8, "\n") }, false},
 	{"base32", func(s string) string { return base32.StdEncoding.EncodeToString([]byte(s)) }, true},
 	{"base32, lower case, another alignment", func(s string) string {

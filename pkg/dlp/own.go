@@ -107,9 +107,13 @@ func base58Check(b []byte, size int) bool {
 		return false
 	}
 	raw = append(make([]byte, size+4-len(raw)), raw...)
-	sum := sha256.Sum256(raw[:size])
-	sum = sha256.Sum256(sum[:])
+	sum := doubleHash(raw[:size])
 	return bytes.Equal(sum[:4], raw[size:])
+}
+
+func doubleHash(b []byte) [32]byte {
+	sum := sha256.Sum256(b)
+	return sha256.Sum256(sum[:])
 }
 
 // ibanLengths are the lengths of account numbers by country (ISO 13616).

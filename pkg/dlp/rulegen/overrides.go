@@ -33,6 +33,7 @@ var overrides = map[string][]part{
 	// The end of a private key is of no interest, so long as key material follows.
 	"private-key": {{regex: `-----BEGIN[ A-Z0-9_-]{0,100}PRIVATE KEY(?: BLOCK)?-----[\s\S]{0,200}?[A-Za-z0-9+/]{40}`,
 		keywords: []string{"-----begin"}}},
+	"sidekiq-sensitive-url":      {{regex: `(?i)\bhttps?://([a-f0-9]{8}:[a-f0-9]{8})@(?:gems\.contribsys\.com|enterprise\.contribsys\.com)\b`}},
 	"slack-app-token":            {{regex: `xapp-\d-[A-Z0-9]{6,32}-\d{6,32}-[a-z0-9]{16,128}`}},
 	"slack-config-access-token":  {{regex: `xoxe.xox[bp]-\d-[A-Za-z0-9]{163,166}`}},
 	"slack-config-refresh-token": {{regex: `xoxe-\d-[A-Za-z0-9]{146}`}},
