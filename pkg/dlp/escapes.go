@@ -146,7 +146,7 @@ func wide(b []byte) int {
 	for n+1 < len(b) && b[n] == 0 && b[n+1] >= ' ' && b[n+1] < 0x7f {
 		n += 2
 	}
-	if n < 2*minRun/2 {
+	if n < minRun {
 		return 0
 	}
 	return n

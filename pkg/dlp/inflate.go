@@ -184,16 +184,29 @@ func decodings(header string) ([]opener, error) {
 	return all, nil
 }
 
-// compression tells compressed data by its beginning.
-func compression(b []byte) (string, opener) {
+// format is a compression that is told by its beginning.
+type format struct {
+	name string
+	open opener
+	cost int // what beginning to undo it costs, in decoded bytes
+}
+
+var (
+	gzipFormat = &format{"gzip", openGzip, 64 << 10}
+	zlibFormat = &format{"deflate", openZlib, 64 << 10}
+	zstdFormat = &format{"zstd", openZstd, 1 << 20}
+)
+
+// compression returns the format of what begins with b; nil: none.
+func compression(b []byte) *format {
 	switch {
 	case len(b) < 6:
 	case b[0] == 0x1f && b[1] == 0x8b && b[2] == 8:
-		return "gzip", openGzip
+		return gzipFormat
 	case b[0] == 0x28 && b[1] == 0xb5 && b[2] == 0x2f && b[3] == 0xfd:
-		return "zstd", openZstd
+		return zstdFormat
 	case b[0] == 0x78 && isZlib(b):
-		return "deflate", openZlib
+		return zlibFormat
 	}
-	return "", nil
+	return nil
 }

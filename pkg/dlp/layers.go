@@ -229,7 +229,7 @@ func (t *text) beside(via string, out []byte) {
 // legible says whether b is compressed, or holds text: minRun characters in a
 // row that are printable, or half of them so and half of them NUL.
 func legible(b []byte) bool {
-	if _, open := compression(b); open != nil {
+	if compression(b) != nil {
 		return true
 	}
 	for i := 0; i+minRun <= len(b); {
@@ -284,28 +284,32 @@ func (u *text) start(m mark, out []byte) {
 	}
 	u.mark(m)
 	u.write([]byte{'\n'})
-	if name, open := compression(out); open != nil && u.depth < maxDepth {
-		if m.via != "" {
-			m.via += " "
-		}
-		m.via += name
-		u.runMark = m
-		first := true
-		u.inflating = newInflater(open, func(p []byte) error {
-			if !u.q.decoded(len(p)) {
-				return u.q.err
-			}
-			if u.below == nil {
-				u.below = u.q.newText(u.depth + 1)
-			}
-			if first {
-				u.below.start(m, nil)
-				first = false
-			}
-			u.below.write(p)
-			return u.q.err
-		})
+	if f := compression(out); f != nil && u.depth < maxDepth && u.q.decoded(f.cost) {
+		u.inflate(f, m)
 	}
+}
+
+// inflate begins to decompress the piece into the text below.
+func (u *text) inflate(f *format, m mark) {
+	if m.via != "" {
+		m.via += " "
+	}
+	m.via += f.name
+	first := true
+	u.inflating = newInflater(f.open, func(p []byte) error {
+		if !u.q.decoded(len(p)) {
+			return u.q.err
+		}
+		if u.below == nil {
+			u.below = u.q.newText(u.depth + 1)
+		}
+		if first {
+			u.below.start(m, nil)
+			first = false
+		}
+		u.below.write(p)
+		return u.q.err
+	})
 }
 
 // more goes on with the piece.

@@ -12,21 +12,21 @@ var own = []Rule{
 	{ID: "discord-bot-token", Class: Format, Keywords: []string{"mt", "nd", "nt", "od", "ot"}, Word: true, Anchored: true, Reach: 90,
 		Fronts: []string{"MT", "ND", "NT", "OD", "OT"}, Entropy: 3.5,
 		Regex: `([MNO][A-Za-z0-9]{23,27}\.[\w-]{6}\.[\w-]{27,38})(?:[^\w-]|$)`},
-	format("fireworks-api-key", "fw_", `(fw_[A-Za-z0-9]{22,32})(?:\W|$)`, 40),
-	format("google-oauth-client-secret", "GOCSPX-", `(GOCSPX-[\w-]{28})(?:[^\w-]|$)`, 40),
-	format("google-oauth-token", "ya29.", `(ya29\.[\w-]{40,1000})`, 1100),
-	format("groq-api-key", "gsk_", `(gsk_[A-Za-z0-9]{52})(?:\W|$)`, 60),
-	format("newrelic-user-key", "NRAK-", `(NRAK-[A-Z0-9]{27})(?:\W|$)`, 36),
-	format("notion-secret", "secret_", `(secret_[A-Za-z0-9]{43})(?:\W|$)`, 54),
-	format("pinecone-api-key", "pcsk_", `(pcsk_[A-Za-z0-9]{5,8}_[A-Za-z0-9]{60,66})(?:\W|$)`, 90),
-	format("replicate-api-token", "r8_", `(r8_[A-Za-z0-9]{37})(?:\W|$)`, 44),
-	format("stripe-webhook-secret", "whsec_", `(whsec_[A-Za-z0-9]{32})(?:\W|$)`, 44),
-	format("supabase-access-token", "sbp_", `(sbp_[a-f0-9]{40})(?:\W|$)`, 48),
-	format("supabase-secret-key", "sb_secret_", `(sb_secret_[\w-]{22}_[\w-]{8})`, 48),
-	format("together-api-key", "tgp_v1_", `(tgp_v1_[\w-]{43})`, 60),
+	prefixed("fireworks-api-key", "fw_", `(fw_[A-Za-z0-9]{22,32})(?:\W|$)`, 40),
+	prefixed("google-oauth-client-secret", "GOCSPX-", `(GOCSPX-[\w-]{28})(?:[^\w-]|$)`, 40),
+	prefixed("google-oauth-token", "ya29.", `(ya29\.[\w-]{40,1000})`, 1100),
+	prefixed("groq-api-key", "gsk_", `(gsk_[A-Za-z0-9]{52})(?:\W|$)`, 60),
+	prefixed("newrelic-user-key", "NRAK-", `(NRAK-[A-Z0-9]{27})(?:\W|$)`, 36),
+	prefixed("notion-secret", "secret_", `(secret_[A-Za-z0-9]{43})(?:\W|$)`, 54),
+	prefixed("pinecone-api-key", "pcsk_", `(pcsk_[A-Za-z0-9]{5,8}_[A-Za-z0-9]{60,66})(?:\W|$)`, 90),
+	prefixed("replicate-api-token", "r8_", `(r8_[A-Za-z0-9]{37})(?:\W|$)`, 44),
+	prefixed("stripe-webhook-secret", "whsec_", `(whsec_[A-Za-z0-9]{32})(?:\W|$)`, 44),
+	prefixed("supabase-access-token", "sbp_", `(sbp_[a-f0-9]{40})(?:\W|$)`, 48),
+	prefixed("supabase-secret-key", "sb_secret_", `(sb_secret_[\w-]{22}_[\w-]{8})`, 48),
+	prefixed("together-api-key", "tgp_v1_", `(tgp_v1_[\w-]{43})`, 60),
 	{ID: "vercel-token", Class: Format, Keywords: []string{"vcp_", "vci_", "vca_", "vcr_", "vck_"}, Word: true, Anchored: true, Reach: 70,
 		Fronts: []string{"vcp_", "vci_", "vca_", "vcr_", "vck_"}, Entropy: 3, Regex: `(vc[piark]_[A-Za-z0-9]{56})(?:\W|$)`},
-	format("xai-api-key", "xai-", `(xai-[A-Za-z0-9]{80})(?:\W|$)`, 90),
+	prefixed("xai-api-key", "xai-", `(xai-[A-Za-z0-9]{80})(?:\W|$)`, 90),
 	{ID: "bip32-private-key", Class: Format, Keywords: []string{"xprv", "tprv", "yprv", "zprv"}, Word: true, Anchored: true, Reach: 120,
 		Regex: `([xtyz]prv[1-9A-HJ-NP-Za-km-z]{107})(?:\W|$)`},
 	{ID: "ethereum-private-key", Class: Service, Keywords: []string{"private"}, Anchored: true, Reach: 100, Entropy: 3,
@@ -53,7 +53,7 @@ const (
 	wifRule      = "bitcoin-private-key"
 )
 
-func format(id, prefix, regex string, reach int) Rule {
+func prefixed(id, prefix, regex string, reach int) Rule {
 	return Rule{ID: id, Class: Format, Keywords: []string{strings.ToLower(prefix)}, Fronts: []string{prefix}, Word: true, Anchored: true,
 		Regex: regex, Reach: reach, Entropy: 3}
 }

@@ -42,6 +42,8 @@ type phrase struct {
 	gap   int // bytes since the last word
 }
 
+const seedWork = 24 // what looking at a seed costs, in bytes that an expression looks at
+
 const maxGap = 8 // bytes between two words: spaces, a comma, quotes, a number
 
 var letterByte = set("azAZ")
@@ -87,7 +89,7 @@ func (p *phrase) word(t *text, from, to int) {
 	p.seen[len(p.seen)-1] = n
 	p.count++
 	for size := 12; size <= 24 && size <= p.count; size += 3 {
-		if seeds(p.seen[len(p.seen)-size:]) {
+		if words := p.seen[len(p.seen)-size:]; varied(words) && t.q.spend(seedWork) && seeds(words) {
 			t.phraseAt(to)
 			return
 		}
@@ -107,19 +109,21 @@ func (t *text) phraseAt(at int) {
 	}
 }
 
-// seeds says whether the words are a seed: their checksum holds, that is, the
-// last 4 to 8 of their bits are those that the others' SHA-256 begins with. Words
-// that come again and again are an example, or a program.
-func seeds(words []int) bool {
+// varied says whether few of the words come again. Where they do, it is an
+// example, or a program.
+func varied(words []int) bool {
 	again := 0
 	for i, w := range words {
 		if slices.Contains(words[:i], w) {
 			again++
 		}
 	}
-	if again > 2 {
-		return false
-	}
+	return again <= 2
+}
+
+// seeds says whether the words' checksum holds: the last 4 to 8 of their bits
+// are those that the others' SHA-256 begins with.
+func seeds(words []int) bool {
 	var bits [33]byte
 	for i, w := range words {
 		for b := range 11 {

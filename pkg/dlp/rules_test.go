@@ -241,7 +241,7 @@ func phraseOf(m maker, n int) string {
 			k := m.IntN(len(list))
 			words[i], indices = list[k], append(indices, k)
 		}
-		if seeds(indices) {
+		if varied(indices) && seeds(indices) {
 			return strings.Join(words, " ")
 		}
 	}

@@ -151,13 +151,15 @@ func (q *Request) newText(depth int) *text {
 	return t
 }
 
+const maxMarks = 2048 // that a text may keep for the next
+
 // Close gives back what the scan held. The request's findings stay valid.
 func (q *Request) Close() {
 	for _, t := range q.texts {
 		if t.inflating != nil {
 			t.inflating.close()
 		}
-		if cap(t.buf) > 4*block {
+		if cap(t.buf) > 4*block || cap(t.marks) > maxMarks {
 			continue
 		}
 		*t = text{buf: t.buf[:0], marks: t.marks[:0], open: t.open[:0]}

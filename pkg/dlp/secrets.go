@@ -8,7 +8,7 @@ type halves struct {
 	begins map[cut]bool    // the rest of a needle, with which a field begins
 }
 
-const maxHalves = 1024 // of either kind that are remembered
+const maxHalves = 256 // of either kind that are remembered
 
 // secrets looks for known secrets in buf[at:limit], field by field.
 func (t *text) secrets(limit int, final bool) {
@@ -121,7 +121,7 @@ func (t *text) begun(field []byte) {
 	h := &t.q.halves
 	for _, c := range cuts {
 		w := n.words.words[c.needle]
-		if !bytes.HasPrefix(first[:got], []byte(w[c.at:])) {
+		if h.begins[c] || !bytes.HasPrefix(first[:got], []byte(w[c.at:])) {
 			continue
 		}
 		if h.begins == nil {
