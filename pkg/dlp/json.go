@@ -171,7 +171,7 @@ func (w *jsonWalker) structure(p []byte) []byte {
 
 // open begins a string.
 func (w *jsonWalker) open() {
-	w.inText, w.isKey, w.name, w.high = true, w.wantKey && w.over == 0, w.name[:0], 0
+	w.inText, w.isKey, w.name, w.high = true, w.wantKey && w.over == 0 && len(w.stack) > 0, w.name[:0], 0
 	if w.isKey {
 		w.mark(kindKey)
 	} else {
@@ -215,6 +215,7 @@ func (w *jsonWalker) push(array bool) {
 }
 
 func (w *jsonWalker) pop() {
+	w.wantKey = false
 	if w.over > 0 {
 		w.over--
 	} else if len(w.stack) > 0 {

@@ -123,6 +123,9 @@ func (t *text) run(from, to int) {
 // below, and at other alignments into the text beside that where something
 // legible comes of it.
 func (t *text) decode(run []byte, first bool) {
+	if len(run) == 0 {
+		return
+	}
 	hex, thirtyTwo := t.inner(run)
 	switch {
 	case hex == len(run):

@@ -31,7 +31,8 @@ var overrides = map[string][]part{
 	"npm-access-token":     {{regex: `\b(npm_[A-Za-z0-9]{36})` + end}},
 	"planetscale-password": {{regex: `\b(pscale_pw_[\w=\.-]{32,64})` + end}},
 	// The end of a private key is of no interest, so long as key material follows.
-	"private-key": {{regex: `-----BEGIN[ A-Z0-9_-]{0,100}PRIVATE KEY(?: BLOCK)?-----[\s\S]{0,200}?[A-Za-z0-9+/]{40}`,
+	"private-key": {{regex: `-----BEGIN[ A-Z0-9_-]{0,100}PRIVATE KEY(?: BLOCK)?-----` +
+		`(?:\\[nrt]|[^A-Za-z0-9]|(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset|MessageID):[^\n\\]*)*[A-Za-z0-9+/]{40}`,
 		keywords: []string{"-----begin"}}},
 	"sidekiq-sensitive-url":      {{regex: `(?i)\bhttps?://([a-f0-9]{8}:[a-f0-9]{8})@(?:gems\.contribsys\.com|enterprise\.contribsys\.com)\b`}},
 	"slack-app-token":            {{regex: `xapp-\d-[A-Z0-9]{6,32}-\d{6,32}-[a-z0-9]{16,128}`}},
