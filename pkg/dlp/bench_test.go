@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -91,6 +92,7 @@ func BenchmarkBody(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.SetBytes(int64(len(c.data)))
 			b.ReportAllocs()
+			defer processor(b)()
 			for b.Loop() {
 				encoding := ""
 				if c.name == "1MiB/gzip" {
@@ -99,6 +101,36 @@ func BenchmarkBody(b *testing.B) {
 				if err := body(s, Policy{Host: "x", Model: c.model}, c.form, encoding, c.data, 16<<10); err != nil {
 					b.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+// processor reports the time that the processor spent, which does not depend on
+// who else wants it.
+func processor(b *testing.B) func() {
+	used := func() int64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	before := used()
+	return func() { b.ReportMetric(float64(used()-before)/float64(b.N)/1e6, "cpu-ms/op") }
+}
+
+// BenchmarkWorst scans what was made to be slow. Some of it is refused.
+func BenchmarkWorst(b *testing.B) {
+	s := scanner(b)
+	for _, piece := range []string{"atlasv1", "xapp", "yandex", "key=a1", "secret key token api = 'AAAA1 ", "MFRGGZDF", "QUJD", "4a", "%41", "\\u0041", "&#65;", "a\x00",
+		"able about above absorb accident ", "\"\",", "[[", "H4sIAAAAAAAA ", "KLUv/QBYAAA= ", "-----BEGIN PRIVATE KEY-----", "://a:b1",
+		"_mmk=" + strings.Repeat("a", 70) + "1,"} {
+		data := []byte(strings.Repeat(piece, 1<<20/len(piece)))
+		b.Run(piece[:min(len(piece), 12)], func(b *testing.B) {
+			defer processor(b)()
+			for b.Loop() {
+				body(s, ordinary, "text/plain", "", data, 16<<10)
 			}
 		})
 	}

@@ -49,7 +49,7 @@ func (t *text) cluster(at, limit int) int {
 		i += n
 	}
 	end := min(len(t.buf), to+margin)
-	out := t.q.scratch[:0]
+	out := t.scratch[:0]
 	for i := from; i < end; {
 		if starter[t.buf[i]] {
 			if n, c := escape(t.buf[i:end]); n > 0 {
@@ -156,7 +156,7 @@ func wide(b []byte) int {
 func (t *text) narrow(at int) int {
 	from := max(0, at-1) // in little endian the first character stands before its NUL
 	n := wide(t.buf[at:])
-	out := append(t.q.scratch[:0], t.buf[from])
+	out := append(t.scratch[:0], t.buf[from])
 	for i := at + 1; i < at+n; i += 2 {
 		out = append(out, t.buf[i])
 	}

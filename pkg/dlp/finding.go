@@ -97,15 +97,41 @@ const (
 	maxKey   = 48 // bytes of a step that are shown
 )
 
-// clean makes a key fit to be shown: keys are the sender's own words.
+// clean makes a key fit to be shown. Keys are the sender's own words: one that
+// may be a secret itself is not shown.
 func clean(key string) string {
-	if len(key) > maxKey {
-		key = key[:maxKey] + "…"
+	if len(key) > maxKey || mixedRun(key) {
+		return "…"
 	}
 	return strings.Map(func(c rune) rune {
-		if c < ' ' || c >= 0x7f && c != '…' {
+		if c < ' ' || c >= 0x7f {
 			return '?'
 		}
 		return c
 	}, key)
+}
+
+// mixedRun says whether s holds MinKnown letters and digits in a row, some of
+// each.
+func mixedRun(s string) bool {
+	from := 0
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && wordByte[s[i]] {
+			continue
+		}
+		if i-from >= MinKnown && mixed(strings.ToLower(s[from:i])) {
+			return true
+		}
+		from = i + 1
+	}
+	return false
+}
+
+// where says where a mark's text stands, without the secret that is there.
+func (m *mark) where(secret []byte) string {
+	s := m.String()
+	if w := squeezed(string(core(secret))); strings.Contains(squeezed(s), w) {
+		s = "a name in " + s[:strings.IndexAny(s+".", ".[")]
+	}
+	return s
 }

@@ -1,8 +1,6 @@
 package dlp
 
 import (
-	"compress/flate"
-	"compress/zlib"
 	"errors"
 	"io"
 	"iter"
@@ -10,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 )
 

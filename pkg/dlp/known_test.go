@@ -408,3 +408,18 @@ func jsonOf(v any) string {
 	b, _ := json.Marshal(v)
 	return string(b)
 }
+
+func TestNestedSecretIsFoundAnywhereInALongBody(t *testing.T) {
+	s := scanner(t)
+	word := base64.StdEncoding.EncodeToString([]byte("some words that mean nothing at all, again"))
+	filler := strings.Repeat(word+" ", 400)
+	for at := 0; at < len(filler); at += 997 {
+		text := filler[:at] + " " + base64.StdEncoding.EncodeToString([]byte("see "+ghp()+" there")) + " " + filler[at:]
+		whole := "see " + base64.StdEncoding.EncodeToString([]byte(text)) + " and nothing more"
+		for _, size := range []int{1000, 1 << 20} {
+			if err := body(s, Policy{}, "text/plain", "", []byte(whole), size); !isFinding(err, "github-pat") {
+				t.Errorf("at %d of %d, in pieces of %d: %v", at, len(filler), size, err)
+			}
+		}
+	}
+}

@@ -129,10 +129,10 @@ func (t *text) decode(run []byte, first bool) {
 	hex, thirtyTwo := t.inner(run)
 	switch {
 	case hex == len(run):
-		t.lay("hex", decodeHex(t.q.scratch[:0], run), first)
-		t.beside("hex", decodeHex(t.q.scratch[:0], run[1:]))
+		t.lay("hex", decodeHex(t.scratch[:0], run), first)
+		t.beside("hex", decodeHex(t.scratch[:0], run[1:]))
 	case thirtyTwo == len(run):
-		t.lay("base32", decode32(t.q.scratch[:0], run), first)
+		t.lay("base32", decode32(t.scratch[:0], run), first)
 		t.beside32(run, 1)
 	default:
 		t.decode64(run, first)
@@ -152,8 +152,8 @@ func (t *text) inner(run []byte) (hex, thirtyTwo int) {
 		}
 		hex = max(hex, len(part))
 		if len(part) < len(run) && len(part) >= minInner {
-			t.beside("hex", decodeHex(t.q.scratch[:0], part))
-			t.beside("hex", decodeHex(t.q.scratch[:0], part[1:]))
+			t.beside("hex", decodeHex(t.scratch[:0], part))
+			t.beside("hex", decodeHex(t.scratch[:0], part[1:]))
 		}
 	}
 	if hex == len(run) {
@@ -198,7 +198,7 @@ var (
 // beside32 decodes base32 at all alignments from one on.
 func (t *text) beside32(run []byte, shift int) {
 	for ; shift < 8 && len(run)-shift >= minRun; shift++ {
-		t.beside("base32", decode32(t.q.scratch[:0], run[shift:]))
+		t.beside("base32", decode32(t.scratch[:0], run[shift:]))
 	}
 }
 
@@ -212,9 +212,9 @@ func (t *text) decode64(run []byte, first bool) {
 	if !(lower && upper) && len(run) < longRun {
 		return
 	}
-	t.lay("base64", decodeBase64(t.q.scratch[:0], run), first)
+	t.lay("base64", decodeBase64(t.scratch[:0], run), first)
 	for shift := 1; shift < 4 && len(run)-shift >= minRun*4/3; shift++ {
-		t.beside("base64", decodeBase64(t.q.scratch[:0], run[shift:]))
+		t.beside("base64", decodeBase64(t.scratch[:0], run[shift:]))
 	}
 }
 
@@ -262,8 +262,8 @@ func (t *text) lay(via string, out []byte, first bool) {
 
 // put writes decoded bytes into a text one layer deeper.
 func (t *text) put(u *text, via string, out []byte, first bool) {
-	if cap(out) > cap(t.q.scratch) {
-		t.q.scratch = out[:0]
+	if cap(out) > cap(t.scratch) {
+		t.scratch = out[:0]
 	}
 	if len(out) == 0 || !t.q.decoded(len(out)) {
 		return

@@ -113,8 +113,11 @@ func assigned(text []byte, least int, mixed bool) bool {
 	}
 	for limit = min(len(text), n+5); n < limit && openByte[text[n]]; n++ {
 	}
-	end := n
-	for end < len(text) && end < n+maxValue && valueByte[text[end]] {
+	end, value := n, &valueByte
+	if mixed {
+		value = &mixedByte
+	}
+	for end < len(text) && end < n+maxValue && value[text[end]] {
 		mixed = mixed && (letterByte[text[end]] || text[end] == '.' || text[end] == '_' || text[end] == '-')
 		end++
 	}
@@ -142,6 +145,7 @@ var (
 	operatorByte = set("==>>::||??,,")
 	openByte     = set("``''\"\"  \t\t\r\r\n\n\f\f==")
 	valueByte    = set("azAZ09__++//..==~~--::@@%%!!\"\"")
+	mixedByte    = set("azAZ09__++//..==--")
 	base64Byte   = set("azAZ09++//==")
 )
 

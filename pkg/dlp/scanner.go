@@ -52,16 +52,15 @@ type Policy struct {
 
 // Request scans one request. It is not to be used by two at once.
 type Request struct {
-	rules   *Rules
-	known   *needles
-	key     []byte
-	pool    *sync.Pool
-	policy  Policy
-	path    string
-	inHead  bool
-	halves  halves
-	scratch []byte
-	err     error // the first finding or refusal
+	rules  *Rules
+	known  *needles
+	key    []byte
+	pool   *sync.Pool
+	policy Policy
+	path   string
+	inHead bool
+	halves halves
+	err    error // the first finding or refusal
 	// What may be spent yet: bytes that expressions may look at, and bytes that
 	// may be decoded.
 	work, room int64
@@ -76,9 +75,9 @@ func (s *Scanner) Request(p Policy) *Request {
 
 const (
 	workFloor = 256 << 10
-	roomFloor = 256 << 10
-	workRatio = 2 // bytes that expressions may look at, a byte of the body
-	roomRatio = 8 // bytes that may be decoded, a byte of the body
+	roomFloor = 1 << 20
+	workRatio = 2  // bytes that expressions may look at, a byte of the body
+	roomRatio = 16 // bytes that may be decoded, a byte of the body
 )
 
 // grow allows for n more bytes of the body.
@@ -162,7 +161,7 @@ func (q *Request) Close() {
 		if cap(t.buf) > 4*block || cap(t.marks) > maxMarks {
 			continue
 		}
-		*t = text{buf: t.buf[:0], marks: t.marks[:0], open: t.open[:0]}
+		*t = text{buf: t.buf[:0], marks: t.marks[:0], open: t.open[:0], scratch: t.scratch}
 		q.pool.Put(t)
 	}
 	q.texts = nil

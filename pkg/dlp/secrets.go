@@ -8,7 +8,10 @@ type halves struct {
 	begins map[cut]bool    // the rest of a needle, with which a field begins
 }
 
-const maxHalves = 256 // of either kind that are remembered
+const (
+	maxHalves = 256 // of either kind that are remembered
+	maxBegin  = 256 // bytes of a field in which its beginning is looked for
+)
 
 // secrets looks for known secrets in buf[at:limit], field by field.
 func (t *text) secrets(limit int, final bool) {
@@ -34,7 +37,7 @@ func (t *text) secrets(limit int, final bool) {
 			if m.kind == kindKey {
 				t.key = 0
 			}
-			t.begun(t.buf[from:])
+			t.begun(t.buf[from:min(len(t.buf), from+maxBegin)])
 		}
 		*state = n.words.scan(*state, t.buf[from:to], func(at int, words []int32) bool {
 			for _, w := range words {
@@ -76,7 +79,7 @@ func (t *text) known(i, end, size int) {
 
 func (t *text) leak(i int, m *mark) {
 	k := &t.q.known.known[i]
-	t.q.found(&Finding{Rule: KnownRule, Name: k.Name, Where: m.String(), Via: m.via, Fingerprint: fingerprint(t.q.key, k.Value)})
+	t.q.found(&Finding{Rule: KnownRule, Name: k.Name, Where: m.where(k.Value), Via: m.via, Fingerprint: fingerprint(t.q.key, k.Value)})
 }
 
 // back returns where size letters and digits that end at buf[end] begin.

@@ -23,6 +23,7 @@ type text struct {
 	below     *text // what is decoded
 	aside     *text // what is decoded at another alignment
 	inflating *inflater
+	scratch   []byte // what it decodes; the texts below have their own
 }
 
 // block is how much is gathered before it is scanned.
@@ -277,5 +278,5 @@ func (t *text) report(r *rule, from, to int, secret []byte) {
 	if t.q.excepts(r.ID) {
 		return
 	}
-	t.q.found(&Finding{Rule: r.ID, Where: m.String(), Via: m.via, Fingerprint: fingerprint(t.q.key, secret)})
+	t.q.found(&Finding{Rule: r.ID, Where: m.where(secret), Via: m.via, Fingerprint: fingerprint(t.q.key, secret)})
 }
