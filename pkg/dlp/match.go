@@ -69,12 +69,28 @@ func (r *rule) stands(text []byte, at, length int) bool {
 	if r.Fronts != nil && !r.front(text[at:]) {
 		return false
 	}
+	if r.Needs != nil && !r.needs(text[at:]) {
+		return false
+	}
 	return !r.Assign || assigned(text[at+length:], r.Least, r.Mixed)
 }
 
 func (r *rule) front(text []byte) bool {
 	for _, f := range r.Fronts {
 		if len(text) >= len(f) && string(text[:len(f)]) == f {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *rule) needs(text []byte) bool {
+	text = text[:min(len(text), r.Reach)]
+	if r.ID == urlRule && !hasUserinfo(text[len("://"):]) {
+		return false
+	}
+	for _, n := range r.Needs {
+		if bytes.Contains(text, []byte(n)) {
 			return true
 		}
 	}

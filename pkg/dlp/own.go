@@ -36,7 +36,7 @@ var own = []Rule{
 		Regex: `(?i)(?:aws_secret|secret_access_key|secretaccesskey|secret access key)[\w \t]{0,20}["'` + "`" + `]{0,2}[ \t]{0,4}[:=>]{1,3}[ \t]{0,4}["'` + "`" + `]?([a-z0-9/+]{40})(?:[^a-z0-9/+=]|$)`},
 	{ID: "us-social-security-number", Class: Service, Head: true, Keywords: []string{"ssn", "social security", "social_security"},
 		Anchored: true, Reach: 80, Regex: `(?i)(?:ssn|social[ _]security)[ _a-z]{0,20}[^0-9a-z\n]{0,8}(\d{3}-\d{2}-\d{4})(?:\D|$)`},
-	{ID: "credential-in-url", Class: Service, Head: true, Keywords: []string{"://"}, Anchored: true, Reach: 300, Entropy: 3,
+	{ID: urlRule, Needs: []string{"@"}, Class: Service, Head: true, Keywords: []string{"://"}, Anchored: true, Reach: 300, Entropy: 3,
 		Regex: `://[^\s/:@"'<>{}$()\[\]%*]{0,64}:([^\s/:@"'<>{}$()\[\]*` + "`" + `]{8,128})@[A-Za-z0-9][A-Za-z0-9.-]{2,100}`,
 		Allow: []Allow{{Words: []string{"password", "passwd", "secret", "postgres", "mysql", "admin", "user", "token", "pass"}}}},
 	// Found without keywords: phrase.go, and below.
@@ -51,6 +51,7 @@ const (
 	cardRule     = "card-number"
 	ibanRule     = "iban"
 	wifRule      = "bitcoin-private-key"
+	urlRule      = "credential-in-url"
 )
 
 func prefixed(id, prefix, regex string, reach int) Rule {
@@ -60,6 +61,20 @@ func prefixed(id, prefix, regex string, reach int) Rule {
 
 // keywordless are found by their shape alone.
 var keywordless = map[string]bool{mnemonicRule: true, cardRule: true, ibanRule: true, wifRule: true}
+
+// hasUserinfo says whether an authority has a userinfo. Most text that calls the
+// rule is URLs without one.
+func hasUserinfo(authority []byte) bool {
+	for _, c := range authority {
+		switch c {
+		case '@':
+			return true
+		case '/', ' ', '"', '\'', '<', '>', '\n', '`', '(', ')':
+			return false
+		}
+	}
+	return false
+}
 
 // validators check what an expression cannot.
 var validators = map[string]func([]byte) bool{

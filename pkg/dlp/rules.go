@@ -44,6 +44,7 @@ type Rule struct {
 	Word     bool     `json:"word,omitempty"`     // no character of a word may stand before it
 	Anchored bool     `json:"anchored,omitempty"` // every match begins with a keyword
 	Fronts   []string `json:"fronts,omitempty"`   // every match begins with one of these, case as it is
+	Needs    []string `json:"needs,omitempty"`    // one of these stands in every match
 	Reach    int      `json:"reach,omitempty"`    // bytes that a match has at most
 	Assign   bool     `json:"assign,omitempty"`   // keyword, operator, value
 	Least    int      `json:"least,omitempty"`    // characters that such a value has at least

@@ -74,7 +74,7 @@ func (s *Scanner) Request(p Policy) *Request {
 }
 
 const (
-	workFloor = 256 << 10
+	workFloor = 512 << 10
 	roomFloor = 1 << 20
 	workRatio = 2  // bytes that expressions may look at, a byte of the body
 	roomRatio = 16 // bytes that may be decoded, a byte of the body

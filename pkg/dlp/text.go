@@ -198,7 +198,7 @@ func (t *text) consider(r *rule, at, length int) {
 	w := window{r, max(0, at-r.Reach), min(len(t.buf), at+r.Reach+1)}
 	for i := range t.open {
 		if o := &t.open[i]; o.r == r {
-			if w.from <= o.to && o.to-o.from < 8*maxReach {
+			if w.from <= o.to && o.to-o.from < 4*maxReach {
 				o.to = w.to
 			} else {
 				t.try(*o)
@@ -237,11 +237,13 @@ func (t *text) try(w window) {
 	r := w.r
 	r.compile()
 	for from := w.from; from < w.to; {
-		if !t.q.spend(w.to - from) {
-			return
-		}
 		m := r.re.FindSubmatchIndex(t.buf[from:w.to])
 		if m == nil {
+			t.q.spend(w.to - from)
+			return
+		}
+		// It has looked no farther behind the match than a match can reach.
+		if !t.q.spend(min(w.to-from, m[1]+r.Reach)) {
 			return
 		}
 		for i := range m {

@@ -80,6 +80,11 @@ func traffic() []request {
 		add("cargo lock", "/upload", "text/plain", []byte(strings.Repeat("[[package]]\nname = \"api-key\"\nversion = \"1.0.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \""+m.hex(64)+"\"\n\n", 40)))
 		add("ids", "/upload", "application/json", []byte(jsonOf(map[string]any{"ids": []string{m.uuid(), m.hex(40), m.hex(64), strings.ToUpper(m.hex(32)), "01J" + m.of("0123456789ABCDEFGHJKMNPQRSTVWXYZ", 23), hex.EncodeToString(m.bytes(20))}})))
 		add("minified", "/upload", "application/javascript", []byte(minified(m, 400)))
+		add("certificates", "/upload", "text/plain", []byte(strings.Repeat("-----BEGIN CERTIFICATE-----\n"+lines(b64(1000), 64, "\n")+"\n-----END CERTIFICATE-----\n", 140)))
+		add("commands", "/upload", "text/markdown", []byte(strings.Repeat("    curl -sS -H 'Accept: application/json' -u \"$USER:$PASS\" https://api.example.com/v1/x | jq .\n\n", 200)))
+		add("cursors", "/graphql", "application/json", []byte(jsonOf(cursors(m, 400))))
+		add("links", "/upload", "text/html", []byte(strings.Repeat("<a href=\"https://www.example.com/a?b=c&amp;key="+m.uuid()+"\">ada@example.com</a>\n", 1000)))
+		add("headers", "/upload", "text/markdown", []byte(strings.Repeat("| `-----BEGIN EC PRIVATE KEY-----` | SEC1 | `-----BEGIN PUBLIC KEY-----` |\n", 50)))
 		add("numbers", "/upload", "application/json", []byte(jsonOf(floats(m, 1000))))
 	}
 	return list
@@ -95,6 +100,15 @@ func floats(m maker, n int) []float64 {
 	list := make([]float64, n)
 	for i := range list {
 		list[i] = m.NormFloat64()
+	}
+	return list
+}
+
+// cursors are places in lists, as servers encode them.
+func cursors(m maker, n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = base64.StdEncoding.EncodeToString([]byte(fmt.Sprintf(`{"id":%d,"key":"%s"}`, m.IntN(1e9), m.hex(16))))
 	}
 	return list
 }

@@ -60,8 +60,16 @@ var classes = map[string]dlp.Class{
 	"flutterwave-public-key": dlp.Service,
 }
 
-// names of things are no secrets, though they end in a number.
-var identifier = dlp.Allow{Regexes: []string{`^[A-Za-z]?[a-z]{2,}(?:[A-Z][a-z]{2,}|[_.-][A-Za-z][a-z]{2,})*[0-9]{0,5}$`}}
+// names are no secrets, though they end in a number.
+var names = dlp.Allow{Regexes: []string{
+	`^[A-Za-z]?[a-z]{2,}(?:[A-Z][a-z]{2,}|[_.-][A-Za-z][a-z]{2,})*[0-9]{0,5}$`,
+}}
+
+// keys that are a UUID are an entry's, unless they are said to be secret.
+var keys = dlp.Allow{Target: "match", Regexes: []string{
+	`(?i)^(?:[\w.]*(?:cache|idempotency|object|row|item|group|partition|primary|sort)[_.-]?)?key[\s'"]{0,3}[=:>,|]+[\s'"=\x60]{0,5}` +
+		`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`,
+}}
 
 // sessions are tokens that a host gave to whoever asked it. They may go back
 // to it in a credential header or a cookie.

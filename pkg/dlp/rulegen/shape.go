@@ -162,8 +162,8 @@ func texts(fronts []front) []string {
 	return slices.Compact(all)
 }
 
-// names are fronts as keywords.
-func names(fronts []front) []string {
+// folded are fronts as keywords.
+func folded(fronts []front) []string {
 	var all []string
 	for _, f := range fronts {
 		all = append(all, strings.ToLower(f.text))

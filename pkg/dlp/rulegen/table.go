@@ -118,14 +118,29 @@ func translate(g config.Rule) ([]dlp.Rule, error) {
 			return nil, err
 		}
 		one.Reach = max(one.Reach, p.near)
+		one.Needs = needs[r.ID]
+		if n, ok := reaches[r.ID]; ok {
+			one.Reach, one.Anchored, one.Fronts = n, false, nil
+		}
 		if r.ID == "generic-api-key" {
 			one.Mixed = true
-			one.Allow = append(one.Allow, identifier)
+			one.Allow = append(one.Allow, names, keys)
 		}
 		out = append(out, one)
 	}
 	return out, nil
 }
+
+// needs are what a match holds besides its keyword, of rules whose keyword is
+// common and whose expression reaches far.
+var needs = map[string][]string{
+	"jwt":         {".ey"},
+	"private-key": {"PRIVATE KEY", "private key"},
+}
+
+// reaches bound rules that would reach farther than they have to. Where many of
+// their keywords stand together, all are looked at in one go.
+var reaches = map[string]int{"curl-auth-header": 512, "curl-auth-user": 512}
 
 // shape fills in the expression, its class and how far it reaches.
 func shape(r *dlp.Rule, regex string) error {
@@ -154,7 +169,7 @@ func shape(r *dlp.Rule, regex string) error {
 	_, r.Reach = lengths(tree)
 	fronts := expand(tree)
 	if r.Assign && !anchored(fronts, r.Keywords) {
-		r.Keywords = names(fronts) // gitleaks names what the value begins with
+		r.Keywords = folded(fronts) // gitleaks names what the value begins with
 	}
 	if anchored(fronts, r.Keywords) {
 		r.Anchored = true
