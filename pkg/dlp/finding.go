@@ -63,7 +63,6 @@ type place struct {
 	credential bool // a header that carries the sender's credential
 	cookie     bool
 	file       string // name of the file that it is
-	via        string // the decodings that led here
 }
 
 func (p *place) String() string {

@@ -147,7 +147,7 @@ const minInner = 24 // characters of a run within a run
 func (t *text) inner(run []byte) (hex, thirtyTwo int) {
 	for from, to := stretch(run, 0, &hexByte); to > 0; from, to = stretch(run, to, &hexByte) {
 		part := run[from:to]
-		if bytes.IndexAny(part, "0123456789") < 0 {
+		if !bytes.ContainsAny(part, "0123456789") {
 			continue
 		}
 		hex = max(hex, len(part))
