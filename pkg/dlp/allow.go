@@ -63,7 +63,7 @@ func (a *allow) holds(text []byte, from, to int, secret []byte, assignment bool)
 // stand-ins for a secret, in lower case.
 var standIns = sync.OnceValue(func() *automaton {
 	return newAutomaton([]string{"example", "placeholder", "xxxxx", "*****", ".....", "your-", "your_", "yourkey", "yourapikey", "changeme",
-		"redacted", "123456789", "abcdefgh", "dummy", "notareal", "not-a-real", "not_a_real", "insert-", "insert_",
+		"redacted", "123456789", "01234567", "76543210", "abcdefgh", "fedcba98", "dummy", "notareal", "not-a-real", "not_a_real", "insert-", "insert_",
 		"replace-me", "replace_me", "replaceme", "-goes-here", "_goes_here"}, foldCase)
 })
 

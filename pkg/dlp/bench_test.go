@@ -157,7 +157,7 @@ func hashes(n int) string {
 	r := rand.New(rand.NewPCG(3, 4))
 	for b.Len() < n {
 		fmt.Fprintf(&b, "    \"node_modules/pkg-%d\": {\n      \"version\": \"%d.%d.%d\",\n      \"integrity\": \"sha512-%s\",\n      \"commit\": \"%x\"\n    },\n", r.IntN(9999),
-			r.IntN(20), r.IntN(20), r.IntN(20), base64.StdEncoding.EncodeToString(random(64+r.IntN(1))), random(20))
+			r.IntN(20), r.IntN(20), r.IntN(20), base64.StdEncoding.EncodeToString(random(64)), random(20))
 	}
 	return b.String()
 }

@@ -109,8 +109,8 @@ func (t *text) phraseAt(at int) {
 	}
 }
 
-// varied says whether few of the words come again. Where they do, it is an
-// example, or a program.
+// varied says whether few of the words come again, and they are in no order.
+// Otherwise it is an example, a program, or the list itself.
 func varied(words []int) bool {
 	again := 0
 	for i, w := range words {
@@ -118,7 +118,7 @@ func varied(words []int) bool {
 			again++
 		}
 	}
-	return again <= 2
+	return again <= 2 && !slices.IsSorted(words)
 }
 
 // seeds says whether the words' checksum holds: the last 4 to 8 of their bits
