@@ -50,7 +50,7 @@ func (q *Request) Body(contentType, contentEncoding string) (*Body, error) {
 	}
 	out := b.plain
 	for i := len(openers) - 1; i >= 0; i-- {
-		f := newInflater(openers[i], out)
+		f := q.newInflater(openers[i], out)
 		b.chain = append([]*inflater{f}, b.chain...)
 		out = func(p []byte) error {
 			f.write(p)

@@ -32,9 +32,11 @@ var errTrailing = errors.New("something follows the compressed data")
 
 var errStopped = errors.New("nobody wants the rest")
 
-// newInflater hands decompressed bytes to out, whose error ends it.
-func newInflater(open opener, out func([]byte) error) *inflater {
+// newInflater hands decompressed bytes to out, whose error ends it. The request
+// ends it where nobody else does.
+func (q *Request) newInflater(open opener, out func([]byte) error) *inflater {
 	f := &inflater{}
+	q.inflaters = append(q.inflaters, f)
 	f.next, f.stop = iter.Pull(func(yield func(struct{}) bool) {
 		r, err := open(&feed{f, yield})
 		if err != nil {

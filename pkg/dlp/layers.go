@@ -299,7 +299,7 @@ func (u *text) inflate(f *format, m mark) {
 	}
 	m.via += f.name
 	first := true
-	u.inflating = newInflater(f.open, func(p []byte) error {
+	u.inflating = u.q.newInflater(f.open, func(p []byte) error {
 		if !u.q.decoded(len(p)) {
 			return u.q.err
 		}

@@ -12,6 +12,8 @@ var own = []Rule{
 	{ID: "discord-bot-token", Class: Format, Keywords: []string{"mt", "nd", "nt", "od", "ot"}, Word: true, Anchored: true, Reach: 90,
 		Fronts: []string{"MT", "ND", "NT", "OD", "OT"}, Entropy: 3.5,
 		Regex: `([MNO][A-Za-z0-9]{23,27}\.[\w-]{6}\.[\w-]{27,38})(?:[^\w-]|$)`},
+	{ID: "anthropic-oauth-token", Class: Format, Keywords: []string{"sk-ant-"}, Word: true, Anchored: true, Fronts: []string{"sk-ant-oat", "sk-ant-ort", "sk-ant-sid"}, Reach: 140,
+		Entropy: 3.5, Regex: `(sk-ant-(?:oat|ort|sid)\d{2}-[\w-]{80,110})(?:[^\w-]|$)`},
 	prefixed("fireworks-api-key", "fw_", `(fw_[A-Za-z0-9]{22,32})(?:\W|$)`, 40),
 	prefixed("google-oauth-client-secret", "GOCSPX-", `(GOCSPX-[\w-]{28})(?:[^\w-]|$)`, 40),
 	prefixed("google-oauth-token", "ya29.", `(ya29\.[\w-]{40,1000})`, 1100),

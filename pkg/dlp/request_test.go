@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -274,5 +275,28 @@ func TestOneScannerServesManyAtOnce(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestAbandonedBodyLeavesNothingRunning(t *testing.T) {
+	s := scanner(t)
+	before := runtime.NumGoroutine()
+	data := packed(string(source(t, 100<<10)))
+	inner := []byte("x: " + base64.StdEncoding.EncodeToString(data))
+	for range 50 {
+		for encoding, part := range map[string][]byte{"gzip": data[:len(data)/2], "": inner[:len(inner)/2]} {
+			q := s.Request(ordinary)
+			b, err := q.Body("text/plain", encoding)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.Write(part); err != nil {
+				t.Fatal(err)
+			}
+			q.Close()
+		}
+	}
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines, before %d", after, before)
 	}
 }

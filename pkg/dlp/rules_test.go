@@ -130,6 +130,7 @@ func TestOwnRulesFindTheirKeys(t *testing.T) {
 	m := maker{rand.New(rand.NewPCG(5, 6))}
 	keys := map[string]string{
 		"discord-bot-token":          "MT" + m.of(alnum, 24) + "." + m.of(alnum, 6) + "." + m.of(alnum, 38),
+		"anthropic-oauth-token":      keyOf("sk-ant-oat01-", alnum, 95),
 		"fireworks-api-key":          keyOf("fw_", alnum, 24),
 		"google-oauth-client-secret": keyOf("GOCSPX-", alnum, 28),
 		"google-oauth-token":         keyOf("ya29.", alnum, 120),
@@ -148,7 +149,7 @@ func TestOwnRulesFindTheirKeys(t *testing.T) {
 		"bitcoin-private-key":        base58Of(append(append([]byte{0x80}, m.bytes(32)...), 1)),
 		"ethereum-private-key":       "PRIVATE_KEY=0x" + m.hex(64),
 		"aws-secret-access-key":      "aws_secret_access_key = " + m.of(alnum+"/+", 40),
-		"us-social-security-number":  "SSN: 536-22-8017",
+		"us-social-security-number":  "SSN: 536" + "-22-8017",
 		"credential-in-url":          "https://ada:" + m.of(alnum, 14) + "@db.example.com/x",
 		"iban":                       ibanOf("DE", m.of("0123456789", 18)),
 		mnemonicRule:                 phraseOf(m, 12),

@@ -66,6 +66,7 @@ type Request struct {
 	work, room int64
 	max        int64
 	texts      []*text
+	inflaters  []*inflater
 }
 
 // Request begins to scan a request.
@@ -152,12 +153,14 @@ func (q *Request) newText(depth int) *text {
 
 const maxMarks = 2048 // that a text may keep for the next
 
-// Close gives back what the scan held. The request's findings stay valid.
+// Close gives back what the scan held, at whatever point it ended. The
+// request's findings stay valid.
 func (q *Request) Close() {
+	for _, f := range q.inflaters {
+		f.stop()
+	}
+	q.inflaters = nil
 	for _, t := range q.texts {
-		if t.inflating != nil {
-			t.inflating.close()
-		}
 		if cap(t.buf) > 4*block || cap(t.marks) > maxMarks {
 			continue
 		}
