@@ -27,6 +27,7 @@ type walker interface {
 }
 
 const (
+	sniffed   = 16      // bytes by which a body or a part is told
 	bombFloor = 1 << 20 // decoded bytes from which on a ratio is looked at
 	bombRatio = 100     // decoded bytes that a byte may become
 )
@@ -122,7 +123,7 @@ func (b *Body) plain(p []byte) error {
 	}
 	q.grow(len(p))
 	if b.sink == nil {
-		if b.sniff = append(b.sniff, p...); len(b.sniff) < 16 || blank(b.sniff) && len(b.sniff) < 256 {
+		if b.sniff = append(b.sniff, p...); len(b.sniff) < sniffed || blank(b.sniff) && len(b.sniff) < 256 {
 			return q.err
 		}
 		p = b.choose()

@@ -95,7 +95,11 @@ func FuzzDecoders(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	names := []string{"gzip", "deflate", "br", "zstd", "gzip, br", "zstd, gzip, deflate"}
+	// Without a name: what is told by its beginning.
+	f.Add([]byte("PK\x03\x04\x14\x00\b\x00\b\x00aaaabbbbccccdddd\x05\x00\x00\x00b.txt*NMUH\xcf(\x887PK\a\bX\xe8h\xeb8\x00\x00PK\x01\x02"), uint8(6), uint8(9))
+	f.Add(compressed(f, "gzip", []byte("hello, hello")), uint8(6), uint8(3))
+	f.Add(compressed(f, "deflate", []byte("hello, hello")), uint8(6), uint8(200))
+	names := []string{"gzip", "deflate", "br", "zstd", "gzip, br", "zstd, gzip, deflate", ""}
 	f.Fuzz(func(t *testing.T, data []byte, how, size uint8) {
 		pieces(t, s, "text/plain", names[int(how)%len(names)], data, int(size)+1)
 	})

@@ -197,6 +197,7 @@ var (
 	gzipFormat = &format{"gzip", openGzip, 64 << 10}
 	zlibFormat = &format{"deflate", openZlib, 64 << 10}
 	zstdFormat = &format{"zstd", openZstd, 1 << 20}
+	zipFormat  = &format{"zip", openZip, 64 << 10}
 )
 
 // compression returns the format of what begins with b; nil: none.
@@ -207,6 +208,8 @@ func compression(b []byte) *format {
 		return gzipFormat
 	case b[0] == 0x28 && b[1] == 0xb5 && b[2] == 0x2f && b[3] == 0xfd:
 		return zstdFormat
+	case b[0] == 'P' && b[1] == 'K' && b[2] == 3 && b[3] == 4:
+		return zipFormat
 	case b[0] == 0x78 && isZlib(b):
 		return zlibFormat
 	}

@@ -16,6 +16,8 @@ type multipartWalker struct {
 	buf   []byte
 	state multipartState
 	part  walker // of the part that it is in
+	head  []byte // of a part, while it is too little to tell what it is
+	lead  bool   // the LF behind a part's header has not been taken
 	place *place
 	form  string
 	parts int
@@ -94,29 +96,46 @@ func (w *multipartWalker) data() bool {
 		n--
 	}
 	w.content(w.take(n))
-	if w.part != nil {
-		w.closePart()
-	}
+	w.closePart()
 	w.state = partLine
 	w.t.mark(mark{up: bodyPlace, index: -1, kind: kindGap})
 	w.take(i + len(w.delim) - n)
 	return true
 }
 
+// content takes a part's next bytes. The first is the LF behind its header.
 func (w *multipartWalker) content(p []byte) {
-	if w.state != partData {
+	if w.state != partData || len(p) == 0 {
 		return
 	}
-	if w.part == nil && len(p) > 0 {
-		w.part = walkerFor(w.t, w.place, w.form, p)
+	if w.lead {
+		w.t.write(p[:1])
+		p, w.lead = p[1:], false
+		w.t.mark(mark{up: w.place, index: -1})
 	}
-	if w.part != nil {
-		w.part.write(p)
+	if w.part == nil {
+		if w.head = append(w.head, p...); len(w.head) < sniffed {
+			return
+		}
+		p = w.choose()
 	}
+	w.part.write(p)
+}
+
+// choose makes the part's walker, and returns what it is to be given first.
+func (w *multipartWalker) choose() []byte {
+	w.part = walkerFor(w.t, w.place, w.form, w.head)
+	head := w.head
+	w.head = nil
+	return head
 }
 
 // closePart ends a part. The text goes on.
 func (w *multipartWalker) closePart() {
+	if len(w.head) > 0 {
+		head := w.choose()
+		w.part.write(head)
+	}
 	if j, ok := w.part.(*jsonWalker); ok {
 		j.flush()
 	}
@@ -169,8 +188,7 @@ func (w *multipartWalker) header() bool {
 	// The LF of the empty line stays: a delimiter may follow at once.
 	w.read(w.buf[1:n])
 	w.take(n)
-	w.state = partData
-	w.t.mark(mark{up: w.place, index: -1, kind: kindValue})
+	w.state, w.lead = partData, true
 	return w.err == nil
 }
 

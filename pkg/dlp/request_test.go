@@ -1,6 +1,7 @@
 package dlp
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/base64"
 	"errors"
@@ -298,5 +299,55 @@ func TestAbandonedBodyLeavesNothingRunning(t *testing.T) {
 	}
 	if after := runtime.NumGoroutine(); after > before {
 		t.Errorf("%d goroutines, before %d", after, before)
+	}
+}
+
+// archive is a zip of files, the secret in one of them.
+func archive(t *testing.T, inner map[string]string, method uint16) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for name, text := range inner {
+		f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: method})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Write([]byte(text))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestSecretInAnArchiveIsFound(t *testing.T) {
+	s := scanner(t)
+	code := string(source(t, 30<<10))
+	for _, value := range []string{ghp(), secret} {
+		for _, method := range []uint16{zip.Store, zip.Deflate} {
+			files := map[string]string{"a.go": code, "b.txt": "see " + value + " there", "c.go": code, "empty": ""}
+			data := archive(t, files, method)
+			nested := archive(t, map[string]string{"inner.zip": string(data), "x": code}, zip.Store)
+			form, part := multi([2]string{"f", string(data)})
+			for name, r := range map[string]request{
+				"as it is": {form: "application/zip", body: data}, "a part": {form: form, body: part},
+				"in base64": {form: "application/json", body: []byte(jsonOf(map[string]string{"a": base64.StdEncoding.EncodeToString(data)}))},
+				"a name":    {form: "application/zip", body: archive(t, map[string]string{"dir/" + value: "x"}, method)},
+				"in a zip":  {form: "application/zip", body: nested},
+			} {
+				if name == "in a zip" && method == zip.Deflate {
+					continue // a limit: an archive in an archive is bytes
+				}
+				for _, size := range []int{100, 1 << 20} {
+					if err := r.scan(s, size); !isFinding(err, "") {
+						t.Errorf("%s, method %d, pieces of %d: %v", name, method, size, err)
+					}
+				}
+			}
+			harmless := archive(t, map[string]string{"a.go": code, "b.go": code}, method)
+			if err := body(s, ordinary, "application/zip", "", harmless, 999); err != nil {
+				t.Errorf("harmless, method %d: %v", method, err)
+			}
+		}
 	}
 }
