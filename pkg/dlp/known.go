@@ -63,7 +63,8 @@ type punctual struct {
 }
 
 func newNeedles(known []Known) (*needles, error) {
-	n := &needles{known: slices.Clone(known), starts: map[string][]cut{}, allowed: map[string][]int{}}
+	known = merged(known)
+	n := &needles{known: known, starts: map[string][]cut{}, allowed: map[string][]int{}}
 	seen := map[string]bool{}
 	var words []string
 	add := func(owner int, whole bool, forms ...string) {
@@ -101,6 +102,20 @@ func newNeedles(known []Known) (*needles, error) {
 		}
 	}
 	return n, nil
+}
+
+// merged joins secrets of one value: it may travel where any of them may.
+func merged(known []Known) []Known {
+	var out []Known
+	for _, k := range known {
+		i := slices.IndexFunc(out, func(o Known) bool { return bytes.Equal(o.Value, k.Value) })
+		if i < 0 {
+			out = append(out, k)
+		} else {
+			out[i].Hosts = slices.Concat(out[i].Hosts, k.Hosts)
+		}
+	}
+	return out
 }
 
 // core returns the middle of a long value: what begins and ends one is often

@@ -344,7 +344,8 @@ func TestKnownSecretInManyPartsInARowIsFound(t *testing.T) {
 }
 
 func TestKnownSecretTravelsInACredentialHeaderOfItsHosts(t *testing.T) {
-	s := scanner(t, Known{Name: "NPM", Value: []byte("npm_" + strings.Repeat("aB3dE6gH9", 4)), Hosts: []string{"Packages.example.com"}}, Known{Name: "T", Value: []byte(secret)})
+	s := scanner(t, Known{Name: "NPM", Value: []byte("npm_" + strings.Repeat("aB3dE6gH9", 4)), Hosts: []string{"a.example.com"}}, Known{Name: "T", Value: []byte(secret)},
+		Known{Name: "NPM again", Value: []byte("npm_" + strings.Repeat("aB3dE6gH9", 4)), Hosts: []string{"Packages.example.com"}})
 	value := "npm_" + strings.Repeat("aB3dE6gH9", 4)
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("user:"+value))
 	for _, c := range []struct {
