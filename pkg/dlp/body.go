@@ -10,7 +10,9 @@ import (
 // Body scans a body as it passes.
 type Body struct {
 	q      *Request
-	chain  []*inflater // what is written goes to the first; each writes to the next
+	first  func(p []byte) // takes what is written
+	chain  []*inflater    // each writes to the next, the last to the sink
+	raw    []*text        // what each was given
 	sink   walker
 	sniff  []byte
 	form   string // the body's media type
@@ -41,6 +43,7 @@ func (q *Request) Body(contentType, contentEncoding string) (*Body, error) {
 		return nil, err
 	}
 	b := &Body{q: q}
+	b.first = b.plain
 	if b.form, b.params, err = mime.ParseMediaType(contentType); err != nil {
 		b.form, b.params = "", nil
 		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "multipart/") {
@@ -49,14 +52,8 @@ func (q *Request) Body(contentType, contentEncoding string) (*Body, error) {
 			return nil, err
 		}
 	}
-	out := b.plain
 	for i := len(openers) - 1; i >= 0; i-- {
-		f := q.newInflater(openers[i], out)
-		b.chain = append([]*inflater{f}, b.chain...)
-		out = func(p []byte) error {
-			f.write(p)
-			return q.err
-		}
+		b.undo(openers[i])
 	}
 	if r := q.rules.fileRule(q.path); r != nil && !q.excepts(r.ID) {
 		q.found(&Finding{Rule: r.ID, Where: "url.path", Fingerprint: fingerprint(q.key, []byte(q.path))})
@@ -71,17 +68,31 @@ func (b *Body) Write(p []byte) (int, error) {
 		return 0, b.q.err
 	}
 	b.in += int64(len(p))
-	if len(b.chain) > 0 {
-		if !b.chain[0].write(p) && b.q.err == nil {
-			b.undecodable(b.chain[0].err)
-		}
-	} else {
-		b.plain(p)
-	}
+	b.first(p)
 	if b.q.err != nil {
 		return 0, b.q.err
 	}
 	return len(p), nil
+}
+
+// undo puts a decoding in front of what there is. What is encoded is scanned as
+// it is too: formats have room for names, comments and what is to be skipped.
+func (b *Body) undo(open opener) {
+	out, q := b.first, b.q
+	raw := q.newText(maxDepth)
+	raw.mark(mark{up: bodyPlace, index: -1})
+	f := q.newInflater(open, func(p []byte) error {
+		out(p)
+		return q.err
+	})
+	b.chain = append([]*inflater{f}, b.chain...)
+	b.raw = append(b.raw, raw)
+	b.first = func(p []byte) {
+		raw.write(p)
+		if q.err == nil && !f.write(p) && q.err == nil {
+			b.undecodable(f.err)
+		}
+	}
 }
 
 // undecodable refuses data that ended, or is not what it is said to be.
@@ -100,6 +111,9 @@ func (b *Body) Close() error {
 			b.undecodable(err)
 		}
 	}
+	for _, t := range b.raw {
+		t.close()
+	}
 	if b.sink == nil && b.q.err == nil {
 		b.choose()
 	}
@@ -112,7 +126,7 @@ func (b *Body) Close() error {
 }
 
 // plain takes decoded bytes.
-func (b *Body) plain(p []byte) error {
+func (b *Body) plain(p []byte) {
 	q := b.q
 	b.out += int64(len(p))
 	if len(b.chain) > 0 && b.out > bombFloor && b.out > bombRatio*b.in {
@@ -124,7 +138,7 @@ func (b *Body) plain(p []byte) error {
 	q.grow(len(p))
 	if b.sink == nil {
 		if b.sniff = append(b.sniff, p...); len(b.sniff) < sniffed || blank(b.sniff) && len(b.sniff) < 256 {
-			return q.err
+			return
 		}
 		p = b.choose()
 	}
@@ -133,7 +147,6 @@ func (b *Body) plain(p []byte) error {
 		b.sink.write(p[:n])
 		p = p[n:]
 	}
-	return q.err
 }
 
 func blank(b []byte) bool {

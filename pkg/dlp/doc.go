@@ -39,9 +39,9 @@
 // # Known secrets
 //
 // A known secret of at least MinKnown bytes is found as it is, in base64 at any
-// alignment and in either alphabet, base32, hexadecimal, decimal, percent-, JSON-
-// and HTML-escapes, UTF-16, reversed, and these beneath two further layers of
-// encoding or compression. Only letters and digits are compared, and those
+// alignment and in either alphabet, base32, base58, hexadecimal, decimal, binary,
+// percent-, JSON-, HTML- and quoted-printable escapes, UTF-16, rot13, reversed,
+// and these beneath two further layers of encoding or compression. Only letters and digits are compared, and those
 // without case: whatever stands between them (line breaks, separators, padding,
 // quotes) hides nothing. Of a value longer than 48 bytes the middle 48 are
 // looked for.
@@ -63,7 +63,9 @@
 //
 // Content-Encoding gzip, deflate, br and zstd are undone to a bound; another is
 // refused, and so is data that does not decode, and a multipart body that
-// cannot be read. JSON (by its type, or by how it begins), forms and multipart
+// cannot be read. What is encoded is scanned as it is as well: formats have room
+// for comments. Compressed data and zip archives are undone too where a body, a
+// part or what was decoded begins with one. JSON (by its type, or by how it begins), forms and multipart
 // are taken apart so that a finding says where it stands; everything else is
 // bytes. Nothing is left out: what is no JSON is scanned as text.
 package dlp

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"html"
+	"math/big"
 	"net/url"
 	"slices"
 	"strconv"
@@ -30,7 +31,8 @@ type Known struct {
 
 const (
 	coreLength   = 48 // bytes of a value that are looked for: its middle, which no format fills with boilerplate
-	needleLength = 64 // characters of a form that are looked for
+	needleLength = 64 // characters that are looked for of a form that may come in two parts
+	otherLength  = 40 // characters that are looked for of the other forms
 	minNeedle    = 10 // letters and digits that a form must have to be looked for
 	minPart      = 4  // letters and digits of the smaller part of a value in two parts
 )
@@ -68,9 +70,13 @@ func newNeedles(known []Known) (*needles, error) {
 	seen := map[string]bool{}
 	var words []string
 	add := func(owner int, whole bool, forms ...string) {
+		length := otherLength
+		if whole {
+			length = needleLength
+		}
 		for _, f := range forms {
 			w := squeezed(f)
-			if w = w[:min(len(w), needleLength)]; len(w) < minNeedle || seen[w] {
+			if w = w[:min(len(w), length)]; len(w) < minNeedle || seen[w] {
 				continue
 			}
 			seen[w] = true
@@ -139,10 +145,11 @@ func otherForms(v []byte) []string {
 	forms := []string{
 		url.QueryEscape(string(v)), url.QueryEscape(url.QueryEscape(string(v))), url.PathEscape(string(v)),
 		html.EscapeString(string(v)), strconv.QuoteToASCII(string(v)), strings.ToLower(b32),
-		each(v, "0x%02x"), each(v, `x%02x`), each(v, "%d"), each(v, "%03o"), each(v, "u%04x"), each(v, "%%25%02x"),
+		each(v, "0x%02x"), each(v, `x%02x`), each(v, "%d"), each(v, "%03o"), each(v, "u%04x"), each(v, "%%25%02x"), each(v, "%08b"),
 		each(v, "&#%d;"), each(v, "&#x%x;"),
 		string(reversed([]byte(base64.StdEncoding.EncodeToString(v)))), string(reversed([]byte(hex.EncodeToString(v)))),
 		base64.StdEncoding.EncodeToString(reversed(v)), hex.EncodeToString(reversed(v)),
+		string(rot13(v)), encode58(v),
 	}
 	w := wideUTF16(v)
 	forms = append(forms, hex.EncodeToString(w))
@@ -184,6 +191,27 @@ func wideUTF16(v []byte) []byte {
 		wide = append(wide, c, 0)
 	}
 	return wide
+}
+
+func rot13(v []byte) []byte {
+	out := slices.Clone(v)
+	for i, c := range out {
+		if letterByte[c] {
+			out[i] = c&^0x1f | (c&0x1f+12)%26 + 1
+		}
+	}
+	return out
+}
+
+// encode58 is base58, which has no alignment: it encodes a value as a number.
+func encode58(v []byte) string {
+	n, digit, radix := new(big.Int).SetBytes(v), new(big.Int), big.NewInt(58)
+	var out []byte
+	for n.Sign() > 0 {
+		n.DivMod(n, radix, digit)
+		out = append(out, base58[digit.Int64()])
+	}
+	return string(reversed(out))
 }
 
 func reversed(v []byte) []byte {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"html"
 	"mime/multipart"
+	"mime/quotedprintable"
 	"net/url"
 	"slices"
 	"strings"
@@ -141,6 +142,17 @@ var encodings = []struct {
 	{"reversed base64", func(s string) string {
 		return string(reversed([]byte(base64.StdEncoding.EncodeToString([]byte(s)))))
 	}, false},
+	{"binary", func(s string) string { return all(s, "%08b ") }, false},
+	{"rot13", func(s string) string { return string(rot13([]byte(s))) }, true},
+	{"base58", func(s string) string { return encode58([]byte(s)) }, true},
+	{"quoted-printable", func(s string) string {
+		var b strings.Builder
+		w := quotedprintable.NewWriter(&b)
+		w.Write([]byte(s))
+		w.Close()
+		return b.String()
+	}, true},
+	{"quoted-printable, every byte", func(s string) string { return all(s, "=%02X") }, true},
 	{"decimal", func(s string) string { return all(s, "%d,") }, false},
 	{"upper case", strings.ToUpper, false},
 	{"spaced", func(s string) string { return strings.Join(strings.Split(s, ""), " ") }, false},
@@ -271,6 +283,31 @@ func TestKnownSecretIsFoundInEveryContentEncoding(t *testing.T) {
 	twice := compressed(t, "br", compressed(t, "gzip", text))
 	if err := body(s, Policy{}, "text/plain", "gzip, br", twice, 100); !isFinding(err, KnownRule) {
 		t.Errorf("gzip in br: %v", err)
+	}
+}
+
+func TestSecretAroundCompressedDataIsFound(t *testing.T) {
+	s := scanner(t)
+	var named bytes.Buffer
+	w := gzip.NewWriter(&named)
+	w.Name, w.Comment = "x", secret
+	w.Write([]byte("nothing"))
+	w.Close()
+	frame := compressed(t, "zstd", []byte("nothing"))
+	skipped := append([]byte{0x50, 0x2a, 0x4d, 0x18, byte(len(secret)), 0, 0, 0}, secret...)
+	for name, c := range map[string]struct {
+		encoding string
+		data     []byte
+	}{
+		"a comment in gzip":              {"gzip", named.Bytes()},
+		"a skipped frame in zstd":        {"zstd", append(skipped, frame...)},
+		"a comment in gzip, in brotli":   {"gzip, br", compressed(t, "br", named.Bytes())},
+		"a comment in gzip, in base64":   {"", []byte("x " + base64.StdEncoding.EncodeToString(named.Bytes()))},
+		"a comment in gzip, by its name": {"", named.Bytes()},
+	} {
+		if err := body(s, Policy{}, "text/plain", c.encoding, c.data, 7); !isFinding(err, KnownRule) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

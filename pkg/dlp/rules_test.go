@@ -205,22 +205,7 @@ func TestCardNumbersAreFoundInTargetsAndHeadersAlone(t *testing.T) {
 // base58Of encodes bytes and their checksum.
 func base58Of(b []byte) string {
 	sum := doubleHash(b)
-	n := append(bytes.Clone(b), sum[:4]...)
-	var out []byte
-	for len(n) > 0 {
-		rest := 0
-		var next []byte
-		for _, c := range n {
-			v := rest<<8 | int(c)
-			if q := v / 58; len(next) > 0 || q > 0 {
-				next = append(next, byte(q))
-			}
-			rest = v % 58
-		}
-		out = append(out, base58[rest])
-		n = next
-	}
-	return string(reversed(out))
+	return strings.TrimLeft(encode58(append(bytes.Clone(b), sum[:4]...)), "1")
 }
 
 func ibanOf(country, account string) string {
