@@ -103,6 +103,19 @@ func TestWallsHoldAtAnyRemove(t *testing.T) {
 	}
 }
 
+func TestBuildStepsAreInNoProgram(t *testing.T) {
+	for path, p := range packages(t) {
+		if p.Name != "main" || strings.Contains(path, "rulegen") {
+			continue
+		}
+		for _, d := range p.Deps {
+			if strings.HasPrefix(d, "github.com/zricethezav/") {
+				t.Errorf("%s comes to import %s: gitleaks is for rulegen alone, which turns its rules into a table", path, d)
+			}
+		}
+	}
+}
+
 func TestEveryPackageSaysWhatItIs(t *testing.T) {
 	for path, p := range packages(t) {
 		doc := p.Doc

@@ -15,6 +15,7 @@ var rules = map[string]rule{
 	"pkg/bottle":    {pure: true, why: "all programs exchange these documents, sidecars too: a leaf"},
 	"pkg/ca":        {pure: true, why: "makes keys and certificates as values, for host and sidecar: a leaf"},
 	"pkg/cli":       {why: "command lines know nothing of bottles or engines: a leaf"},
+	"pkg/dlp":       {pure: true, why: "what is a secret is one judgement, for egress and for the git gate: a leaf"},
 	"pkg/frame":     {pure: true, why: "both ends of the stream into a container speak it: a leaf"},
 	"pkg/npm":       {why: "runs the host's npm and knows no agent: a leaf"},
 	"pkg/policy":    {pure: true, why: "one judgement for manifests, sidecars and what people are shown: a leaf"},
@@ -23,6 +24,8 @@ var rules = map[string]rule{
 	"pkg/tokenref":  {why: "resolves what an operator calls a secret by, for the host alone: a leaf"},
 	"pkg/tmux":      {pure: true, why: "builds tmux's command lines; who runs them is another's business: a leaf"},
 	"pkg/workspace": {why: "packs and captures with git alone, on either side of the wall: a leaf"},
+
+	"pkg/dlp/rulegen": {may: []string{"pkg/dlp"}, why: "a build step: it turns gitleaks' rules into a table, and is in no program"},
 
 	"pkg/manifest": {may: []string{"pkg/agent", "pkg/bottle", "pkg/policy", "pkg/tokenref"},
 		why: "reads what the operator wrote, by the names and hosts that these call good; it makes nothing"},

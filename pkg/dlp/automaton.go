@@ -1,0 +1,137 @@
+package dlp
+
+// automaton finds all of a set of words in one pass, in a time that depends on
+// the text's length alone (Aho and Corasick). It is a dense table over classes
+// of bytes: one look a byte.
+type automaton struct {
+	class  [256]uint8 // of a byte; skip: the byte is not there
+	width  uint32     // classes
+	next   []uint32   // state*width + class → state*width, with hitBit where a word ends
+	words  []string
+	ends   map[uint32][]int32 // by state: indices of the words that end there, the longest first
+	depth  []uint8            // by state: length of the word's beginning that it stands for
+	parent []uint32           // by state: the state of the longest proper suffix that begins a word
+}
+
+const (
+	hitBit = 1 << 31
+	// skip is the class of bytes that are passed over as if they were not there.
+	skip = 255
+)
+
+// foldCase makes classes of the words' bytes where case does not count; all
+// other bytes are one class.
+func foldCase(c byte) (byte, bool) {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c, true
+}
+
+// squeeze makes letters and digits alone count, in any case.
+func squeeze(c byte) (byte, bool) {
+	switch {
+	case c >= 'A' && c <= 'Z':
+		return c + 'a' - 'A', true
+	case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		return c, true
+	}
+	return 0, false
+}
+
+// newAutomaton takes words as fold gives them.
+func newAutomaton(words []string, fold func(byte) (byte, bool)) *automaton {
+	a := &automaton{words: words, ends: map[uint32][]int32{}}
+	var used [256]uint8
+	a.width = 1 // class 0: what no word holds
+	for _, w := range words {
+		for i := range len(w) {
+			if used[w[i]] == 0 {
+				used[w[i]] = uint8(a.width)
+				a.width++
+			}
+		}
+	}
+	for c := range 256 {
+		if f, ok := fold(byte(c)); ok {
+			a.class[c] = used[f]
+		} else {
+			a.class[c] = skip
+		}
+	}
+	a.grow(used)
+	a.link()
+	return a
+}
+
+// grow makes the trie of the words; 0 in next: no such state yet.
+func (a *automaton) grow(used [256]uint8) {
+	a.next = make([]uint32, a.width)
+	a.depth = []uint8{0}
+	for i, w := range a.words {
+		s := uint32(0)
+		for j := range len(w) {
+			at := s + uint32(used[w[j]])
+			if a.next[at] == 0 {
+				a.next[at] = uint32(len(a.next))
+				a.next = append(a.next, make([]uint32, a.width)...)
+				a.depth = append(a.depth, uint8(min(j+1, 255)))
+			}
+			s = a.next[at]
+		}
+		a.ends[s/a.width] = append(a.ends[s/a.width], int32(i))
+	}
+}
+
+// link turns the trie into the automaton, level by level.
+func (a *automaton) link() {
+	a.parent = make([]uint32, len(a.depth))
+	queue := []uint32{0}
+	for len(queue) > 0 {
+		s := queue[0]
+		queue = queue[1:]
+		fail := a.parent[s/a.width] * a.width
+		for c := range a.width {
+			child := a.next[s+c]
+			if child == 0 {
+				if s != 0 {
+					a.next[s+c] = a.next[fail+c]
+				}
+				continue
+			}
+			to := uint32(0)
+			if s != 0 {
+				to = a.next[fail+c] &^ hitBit
+			}
+			n := child / a.width
+			a.parent[n] = to / a.width
+			a.ends[n] = append(a.ends[n], a.ends[to/a.width]...)
+			if len(a.ends[n]) == 0 {
+				delete(a.ends, n)
+			} else {
+				a.next[s+c] |= hitBit
+			}
+			queue = append(queue, child)
+		}
+	}
+}
+
+// scan goes on from state over text and calls hit at every byte at which words
+// end: its index, and the words' indices. hit says whether to go on.
+func (a *automaton) scan(state uint32, text []byte, hit func(at int, words []int32) bool) uint32 {
+	next, s := a.next, state
+	for i, c := range text {
+		k := a.class[c]
+		if k == skip {
+			continue
+		}
+		s = next[s+uint32(k)]
+		if s&hitBit != 0 {
+			s &^= hitBit
+			if !hit(i, a.ends[s/a.width]) {
+				return s
+			}
+		}
+	}
+	return s
+}

@@ -1,0 +1,207 @@
+package dlp
+
+import (
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+)
+
+// Body scans a body as it passes.
+type Body struct {
+	q      *Request
+	first  func(p []byte) // takes what is written
+	chain  []*inflater    // each writes to the next, the last to the sink
+	raw    []*text        // what each was given
+	sink   walker
+	sniff  []byte
+	form   string // the body's media type
+	params map[string]string
+	in     int64 // bytes as they were sent
+	out    int64 // bytes once decoded
+}
+
+// walker takes a body's decoded bytes apart.
+type walker interface {
+	write(p []byte)
+	// close ends the body. An error says that it is not what its headers say.
+	close() error
+}
+
+const (
+	sniffed   = 16      // bytes by which a body or a part is told
+	bombFloor = 1 << 20 // decoded bytes from which on a ratio is looked at
+	bombRatio = 100     // decoded bytes that a byte may become
+)
+
+// Body begins to scan a body. The arguments are the values of its headers. The
+// error is a *Refusal where the encoding is unknown or the type unreadable.
+func (q *Request) Body(contentType, contentEncoding string) (*Body, error) {
+	openers, err := decodings(contentEncoding)
+	if err != nil {
+		q.found(err)
+		return nil, err
+	}
+	b := &Body{q: q}
+	b.first = b.plain
+	if b.form, b.params, err = mime.ParseMediaType(contentType); err != nil {
+		b.form, b.params = "", nil
+		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "multipart/") {
+			err = &Refusal{Unreadable, "its Content-Type is no multipart's"}
+			q.found(err)
+			return nil, err
+		}
+	}
+	for i := len(openers) - 1; i >= 0; i-- {
+		b.undo(openers[i])
+	}
+	if r := q.rules.fileRule(q.path); r != nil && !q.excepts(r.ID) {
+		q.found(&Finding{Rule: r.ID, Where: "url.path", Fingerprint: fingerprint(q.key, []byte(q.path))})
+	}
+	return b, q.err
+}
+
+// Write scans the next bytes of the body as it was sent. Its error is a
+// *Finding or a *Refusal; nothing more may pass then.
+func (b *Body) Write(p []byte) (int, error) {
+	if b.q.err != nil {
+		return 0, b.q.err
+	}
+	b.in += int64(len(p))
+	b.first(p)
+	if b.q.err != nil {
+		return 0, b.q.err
+	}
+	return len(p), nil
+}
+
+// undo puts a decoding in front of what there is. What is encoded is scanned as
+// it is too: formats have room for names, comments and what is to be skipped.
+func (b *Body) undo(open opener) {
+	out, q := b.first, b.q
+	raw := q.newText(maxDepth)
+	raw.mark(mark{up: bodyPlace, index: -1})
+	f := q.newInflater(open, func(p []byte) error {
+		out(p)
+		return q.err
+	})
+	b.chain = append([]*inflater{f}, b.chain...)
+	b.raw = append(b.raw, raw)
+	b.first = func(p []byte) {
+		raw.write(p)
+		if q.err == nil && !f.write(p) && q.err == nil {
+			b.undecodable(f.err)
+		}
+	}
+}
+
+// undecodable refuses data that ended, or is not what it is said to be.
+func (b *Body) undecodable(err error) {
+	if err == io.EOF {
+		err = errTrailing
+	}
+	b.q.found(&Refusal{Unreadable, fmt.Sprintf("it cannot be decoded: %v", err)})
+}
+
+// Close ends the body and scans what is left. The body's last byte must not
+// pass before Close returned nil.
+func (b *Body) Close() error {
+	for _, f := range b.chain {
+		if err := f.close(); err != nil && b.q.err == nil {
+			b.undecodable(err)
+		}
+	}
+	for _, t := range b.raw {
+		t.close()
+	}
+	if b.sink == nil && b.q.err == nil {
+		b.choose()
+	}
+	if b.sink != nil {
+		if err := b.sink.close(); err != nil {
+			b.q.found(&Refusal{Unreadable, err.Error()})
+		}
+	}
+	return b.q.err
+}
+
+// plain takes decoded bytes.
+func (b *Body) plain(p []byte) {
+	q := b.q
+	b.out += int64(len(p))
+	if len(b.chain) > 0 && b.out > bombFloor && b.out > bombRatio*b.in {
+		q.found(&Refusal{TooLarge, "it is a bomb"})
+	}
+	if b.out > q.max {
+		q.found(&Refusal{TooLarge, fmt.Sprintf("it has more than %d bytes", q.max)})
+	}
+	q.grow(len(p))
+	if b.sink == nil {
+		if b.sniff = append(b.sniff, p...); len(b.sniff) < sniffed || blank(b.sniff) && len(b.sniff) < 256 {
+			return
+		}
+		p = b.choose()
+	}
+	for len(p) > 0 && q.err == nil {
+		n := min(len(p), block)
+		b.sink.write(p[:n])
+		p = p[n:]
+	}
+}
+
+func blank(b []byte) bool {
+	return first(b) == 0
+}
+
+// first returns the first byte that is no white space, or 0.
+func first(b []byte) byte {
+	for _, c := range b {
+		if c != ' ' && c != '\t' && c != '\r' && c != '\n' && c != 0xef && c != 0xbb && c != 0xbf {
+			return c
+		}
+	}
+	return 0
+}
+
+var bodyPlace = &place{key: "body"}
+
+// choose makes the sink that fits the body, and returns what it is to be given
+// first.
+func (b *Body) choose() []byte {
+	head := b.sniff
+	b.sniff = nil
+	t := b.q.newText(0)
+	if strings.HasPrefix(b.form, "multipart/") {
+		b.sink = newMultipart(t, b.params["boundary"])
+	} else {
+		b.sink = walkerFor(t, bodyPlace, b.form, head)
+	}
+	if b.q.err == nil && len(head) > 0 {
+		b.sink.write(head)
+	}
+	return nil
+}
+
+// walkerFor makes the walker of a body, or of a part of one, by what it is said
+// to be and by how it begins.
+func walkerFor(t *text, root *place, form string, head []byte) walker {
+	switch c := first(head); {
+	case c == '{' || c == '[' || form == "application/json" || strings.HasSuffix(form, "+json"):
+		return newJSON(t, root)
+	case form == "application/x-www-form-urlencoded":
+		return &formWalker{t: t, root: root}
+	}
+	w := &plainWalker{t: t}
+	t.runMark = mark{up: root, index: -1}
+	t.start(mark{up: root, index: -1}, head)
+	return w
+}
+
+// plainWalker writes bytes as they are.
+type plainWalker struct{ t *text }
+
+func (w *plainWalker) write(p []byte) { w.t.more(p) }
+func (w *plainWalker) close() error {
+	w.t.close()
+	return nil
+}

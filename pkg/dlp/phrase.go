@@ -1,0 +1,138 @@
+package dlp
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"slices"
+	"strings"
+	"sync"
+)
+
+//go:embed bip39.txt
+var wordlist string
+
+// numbers are BIP-39's English words and their numbers.
+var numbers = sync.OnceValue(func() map[string]int {
+	m := map[string]int{}
+	for i, w := range strings.Fields(wordlist) {
+		m[w] = i
+	}
+	return m
+})
+
+// begun says of three letters whether a word of the list begins with them.
+var begun = sync.OnceValue(func() *[26 * 26 * 26]bool {
+	var t [26 * 26 * 26]bool
+	for w := range numbers() {
+		t[prefix([]byte(w))] = true
+	}
+	return &t
+})
+
+func prefix(w []byte) int {
+	return (int(w[0]|0x20-'a')*26+int(w[1]|0x20-'a'))*26 + int(w[2]|0x20-'a')
+}
+
+// phrase follows the words of a text and finds those of a wallet's seed: 12,
+// 15, 18, 21 or 24 words of BIP-39's list whose checksum holds.
+type phrase struct {
+	at    int // in the text's buf: up to where it has looked
+	seen  [24]int
+	count int // words of the list in a row
+	gap   int // bytes since the last word
+}
+
+const seedWork = 24 // what looking at a seed costs, in bytes that an expression looks at
+
+const maxGap = 8 // bytes between two words: spaces, a comma, quotes, a number
+
+var letterByte = set("azAZ")
+
+// scan looks at the words that begin before t.buf[limit].
+func (p *phrase) scan(t *text, limit int) {
+	buf, i := t.buf, p.at
+	first := begun()
+	for i < limit {
+		if !letterByte[buf[i]] {
+			if p.gap++; p.gap > maxGap {
+				p.count = 0
+			}
+			i++
+			continue
+		}
+		end := i + 1
+		for end < len(buf) && letterByte[buf[end]] {
+			end++
+		}
+		if n := end - i; n >= 3 && n <= 8 && first[prefix(buf[i:])] {
+			p.word(t, i, end)
+		} else {
+			p.count = 0
+		}
+		i, p.gap = end, 0
+	}
+	p.at = i
+}
+
+// word takes in the word t.buf[from:to].
+func (p *phrase) word(t *text, from, to int) {
+	var low [8]byte
+	for i, c := range t.buf[from:to] {
+		low[i] = c | 0x20
+	}
+	n, ok := numbers()[string(low[:to-from])]
+	if !ok {
+		p.count = 0
+		return
+	}
+	copy(p.seen[:], p.seen[1:])
+	p.seen[len(p.seen)-1] = n
+	p.count++
+	for size := 12; size <= 24 && size <= p.count; size += 3 {
+		if words := p.seen[len(p.seen)-size:]; varied(words) && t.q.spend(seedWork) && seeds(words) {
+			t.phraseAt(to)
+			return
+		}
+	}
+}
+
+// phraseAt reports a phrase that ends at buf[at].
+func (t *text) phraseAt(at int) {
+	from := at
+	for spaces := 0; from > 0 && spaces < 12; from-- {
+		if t.buf[from-1] == ' ' {
+			spaces++
+		}
+	}
+	if r := t.q.rules.byID[mnemonicRule]; r != nil {
+		t.report(r, max(0, at-1), at, t.buf[from:at])
+	}
+}
+
+// varied says whether few of the words come again, and they are in no order.
+// Otherwise it is an example, a program, or the list itself.
+func varied(words []int) bool {
+	again := 0
+	for i, w := range words {
+		if slices.Contains(words[:i], w) {
+			again++
+		}
+	}
+	return again <= 2 && !slices.IsSorted(words)
+}
+
+// seeds says whether the words' checksum holds: the last 4 to 8 of their bits
+// are those that the others' SHA-256 begins with.
+func seeds(words []int) bool {
+	var bits [33]byte
+	for i, w := range words {
+		for b := range 11 {
+			if at := i*11 + b; w>>(10-b)&1 == 1 {
+				bits[at/8] |= 0x80 >> (at % 8)
+			}
+		}
+	}
+	check := len(words) / 3 // bits of checksum; 32 times as many of entropy stand before them
+	sum := sha256.Sum256(bits[:4*check])
+	return sum[0]>>(8-check) == bits[4*check]>>(8-check)
+}
