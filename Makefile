@@ -65,7 +65,8 @@ crash: engine build base ## kills the programs at random moments, ROUNDS times (
 
 bench: engine build base ## egress against other proxies, start against docker-compose, bottle-ls against docker ps
 	@scripts/deps docker-compose
-	cd test/bench && BOTTLE_BENCH=1 go test -count=1 -timeout 20m
+	@scripts/deps mitmdump || true # what is not here is left out
+	cd test/bench && BOTTLE_BENCH=1 go test -count=1 -timeout 40m
 
 fuzz: ## the parsers of what an agent can influence, TIME (1m) each
 	@scripts/fuzz $(or $(TIME),1m)
