@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,9 +25,10 @@ func (t Targets) bound() time.Duration {
 	return Bound
 }
 
-// forbids is EPERM where err is gVisor's own word for it, and err otherwise.
-func (t Targets) forbids(err error, word syscall.Errno) error {
-	if t.Runtime == GVisor && errors.Is(err, word) {
+// gVisorForbids translates gVisor's words for EPERM about neighbours and routes:
+// netlink's is EACCES, and there is no SIOCSARP, for anybody.
+func (t Targets) gVisorForbids(err error) error {
+	if t.Runtime == GVisor && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOTTY)) {
 		return unix.EPERM
 	}
 	return err

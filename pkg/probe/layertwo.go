@@ -21,19 +21,20 @@ func layerTwo(t Targets) []attempt {
 	if err != nil {
 		return []attempt{forbidden("the interface", func() error { return err })}
 	}
+	forbidden := func(what string, try func() error) attempt {
+		return forbidden(what, func() error { return t.gVisorForbids(try()) })
+	}
 	return []attempt{
 		socket("a packet socket", unix.AF_PACKET, unix.SOCK_RAW, allProtocols),
-		forbidden("SIOCSARP", func() error {
-			return t.forbids(setARP(device), unix.ENOTTY) // gVisor's kernel has no such call, for anybody
-		}),
+		forbidden("SIOCSARP", func() error { return setARP(device) }),
 		forbidden("a neighbour entry", func() error {
-			return t.forbids(changed(unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH, neighbourMessage(device, nobody)), unix.EACCES)
+			return changed(unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH, neighbourMessage(device, nobody))
 		}),
 		forbidden("a route through egress", func() error {
-			return t.forbids(changed(unix.RTM_NEWROUTE, unix.RTM_DELROUTE, routeMessage(device, nobody, t.Egress)), unix.EACCES)
+			return changed(unix.RTM_NEWROUTE, unix.RTM_DELROUTE, routeMessage(device, nobody, t.Egress))
 		}),
 		forbidden("an address", func() error {
-			return t.forbids(changed(unix.RTM_NEWADDR, unix.RTM_DELADDR, addressMessage(device, nobody)), unix.EACCES)
+			return changed(unix.RTM_NEWADDR, unix.RTM_DELADDR, addressMessage(device, nobody))
 		}),
 	}
 }
