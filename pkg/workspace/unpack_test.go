@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 type entry struct {
@@ -150,27 +150,53 @@ type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
-// TestManyFilesAreQuick holds packing and unpacking of 5,000 files to a time
-// that no process per file could keep.
-func TestManyFilesAreQuick(t *testing.T) {
-	dir := t.TempDir()
-	run(t, dir, "init", "-q")
-	for i := range 5000 {
-		write(t, dir, fmt.Sprintf("d%d/e%d/f%d", i%50, i%7, i), strings.Repeat(fmt.Sprint(i), 200))
+// TestManyFilesNeedNoMoreProcesses: what a folder costs grows with its bytes;
+// a process a file would be felt long before.
+func TestManyFilesNeedNoMoreProcesses(t *testing.T) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
 	}
-	run(t, dir, "add", ".")
-	run(t, dir, "commit", "-qm", "many")
-	start := time.Now()
-	inside, _ := carry(t, dir)
-	in := time.Since(start)
-	start = time.Now()
-	grab(t, inside)
-	t.Logf("in: %s, out: %s", in, time.Since(start))
-	if in > 15*time.Second {
-		t.Errorf("it took %s", in)
+	log := filepath.Join(t.TempDir(), "log")
+	counting := t.TempDir()
+	write(t, counting, "git", fmt.Sprintf("#!/bin/sh\necho x >>%s\nexec %s \"$@\"\n", log, git))
+	os.Chmod(counting+"/git", 0o755)
+	spent := func(files int, do func(dir string)) int {
+		dir := newRepo(t)
+		for i := range files {
+			write(t, dir, fmt.Sprintf("d%d/e%d/f%d", i%50, i%7, i), fmt.Sprint(i))
+		}
+		run(t, dir, "add", ".")
+		for i := range files {
+			write(t, dir, fmt.Sprintf("u%d/f%d", i%50, i), fmt.Sprint(-i))
+		}
+		os.Remove(log)
+		t.Setenv("PATH", counting+":"+os.Getenv("PATH"))
+		do(dir)
+		os.Setenv("PATH", strings.TrimPrefix(os.Getenv("PATH"), counting+":"))
+		return strings.Count(read(t, filepath.Dir(log), "log"), "x")
 	}
-	if got := run(t, inside, "status", "--porcelain"); got != "" {
-		t.Errorf("the status is %q", got)
+	for name, do := range map[string]func(dir string){
+		"carry": func(dir string) {
+			var stream bytes.Buffer
+			if _, err := Pack(testContext(t), dir, &stream, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := Unpack(testContext(t), &stream, t.TempDir()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"capture": func(dir string) {
+			if err := Capture(testContext(t), dir, io.Discard, Limits{Temp: t.TempDir()}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		few, many := spent(2, do), spent(500, do)
+		t.Logf("%s: %d processes", name, many)
+		if few == 0 || few != many {
+			t.Errorf("%s: %d processes for few files, %d for many", name, few, many)
+		}
 	}
 }
 
