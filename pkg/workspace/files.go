@@ -157,7 +157,7 @@ func (p *packer) file(t *tree, rel string, tracked bool) error {
 		return p.ctx.Err()
 	}
 	if checkPath(rel) != nil {
-		p.warn(rel + " stays behind: no file in a repository may have that name")
+		p.warn(fmt.Sprintf("%q stays behind: no file in a repository may have that name", rel))
 		return nil
 	}
 	fi, err := t.lstat(rel)
@@ -169,12 +169,12 @@ func (p *packer) file(t *tree, rel string, tracked bool) error {
 			err = p.symlink(t, rel)
 		case fs.ModeDir: // took the place of a tracked file
 		default:
-			p.warn(rel + " stays behind: it is not a file, symlink or directory")
+			p.warn(fmt.Sprintf("%q stays behind: it is not a file, symlink or directory", rel))
 		}
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && (fi != nil || !tracked):
-		p.warn(rel + " vanished while it was copied")
+		p.warn(fmt.Sprintf("%q vanished while it was copied", rel))
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -209,7 +209,7 @@ func (p *packer) regular(t *tree, rel string) error {
 	n, err := io.CopyBuffer(onlyWriter{p.tw}, io.LimitReader(f, h.Size), p.buf)
 	if err == nil && n < h.Size {
 		// The size is sent already; a file that shrank is filled up.
-		p.warn(rel + " changed while it was copied")
+		p.warn(fmt.Sprintf("%q changed while it was copied", rel))
 		_, err = io.CopyN(p.tw, zeros{}, h.Size-n)
 	}
 	p.info.Files++

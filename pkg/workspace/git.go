@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // git runs git in one directory with one environment.
@@ -92,7 +93,15 @@ func (e *gitError) Error() string {
 		said = said[i+len("fatal: "):]
 	}
 	said, _, _ = strings.Cut(said, "\n")
-	return fmt.Sprintf("git %s: %s", e.Sub, said)
+	// It may name files, by names that a stranger chose.
+	return fmt.Sprintf("git %s: %s", e.Sub, strings.Map(printable, said))
+}
+
+func printable(r rune) rune {
+	if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+		return '?'
+	}
+	return r
 }
 
 func (e *gitError) Unwrap() error { return e.Err }

@@ -218,14 +218,14 @@ func (p *packer) walk() (inner []string, err error) {
 		case p.ctx.Err() != nil:
 			return context.Cause(p.ctx)
 		case errors.Is(err, os.ErrNotExist):
-			p.warn(rel + " vanished while it was copied")
+			p.warn(fmt.Sprintf("%q vanished while it was copied", rel))
 			return nil
 		case err != nil:
 			return fmt.Errorf("cannot read %s: %w", rel, errors.Unwrap(err))
 		case rel == ".":
 			return nil
 		case checkPath(rel) != nil:
-			p.warn(rel + " stays behind: no file in a repository may have that name")
+			p.warn(fmt.Sprintf("%q stays behind: no file in a repository may have that name", rel))
 			if d.IsDir() {
 				return filepath.SkipDir
 			}

@@ -1,11 +1,15 @@
 package workspace
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestStatusIsTheSameInside goes through states of a working tree.
@@ -193,6 +197,57 @@ func TestModesLinksAndTimesComeAlong(t *testing.T) {
 	}
 	if a, _ := os.Stat(filepath.Join(inside, "a")); a.Sys().(*syscall.Stat_t).Nlink != 1 {
 		t.Error("hard links are not copies")
+	}
+}
+
+// TestPackingChangesNothing: not even the index, where git would like to note
+// what it learnt of the files.
+func TestPackingChangesNothing(t *testing.T) {
+	dir := newRepo(t)
+	module(t, dir, "lib")
+	write(t, dir, "staged", "x\n")
+	run(t, dir, "add", "staged")
+	run(t, dir, "add", "-N", ".")
+	later := time.Now().Add(time.Hour)
+	os.Chtimes(dir+"/a", later, later) // touched, and as it was
+	state := func() (list []string) {
+		err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			fi, err := d.Info()
+			list = append(list, fmt.Sprint(p, fi.Mode(), fi.Size(), fi.ModTime().UnixNano()))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	before := state()
+	if _, err := Pack(testContext(t), dir, io.Discard, nil); err != nil {
+		t.Fatal(err)
+	}
+	if after := state(); !slices.Equal(before, after) {
+		t.Errorf("before:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+	}
+	run(t, dir, "status") // does change it
+	if after := state(); slices.Equal(before, after) {
+		t.Error("git status changed nothing: this test shows nothing")
+	}
+}
+
+func TestWordsOfAStrangerAreInert(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, ".git", "gitdir: \x1b[31m\u202e\n")
+	_, err := Inspect(testContext(t), dir)
+	if err == nil || strings.ContainsAny(err.Error(), "\x1b\u202e") {
+		t.Errorf("%q", err)
+	}
+	os.Remove(dir + "/.git")
+	syscall.Mkfifo(dir+"/\x1b[31m", 0o644)
+	if _, warned := carry(t, dir); len(warned) != 1 || strings.Contains(warned[0], "\x1b") {
+		t.Errorf("%q", warned)
 	}
 }
 
