@@ -66,8 +66,9 @@ func Fetch(ctx context.Context, pkg, wanted, file, cacheDir string, log io.Write
 	if err := os.MkdirAll(cacheDir, 0o700); err != nil {
 		return "", "", fmt.Errorf("cannot make the cache for npm packages: %w", err)
 	}
+	sweep(cacheDir)
 	// A folder of its own: the operator's folder may hold an .npmrc of an agent's making.
-	dir, err := os.MkdirTemp(cacheDir, "fetch-")
+	dir, err := os.MkdirTemp(cacheDir, tempPrefix)
 	if err != nil {
 		return "", "", fmt.Errorf("cannot make a temporary folder: %w", err)
 	}
@@ -87,6 +88,21 @@ func Fetch(ctx context.Context, pkg, wanted, file, cacheDir string, log io.Write
 		return "", "", fmt.Errorf("cannot unpack %s@%s: %w", pkg, version, err)
 	}
 	return path, version, nil
+}
+
+const tempPrefix = "fetch-"
+
+// abandoned is how old a temporary folder is that no fetch can be using.
+const abandoned = 24 * time.Hour
+
+// sweep removes what killed fetches left, hundreds of megabytes each.
+func sweep(cacheDir string) {
+	left, _ := filepath.Glob(filepath.Join(cacheDir, tempPrefix+"*"))
+	for _, dir := range left {
+		if fi, err := os.Lstat(dir); err == nil && time.Since(fi.ModTime()) > abandoned {
+			os.RemoveAll(dir)
+		}
+	}
 }
 
 func cached(cacheDir, pkg, version, file string) string {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fake puts an npm on PATH that knows one package and counts its calls.
@@ -72,6 +73,27 @@ func TestFileIsFetchedOnceAndKept(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(cache); len(left) != 1 {
 		t.Errorf("the cache holds %v", left)
+	}
+}
+
+func TestWhatKilledFetchesLeftIsSwept(t *testing.T) {
+	fake(t, good)
+	cache := t.TempDir()
+	for _, name := range []string{"fetch-old", "fetch-new"} {
+		if err := os.MkdirAll(filepath.Join(cache, name, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Now().Add(-2 * abandoned)
+	if err := os.Chtimes(filepath.Join(cache, "fetch-old"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := fetch(context.Background(), "", cache); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(cache, "fetch-*"))
+	if len(left) != 1 || filepath.Base(left[0]) != "fetch-new" {
+		t.Errorf("left: %v", left)
 	}
 }
 
