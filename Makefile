@@ -12,6 +12,7 @@ export PATH := $(PATH):/usr/local/go/bin
 HOST := bottle-start bottle-attach bottle-ls bottle-log bottle-stop
 SIDECARS := bottle-egress
 INSIDE := bottle-inside
+BIN := bin
 LIBEXEC := libexec/bottle
 # Without urfave's writer of manuals a program starts a little sooner.
 BUILD := CGO_ENABLED=0 go build -trimpath -tags urfave_cli_no_docs -ldflags "-s -w"
@@ -23,10 +24,11 @@ help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the programs, into bin/ and libexec/
-	@mkdir -p bin $(LIBEXEC)/sidecars $(LIBEXEC)/inside
-	$(BUILD) -o bin/ $(HOST:%=./cmd/%)
+	@install -d -m 0755 $(BIN) $(LIBEXEC)/sidecars $(LIBEXEC)/inside
+	$(BUILD) -o $(BIN)/ $(HOST:%=./cmd/%)
 	$(BUILD) -o $(LIBEXEC)/sidecars/ $(SIDECARS:%=./cmd/%)
 	$(BUILD) -o $(LIBEXEC)/inside/ $(INSIDE:%=./cmd/%)
+	@chmod 0755 $(INSIDE:%=$(LIBEXEC)/inside/%) # an agent runs it, whatever the umask is here
 	@install -m 0755 scripts/base-image $(LIBEXEC)/base-image
 
 # By rename: a program that runs, or is mounted into a bottle, is never half a file.

@@ -54,3 +54,19 @@ func TestDepsNamesWhatIsMissing(t *testing.T) {
 		t.Errorf("where something is missing: %d, %q", code, out)
 	}
 }
+
+// An agent's user, who owns nothing here, runs what is mounted into its
+// container.
+func TestBuildUnderAnyUmask(t *testing.T) {
+	tmp := t.TempDir()
+	cmd := exec.Command("sh", "-c", `umask 077; exec make -s -C ../.. build HOST=bottle-ls BIN="$0/bin" LIBEXEC="$0/libexec"`, tmp)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, name := range []string{"inside", "inside/bottle-inside"} {
+		fi, err := os.Stat(filepath.Join(tmp, "libexec", name))
+		if err != nil || fi.Mode().Perm()&0o005 != 0o005 {
+			t.Errorf("%s: %v, %v", name, fi.Mode(), err)
+		}
+	}
+}
