@@ -181,7 +181,7 @@ func isolate(scratch string) git {
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
 		// git streams large files; what it must hold in memory and is larger is
 		// somebody's trap, such as a delta that unfolds to a thousand times its size.
-		"GIT_ALLOC_LIMIT=1g",
+		"GIT_ALLOC_LIMIT=2g",
 	}, fixedEnv...)
 	return git{dir: scratch, env: env, args: quiet}.set(isolated...)
 }
