@@ -46,6 +46,7 @@ func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
 // stopAfter takes down what --rm does not want to stay.
 func stopAfter(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slug string) error {
 	took, err := m.Down(context.WithoutCancel(ctx), slug, lifecycle.DownOptions{}, nil)
+	operator.TellNotes(c.Err, took)
 	operator.TellFetch(c.Err, took)
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"bottle/pkg/cli"
+	"bottle/pkg/engine"
 	"bottle/pkg/lifecycle"
 	"bottle/pkg/operator"
 )
@@ -48,11 +49,12 @@ func app() cli.App {
 
 // stopped is one line of the answer.
 type stopped struct {
-	Slug    string `json:"slug"`
-	Kept    bool   `json:"kept"`
-	Bundle  string `json:"bundle,omitempty"`
-	History string `json:"history,omitempty"`
-	Error   string `json:"error,omitempty"`
+	Slug    string   `json:"slug"`
+	Kept    bool     `json:"kept"`
+	Bundle  string   `json:"bundle,omitempty"`
+	History string   `json:"history,omitempty"`
+	Notes   []string `json:"notes,omitempty"` // what was not captured, or not as it was
+	Error   string   `json:"error,omitempty"`
 }
 
 func stop(c *cli.Call) error {
@@ -140,14 +142,19 @@ func progress(c *cli.Call, slug string) lifecycle.Say {
 
 // tell prints the answer for one bottle, and the way to its work.
 func tell(c *cli.Call, took lifecycle.Took, failed error) error {
-	line := stopped{Slug: took.Slug, Kept: took.Kept, Bundle: took.Bundle, History: took.History}
+	line := stopped{Slug: took.Slug, Kept: took.Kept, Bundle: took.Bundle, History: took.History, Notes: took.Notes}
 	if failed != nil {
 		line.Error = operator.Explain(took.Slug, failed).Error()
 	}
 	if err := cli.WriteJSON(c.Out, line); err != nil {
 		return err
 	}
-	if errors.Is(failed, lifecycle.ErrCapture) {
+	operator.TellNotes(c.Err, took)
+	switch {
+	case !errors.Is(failed, lifecycle.ErrCapture):
+	case errors.Is(failed, context.Canceled), errors.Is(failed, engine.ErrUnreachable):
+		fmt.Fprintf(c.Err, "%s: kept, with its work; bottle-stop %s goes on\n", took.Slug, took.Slug)
+	default:
 		fmt.Fprintf(c.Err, "%s: kept, since its work could not be captured; bottle-stop --discard %s takes it down without\n", took.Slug, took.Slug)
 	}
 	if took.Bundle != "" {

@@ -32,6 +32,8 @@ type capture struct {
 	attached
 	into *redirect    // its standard output
 	said bytes.Buffer // its standard error; read it after ended
+
+	notes []string // what it could not capture, or not as it was
 }
 
 // prepare makes the container. It may do so while the agent still runs; nothing
@@ -142,9 +144,16 @@ func (c *capture) receive(ctx context.Context, f *os.File) (found bool, err erro
 	if c.said.Len() > 0 {
 		c.log.Write(c.said.Bytes())
 	}
+	for line := range strings.Lines(c.said.String()) {
+		if note, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "note: "); ok {
+			c.notes = append(c.notes, note)
+		}
+	}
 	switch {
 	case end.Err != nil:
 		return false, end.Err
+	case end.Code == captureNothing && len(c.notes) > 0: // nothing that it could read is not nothing
+		return false, fmt.Errorf("nothing of it can be captured: %s", c.notes[0])
 	case end.Code == captureNothing:
 		c.log.step("there is no work to capture")
 		return false, nil

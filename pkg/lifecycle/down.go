@@ -20,8 +20,9 @@ type DownOptions struct {
 // Took is what a teardown left behind.
 type Took struct {
 	Slug    string
-	Kept    bool   // state and volumes are still there
-	Bundle  string // path of the captured work, empty if there is none
+	Kept    bool     // state and volumes are still there
+	Bundle  string   // path of the captured work, empty if there is none
+	Notes   []string // what could not be captured, or not as it was; the agent's words
 	History string
 }
 

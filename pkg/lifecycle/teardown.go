@@ -91,6 +91,7 @@ func (t *tearDown) stopAndCapture(ctx context.Context) error {
 	if failed == nil {
 		failed = c.read(ctx)
 	}
+	t.took.Notes = c.notes
 	if failed = errors.Join(failed, <-others); failed == nil {
 		t.left = c.join(t.left)
 		return nil

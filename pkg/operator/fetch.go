@@ -5,8 +5,16 @@ import (
 	"io"
 	"strings"
 
+	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
 )
+
+// TellNotes says what of the work was not captured, or not as it was.
+func TellNotes(w io.Writer, took lifecycle.Took) {
+	for _, note := range took.Notes {
+		fmt.Fprintf(w, "%s: note: %s\n", took.Slug, cli.Inert(note))
+	}
+}
 
 // TellFetch says how the captured work is fetched, if there is any.
 func TellFetch(w io.Writer, took lifecycle.Took) {

@@ -63,7 +63,7 @@ var rules = map[string]rule{
 		why: "flags, then one call"},
 	"cmd/bottle-ls":     {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
 	"cmd/bottle-log":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/eventlog", "pkg/operator", "pkg/state"}, why: "flags, then one call"},
-	"cmd/bottle-stop":   {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/operator"}, why: "flags, then one call"},
+	"cmd/bottle-stop":   {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator"}, why: "flags, then one call"},
 	"cmd/bottle-egress": {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
 	"cmd/bottle-inside": {may: []string{"pkg/frame", "pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
 
