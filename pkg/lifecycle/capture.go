@@ -61,13 +61,21 @@ func (c *capture) prepare(ctx context.Context) error {
 	return err
 }
 
-// capturePlan is the plan the bottle was made of, or what can be had in its place.
+// capturePlan is the plan the bottle was made of, or what can be had in its
+// place: plans are lost, and images are removed.
 func (c *capture) capturePlan(ctx context.Context) (*plan.Plan, error) {
 	p, err := c.loadPlan(c.slug)
 	if err == nil {
-		return p, nil
+		var has bool
+		image := p.Find(plan.AgentService).Image
+		if has, err = c.Engine.HasImage(ctx, image); has {
+			return p, nil
+		}
+		if err == nil {
+			err = fmt.Errorf("its image %s is gone", image)
+		}
 	}
-	c.log.step("its plan is lost (%v): capturing without", err)
+	c.log.step("capturing without its plan: %v", err)
 	tools := toolsImage().Tag
 	has, err := c.Engine.HasImage(ctx, tools)
 	if err == nil && !has {

@@ -221,6 +221,9 @@ func TestASubnetTakenMeanwhileIsPlannedAgain(t *testing.T) {
 		}
 		for _, m := range c.Mounts {
 			if m.Target == plan.SidecarOut {
+				if exists(filepath.Join(m.Source, readyFile)) {
+					t.Error("egress is ready before it has begun")
+				}
 				os.WriteFile(filepath.Join(m.Source, readyFile), nil, 0o600)
 			}
 		}

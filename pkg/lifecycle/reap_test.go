@@ -293,3 +293,29 @@ func TestWhatAKilledReaperLeftIsCapturedByAStop(t *testing.T) {
 		t.Errorf("the engine holds %q", left)
 	}
 }
+
+func TestABottleWhoseImageIsGoneIsCapturedAllTheSame(t *testing.T) {
+	l := newLab(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.loadPlan(b.Slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Find(plan.AgentService).Image = "removed:meanwhile"
+	if err := l.savePlan(p); err != nil {
+		t.Fatal(err)
+	}
+	work := t.TempDir()
+	if err := os.WriteFile(filepath.Join(work, "left"), []byte("work"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.play = func(x engine.Exec) (int, error) {
+		return 0, workspace.Capture(t.Context(), work, x.Stdout, workspace.Limits{})
+	}
+	if took, err := l.Down(t.Context(), b.Slug, DownOptions{}, nil); err != nil || took.Bundle == "" {
+		t.Errorf("took %+v, %v", took, err)
+	}
+}

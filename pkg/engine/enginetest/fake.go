@@ -258,6 +258,9 @@ func (f *Fake) Create(_ context.Context, c plan.Container) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if c.Image != "" && !f.images[c.Image] {
+		return fmt.Errorf("create %s: no image %s: %w", c.Name, c.Image, engine.ErrNotFound)
+	}
 	if _, there := f.containers[c.Name]; there {
 		return fmt.Errorf("create container %s: %w", c.Name, engine.ErrConflict)
 	}

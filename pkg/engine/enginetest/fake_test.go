@@ -7,7 +7,7 @@ import (
 
 func TestTheFakeIsAnEngine(t *testing.T) {
 	Run(t, func(*testing.T) Lab {
-		return Lab{Engine: NewFake(), Image: "any", Home: "suite",
+		return Lab{Engine: NewFake("any"), Image: "any", Home: "suite",
 			Free: [2]netip.Prefix{netip.MustParsePrefix("10.0.0.0/28"), netip.MustParsePrefix("10.0.1.0/28")}}
 	})
 }
