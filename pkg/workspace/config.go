@@ -2,25 +2,30 @@ package workspace
 
 import (
 	"net/url"
-	"regexp"
+	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
+
+// form says whether a value is of a form. The forms are functions, not regular
+// expressions, which every program would compile at its start.
+type form func(value string) bool
 
 // carried are the settings that come along, each with what its value may be.
 // They are what git status, line ends and a first commit depend on; nothing
 // here names a program, a path or a secret.
-var carried = map[string]*regexp.Regexp{
-	"core.autocrlf":             regexp.MustCompile(`^(true|false|input)$`),
-	"core.eol":                  regexp.MustCompile(`^(lf|crlf|native)$`),
-	"core.safecrlf":             regexp.MustCompile(`^(true|false|warn)$`),
+var carried = map[string]form{
+	"core.autocrlf":             oneOf("true", "false", "input"),
+	"core.eol":                  oneOf("lf", "crlf", "native"),
+	"core.safecrlf":             oneOf("true", "false", "warn"),
 	"core.filemode":             boolean,
 	"core.symlinks":             boolean,
 	"core.quotepath":            boolean,
 	"core.sparsecheckout":       boolean,
 	"core.sparsecheckoutcone":   boolean,
 	"index.sparse":              boolean,
-	"status.showuntrackedfiles": regexp.MustCompile(`^(no|normal|all|true|false)$`),
+	"status.showuntrackedfiles": oneOf("no", "normal", "all", "true", "false"),
 	"status.renames":            word,
 	"status.relativepaths":      boolean,
 	"diff.renames":              word,
@@ -32,15 +37,27 @@ var carried = map[string]*regexp.Regexp{
 	"user.email":                text,
 }
 
-var (
-	boolean = regexp.MustCompile(`^(true|false|yes|no|on|off|0|1)$`)
-	word    = regexp.MustCompile(`^[a-z0-9-]{1,20}$`)
-	text    = regexp.MustCompile(`^.{1,500}$`)
-	name    = regexp.MustCompile(`^[^"\\\n\x00]{1,500}$`)
-)
+var boolean = oneOf("true", "false", "yes", "no", "on", "off", "0", "1")
+
+func oneOf(words ...string) form {
+	return func(value string) bool { return slices.Contains(words, value) }
+}
+
+// word is a short word in lower case.
+func word(value string) bool {
+	return value != "" && len(value) <= 20 && strings.Trim(value, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// text is a line of up to 500 characters.
+func text(value string) bool {
+	return value != "" && utf8.RuneCountInString(value) <= 500 && !strings.Contains(value, "\n")
+}
+
+// name is text that stands in a section's head as it is.
+func name(value string) bool { return text(value) && !strings.ContainsAny(value, "\"\\\x00") }
 
 // carriedOf are the settings that exist once a remote, branch or submodule.
-var carriedOf = map[string]*regexp.Regexp{
+var carriedOf = map[string]form{
 	"remote.url":       text,
 	"remote.pushurl":   text,
 	"remote.fetch":     text,
@@ -74,10 +91,10 @@ func allowed(s setting) bool {
 	section, sub, last := splitKey(s.Key)
 	if sub == "" {
 		want := carried[s.Key]
-		return want != nil && want.MatchString(s.Value)
+		return want != nil && want(s.Value)
 	}
 	want := carriedOf[section+"."+last]
-	if want == nil || !want.MatchString(s.Value) || !name.MatchString(sub) {
+	if want == nil || !want(s.Value) || !name(sub) {
 		return false
 	}
 	return keepsNoSecret(sub) && (!addresses[section+"."+last] || keepsNoSecret(s.Value))

@@ -1,0 +1,23 @@
+package workspace
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSettingsAreCarriedOnlyInTheirForm(t *testing.T) {
+	for _, c := range []struct {
+		key, value string
+		carried    bool
+	}{
+		{"core.autocrlf", "input", true}, {"core.autocrlf", "inputs", false}, {"core.filemode", "off", true}, {"core.filemode", "", false},
+		{"diff.renames", "copies", true}, {"diff.renames", "a b", false}, {"diff.renames", strings.Repeat("a", 21), false},
+		{"user.name", "Ada Lovelace", true}, {"user.name", "a\nb", false}, {"user.name", strings.Repeat("ä", 500), true}, {"user.name", strings.Repeat("ä", 501), false},
+		{"branch.main.merge", "refs/heads/main", true}, {"branch.a\"b.merge", "refs/heads/main", false}, {"branch.a\\b.merge", "refs/heads/main", false},
+		{"core.sshcommand", "sh", false}, {"submodule.x.active", "true", true}, {"submodule.x.active", "2", false},
+	} {
+		if got := allowed(setting{Key: c.key, Value: c.value}); got != c.carried {
+			t.Errorf("%s=%q: carried %v", c.key, c.value, got)
+		}
+	}
+}
