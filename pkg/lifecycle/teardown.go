@@ -26,11 +26,10 @@ type tearDown struct {
 }
 
 func (t *tearDown) run(ctx context.Context) error {
-	slug := t.took.Slug
-	if err := t.Home.SweepBottle(slug); err != nil {
+	if err := t.Home.SweepBottle(t.took.Slug); err != nil {
 		return err
 	}
-	t.log.step("stopping %s", slug)
+	t.log.step("stopping the agent")
 	if t.options.Keep {
 		if err := t.stop(ctx); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"bottle/pkg/agent"
@@ -155,6 +156,8 @@ func (u *bringUp) handOver(inside *opening) error {
 			u.bottle.Sidecars = append(u.bottle.Sidecars, c.Service)
 		}
 	}
+	slices.Sort(u.bottle.Services) // as they are listed: nothing changes for who watches
+	slices.Sort(u.bottle.Sidecars)
 	u.bottle.Ran = true
 	if err := u.Home.Save(u.bottle); err != nil {
 		return err
