@@ -285,7 +285,7 @@ func TestAWallThatDoesNotHoldIsNamedAndTheBottleTakenDown(t *testing.T) {
 
 func TestASelfTestThatSaysNothingIsAFailure(t *testing.T) {
 	l := newLab(t)
-	l.play = func(engine.Exec) (int, error) { return 0, nil }
+	l.fake.OnAttach = func(plan.Container, engine.Exec) (int, bool) { return 0, false }
 	if _, err := l.Up(t.Context(), l.spec, nil); !errors.Is(err, ErrSelfTest) {
 		t.Errorf("ended with %v", err)
 	}
