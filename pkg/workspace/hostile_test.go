@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -139,6 +141,16 @@ func TestTrapsDoNotStopACapture(t *testing.T) {
 	for name, plant := range map[string]func(t *testing.T, dir string){
 		"gitignore is a FIFO":      func(t *testing.T, dir string) { fifo(t, dir, "d/.gitignore") },
 		"gitattributes is a FIFO":  func(t *testing.T, dir string) { fifo(t, dir, ".gitattributes") },
+		"gitmodules is a FIFO":     func(t *testing.T, dir string) { module(t, dir, "lib"); fifo(t, dir, ".gitmodules") },
+		"a tracked file is a FIFO": func(t *testing.T, dir string) { fifo(t, dir, "a") },
+		"symlinks in a circle": func(t *testing.T, dir string) {
+			symlink(t, "y", dir, "x")
+			symlink(t, "x", dir, "y")
+			symlink(t, ".", dir, "z")
+		},
+		"a tree that unfolds without end": func(t *testing.T, dir string) {
+			run(t, dir, "update-ref", "refs/heads/bomb", unfolding(t, dir, 8))
+		},
 		"gitignore is a directory": func(t *testing.T, dir string) { write(t, dir, "z/.gitignore/x", "x") },
 		"HEAD is a FIFO":           func(t *testing.T, dir string) { fifo(t, dir, ".git/HEAD") },
 		"index is a FIFO":          func(t *testing.T, dir string) { fifo(t, dir, ".git/index") },
@@ -230,6 +242,34 @@ func TestTrapsDoNotStopACapture(t *testing.T) {
 			}
 			t.Logf("heads: %q, warned: %q", heads(t, repo), warned)
 		})
+	}
+}
+
+// unfolding makes a commit of 10^depth files out of a few trees.
+func unfolding(t *testing.T, dir string, depth int) string {
+	tree := run(t, dir, "rev-parse", "HEAD:d/g")
+	for range depth {
+		var in strings.Builder
+		for i := range 10 {
+			fmt.Fprintf(&in, "040000 tree %s\t%d\n", tree, i)
+		}
+		cmd := exec.Command("git", "mktree")
+		cmd.Dir, cmd.Stdin = dir, strings.NewReader(in.String())
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree = strings.TrimSpace(string(out))
+	}
+	return run(t, dir, "commit-tree", "-m", "x", tree)
+}
+
+// TestEndlessHeadIsTooMuch: git would hold every path in memory.
+func TestEndlessHeadIsTooMuch(t *testing.T) {
+	dir := newRepo(t)
+	run(t, dir, "update-ref", "HEAD", unfolding(t, dir, 8))
+	if err := Capture(testContext(t), dir, &bytes.Buffer{}, Limits{Files: 100_000}); !errors.Is(err, ErrTooMuch) {
+		t.Error(err)
 	}
 }
 

@@ -189,6 +189,9 @@ func (s *shot) settings() error {
 // seed fills the index with what the work's own index has, or else HEAD.
 func (s *shot) seed() error {
 	if s.k.head != "" {
+		if err := s.countHead(); err != nil {
+			return err
+		}
 		if err := s.g.run(s.c.ctx, nil, nil, "read-tree", s.k.head); err != nil {
 			return fmt.Errorf("cannot read HEAD's files: %w", err)
 		}
@@ -210,6 +213,30 @@ func (s *shot) seed() error {
 		s.c.limits.Warn(s.k.label() + ": the index cannot be read; what it alone says is left out")
 	}
 	return s.merge(entries, entries)
+}
+
+// countHead holds HEAD to the limit on files: a few trees can name one another
+// so often that no memory would do for the index.
+func (s *shot) countHead() error {
+	files := &ends{left: s.c.limits.Files}
+	err := s.g.run(s.c.ctx, nil, files, "ls-tree", "-r", "-z", "--name-only", s.k.head)
+	switch {
+	case files.left < 0:
+		return fmt.Errorf("more than %d files in HEAD: %w", s.c.limits.Files, ErrTooMuch)
+	case err != nil:
+		return fmt.Errorf("cannot read HEAD's files: %w", err)
+	}
+	return nil
+}
+
+// ends counts records that end in NUL, and fails where there are too many.
+type ends struct{ left int }
+
+func (e *ends) Write(p []byte) (int, error) {
+	if e.left -= bytes.Count(p, []byte{0}); e.left < 0 {
+		return 0, ErrTooMuch
+	}
+	return len(p), nil
 }
 
 // entries lists an index; "" means the shot's own. The paths are checked.
