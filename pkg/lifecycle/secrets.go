@@ -119,6 +119,9 @@ func (m *Manager) Resume(ctx context.Context, slug string, names []string, value
 		return err
 	}
 	defer lock.Unlock()
+	if err := m.isUp(ctx, slug, plan.EgressService); err != nil {
+		return err
+	}
 	needed := map[string]string{}
 	for _, name := range names {
 		if values[name] == "" {
@@ -127,6 +130,21 @@ func (m *Manager) Resume(ctx context.Context, slug string, names []string, value
 		needed[name] = values[name]
 	}
 	return m.hand(ctx, slug, plan.EgressService, needed)
+}
+
+// ErrNotUp is wrapped by Resume's error for a sidecar that does not run.
+var ErrNotUp = errors.New("its container does not run")
+
+func (m *Manager) isUp(ctx context.Context, slug, service string) error {
+	list, err := m.Engine.List(ctx, m.Home.ID)
+	if err != nil {
+		return err
+	}
+	name := plan.ContainerName(slug, service)
+	if !slices.ContainsFunc(list, func(c engine.Container) bool { return c.Name == name && c.Running() }) {
+		return fmt.Errorf("%s takes no values: %w", name, ErrNotUp)
+	}
+	return nil
 }
 
 const (

@@ -17,6 +17,7 @@ import (
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
 	"bottle/pkg/manifest"
+	"bottle/pkg/plan"
 	"bottle/pkg/policy"
 	"bottle/pkg/tokenref"
 )
@@ -183,6 +184,10 @@ func TestARestartedEgressIsShownAndResumed(t *testing.T) {
 		t.Errorf("with a value missing: %v", err)
 	}
 	err = l.Resume(t.Context(), b.Slug, needed, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again", "env:OTHER": "not for it"})
+	l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, plan.EgressService))
+	if err := l.Resume(t.Context(), b.Slug, nil, nil); !errors.Is(err, ErrNotUp) {
+		t.Errorf("with egress down: %v", err)
+	}
 	if last := h.docs[len(h.docs)-1]; err != nil || !maps.Equal(last.Values, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again"}) {
 		t.Errorf("%v", err)
 	}

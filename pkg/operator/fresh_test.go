@@ -47,7 +47,8 @@ func aged(t *testing.T, due time.Time) (*lifecycle.Manager, chan bottle.Secrets)
 	}
 	fake := enginetest.NewFake()
 	egress := plan.ContainerName("dev-aaaa", plan.EgressService)
-	for _, step := range []error{fake.Create(t.Context(), plan.Container{Name: egress, Service: plan.EgressService}), fake.Start(t.Context(), egress)} {
+	for _, step := range []error{fake.Create(t.Context(), plan.Container{Name: egress, Service: plan.EgressService,
+		Labels: map[string]string{plan.LabelHome: home.ID, plan.LabelSlug: "dev-aaaa", plan.LabelService: plan.EgressService}}), fake.Start(t.Context(), egress)} {
 		if step != nil {
 			t.Fatal(step)
 		}
