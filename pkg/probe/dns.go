@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
@@ -41,7 +43,7 @@ func foreignNames(egress netip.Addr, name string) []attempt {
 	for _, server := range []string{embedded, egress.String()} {
 		for _, network := range []string{"udp", "tcp"} {
 			for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeTXT} {
-				list = append(list, attempt{
+				list = append(list, attempt{wait: patience,
 					what: fmt.Sprintf("%s of %s at %s/%s", dns.TypeToString[kind], name, server, network),
 					try: func(ctx context.Context) error {
 						return egressAnswers(ctx, query{server, network, name, kind}, egress)
@@ -53,6 +55,11 @@ func foreignNames(egress netip.Addr, name string) []attempt {
 	return list
 }
 
+// patience is how long egress' answer is waited for. Silence is no wall, and it
+// is no hole either: an engine that starts ten bottles at once hands questions
+// on late. Whoever else answers, does so in time.
+const patience = 12 * time.Second
+
 type query struct {
 	server, network, name string
 	kind                  uint16
@@ -63,6 +70,9 @@ type query struct {
 func egressAnswers(ctx context.Context, q query, egress netip.Addr) error {
 	client := dns.Client{Net: q.network, Timeout: Bound}
 	answer, _, err := client.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(q.name), q.kind), q.server+":53")
+	for silent(err) && ctx.Err() == nil {
+		answer, _, err = client.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(q.name), q.kind), q.server+":53")
+	}
 	if err != nil {
 		// Runtimes with a network stack of their own have no embedded server.
 		if q.server == embedded && (errors.Is(err, unix.ECONNREFUSED) || unreachable(err)) {
@@ -71,6 +81,12 @@ func egressAnswers(ctx context.Context, q query, egress netip.Addr) error {
 		return fmt.Errorf("egress did not answer: %w", err)
 	}
 	return judgeAnswer(answer, q.kind, egress)
+}
+
+// silent says whether err is of an answer that did not come.
+func silent(err error) bool {
+	var failed net.Error
+	return errors.As(err, &failed) && failed.Timeout()
 }
 
 func judgeAnswer(answer *dns.Msg, kind uint16, egress netip.Addr) error {
