@@ -254,16 +254,16 @@ func agentTmpfs() map[string]string {
 	}
 }
 
-// fastFail bounds the wait for a neighbour that does not exist to 50 ms, so
+// fastFail bounds the wait for a neighbour that does not exist to 0.1 s, so
 // that a direct connection fails at once. Engines differ in how it is said.
 func (b builder) fastFail(c *Container) {
 	const solicit, retrans = "net.ipv4.neigh.%s.mcast_solicit", "net.ipv4.neigh.%s.retrans_time_ms"
 	if !b.h.Docker28 {
 		c.Sysctls[fmt.Sprintf(solicit, "eth0")] = "1"
-		c.Sysctls[fmt.Sprintf(retrans, "eth0")] = "50"
+		c.Sysctls[fmt.Sprintf(retrans, "eth0")] = "100"
 		return
 	}
-	c.Endpoints[0].Options = map[string]string{"com.docker.network.endpoint.sysctls": fmt.Sprintf(solicit+"=1,"+retrans+"=50", "IFNAME", "IFNAME")}
+	c.Endpoints[0].Options = map[string]string{"com.docker.network.endpoint.sysctls": fmt.Sprintf(solicit+"=1,"+retrans+"=100", "IFNAME", "IFNAME")}
 }
 
 func (b builder) bind(below, target string, readOnly bool) Mount {

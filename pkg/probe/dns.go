@@ -70,7 +70,7 @@ type query struct {
 func egressAnswers(ctx context.Context, q query, egress netip.Addr) error {
 	client := dns.Client{Net: q.network, Timeout: Bound}
 	answer, _, err := client.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(q.name), q.kind), q.server+":53")
-	for silent(err) && ctx.Err() == nil {
+	for late(q, err) && ctx.Err() == nil {
 		answer, _, err = client.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(q.name), q.kind), q.server+":53")
 	}
 	if err != nil {
@@ -83,10 +83,11 @@ func egressAnswers(ctx context.Context, q query, egress netip.Addr) error {
 	return judgeAnswer(answer, q.kind, egress)
 }
 
-// silent says whether err is of an answer that did not come.
-func silent(err error) bool {
+// late says whether err is of an answer that may come yet: silence, or egress
+// that is not found at once on its network, where everybody is asked only once.
+func late(q query, err error) bool {
 	var failed net.Error
-	return errors.As(err, &failed) && failed.Timeout()
+	return errors.As(err, &failed) && failed.Timeout() || q.server != embedded && unreachable(err)
 }
 
 func judgeAnswer(answer *dns.Msg, kind uint16, egress netip.Addr) error {
