@@ -52,7 +52,11 @@ func Open(dir string) (*Home, error) {
 		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("cannot make %s: %w", path, err)
 		}
-		if err := private(path); err != nil {
+		check := private
+		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			check = trusted // what lies elsewhere has other directories above it
+		}
+		if err := check(path); err != nil {
 			return nil, err
 		}
 	}

@@ -352,3 +352,21 @@ func TestALockThatIsNotGivenUpHoldsNobodyForEver(t *testing.T) {
 		again.Unlock()
 	}
 }
+
+func TestADirectoryThatLiesElsewhereIsTrustedNoMoreThanTheHome(t *testing.T) {
+	h := open(t)
+	shared := filepath.Join(t.TempDir(), "shared")
+	if err := errors.Join(os.MkdirAll(filepath.Join(shared, "agents"), 0o700), os.Remove(filepath.Join(h.Dir, "agents")),
+		os.Symlink(filepath.Join(shared, "agents"), filepath.Join(h.Dir, "agents"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(h.Dir); err != nil {
+		t.Errorf("below one's own: %v", err)
+	}
+	if err := os.Chmod(shared, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(h.Dir); !errors.Is(err, ErrOpen) {
+		t.Errorf("below a directory that others may rename: %v", err)
+	}
+}
