@@ -101,6 +101,7 @@ func (j *journal) Write(p []byte) (int, error) {
 		if line = strings.TrimRight(line, "\r\n"); line == "" {
 			continue
 		}
+		line = string(inert([]byte(line)))
 		j.tail = append(j.tail, line)
 		if len(j.tail) > tailLines {
 			j.tail = j.tail[1:]

@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"unicode"
 
 	"bottle/pkg/plan"
 	"bottle/pkg/spool"
@@ -31,11 +32,21 @@ func (m *Manager) saveLogs(ctx context.Context, slug string, containers []string
 	var whole bytes.Buffer
 	for i, name := range containers {
 		for line := range bytes.Lines(parts[i].Bytes()) {
-			fmt.Fprintf(&whole, "%s | %s", name, bytes.TrimSuffix(line, []byte("\n")))
-			whole.WriteByte('\n')
+			fmt.Fprintf(&whole, "%s | %s\n", name, inert(bytes.TrimRight(line, "\r\n")))
 		}
 	}
 	return errors.Join(failed, spool.WriteFile(filepath.Join(m.Home.StateDir(slug), state.ComposeLog), whole.Bytes(), 0o600))
+}
+
+// inert replaces what a terminal would act on, or a person misread: logs are
+// looked at with cat, and agents write into theirs.
+func inert(line []byte) []byte {
+	return bytes.Map(func(r rune) rune {
+		if r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, line)
 }
 
 // errTooLarge is the error of a bounded writer that is full.
