@@ -78,6 +78,9 @@ func (h *Home) LockImages(ctx context.Context) (*Lock, error) {
 // holder may be a program that does not run on, stopped or at an engine that
 // does not answer.
 func await(ctx context.Context, path string) (*Lock, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	type result struct {
 		lock *Lock
 		err  error
