@@ -75,16 +75,18 @@ func Make(slug string, m manifest.Manifest, a agent.Agent, h Host) (*Plan, error
 	p := &Plan{Slug: slug, Project: b.project, Home: h.Home, StateDir: h.StateDir}
 	p.Networks = []Network{b.inner(), Uplink(h.Home, h.Uplink)}
 	p.Volumes = []Volume{b.volume(HomeVolume), b.volume(WorkVolume)}
-	for _, sidecar := range sidecars {
-		p.Containers = append(p.Containers, sidecar(b))
+	for _, row := range sidecars {
+		if row.wanted(m) {
+			b.with = append(b.with, row)
+		}
+	}
+	for _, row := range b.with {
+		c := row.make(b, b.sidecar(row), m)
+		p.Containers = append(p.Containers, c)
 	}
 	p.Containers = append(p.Containers, b.agent(m, a))
 	return p, nil
 }
-
-// sidecars is the table of a bottle's sidecars: one row each, in the order in
-// which they are told of.
-var sidecars = []func(builder) Container{builder.egress}
 
 // Keys of a bottle's volumes.
 const (
@@ -131,6 +133,7 @@ func Runtime(wanted string, have []string) (string, error) {
 type builder struct {
 	slug, project, runtime string
 	h                      Host
+	with                   []sidecar // those that this bottle has
 }
 
 // Address returns the n-th address of a subnet; the gateway is the first.
@@ -143,8 +146,8 @@ func Address(subnet netip.Prefix, n int) netip.Addr {
 }
 
 func (b builder) innerName() string    { return b.project + "_inner" }
-func (b builder) egressIP() netip.Addr { return Address(b.h.Subnet, 2) }
-func (b builder) agentIP() netip.Addr  { return Address(b.h.Subnet, 3) }
+func (b builder) egressIP() netip.Addr { return Address(b.h.Subnet, egressAddress) }
+func (b builder) agentIP() netip.Addr  { return Address(b.h.Subnet, agentAddress) }
 
 func (b builder) labels(more ...string) map[string]string {
 	l := map[string]string{LabelHome: b.h.Home, LabelSlug: b.slug, LabelProject: b.project}
@@ -198,26 +201,6 @@ func (b builder) walls(service string) Container {
 	return c
 }
 
-func (b builder) egress() Container {
-	c := b.walls(EgressService)
-	c.Image = b.h.Sidecar
-	c.User = fmt.Sprintf("%d:%d", b.h.OwnerUID, b.h.OwnerGID)
-	c.Entrypoint = []string{"/bottle-egress", "--in", SidecarIn, "--out", SidecarOut,
-		"--listen", netip.PrefixFrom(b.egressIP(), b.h.Subnet.Bits()).String(), "--proxy-port", fmt.Sprint(ProxyPort),
-		"--name", EgressService + "=" + b.egressIP().String()}
-	c.Mounts = []Mount{b.bind(EgressService+"/in", SidecarIn, true), b.bind(EgressService+"/out", SidecarOut, false)}
-	c.Tmpfs = map[string]string{"/tmp": "rw,nosuid,nodev,noexec,size=8m,mode=1777"}
-	c.Endpoints = []Endpoint{
-		{Network: UplinkName(b.h.Home)},
-		{Network: b.innerName(), IP: b.egressIP(), Aliases: []string{EgressService}},
-	}
-	c.Sysctls["net.ipv4.ip_forward"] = "0"
-	c.Sysctls["net.ipv4.ip_unprivileged_port_start"] = "0"
-	c.Ulimits["nofile"] = Limit{8192, 8192}
-	c.Pids, c.Memory, c.MilliCPUs = sidecarPids, fit(sidecarMemory, b.h.Memory), cpus(2000, b.h.CPUs)
-	return c
-}
-
 func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	c := b.walls(AgentService)
 	c.Image = b.h.AgentTag
@@ -237,7 +220,10 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	c.DNS = []string{b.egressIP().String()}
 	c.DNSOptions = []string{"timeout:1", "attempts:1"}
 	// In /etc/hosts the sidecars are found while the engine, and its DNS, are away.
-	c.Hosts = map[string]string{EgressService: b.egressIP().String()}
+	c.Hosts = map[string]string{}
+	for _, row := range b.with {
+		c.Hosts[row.service] = b.addressOf(row).String()
+	}
 	b.fastFail(&c)
 	if c.Runtime = b.runtime; c.Runtime == gVisor {
 		// Its network stack passes the engine's own name server by.
@@ -289,7 +275,10 @@ var trustVariables = []string{"SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO
 
 func (b builder) proxyEnv() map[string]string {
 	proxy := fmt.Sprintf("http://%s:%d", EgressService, ProxyPort)
-	direct := strings.Join([]string{"localhost", "127.0.0.1", EgressService}, ",")
+	direct := "localhost,127.0.0.1"
+	for _, row := range b.with {
+		direct += "," + row.service
+	}
 	env := map[string]string{"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "ALL_PROXY": proxy, "NO_PROXY": direct}
 	for k, v := range maps.Clone(env) {
 		env[strings.ToLower(k)] = v

@@ -1,0 +1,65 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+
+	"bottle/pkg/manifest"
+)
+
+// sidecar is one row of the table of a bottle's sidecars.
+type sidecar struct {
+	service string
+	address int // its number in the bottle's own subnet, the same in every bottle
+	wanted  func(manifest.Manifest) bool
+	// make completes the container that all sidecars begin as.
+	make func(builder, Container, manifest.Manifest) Container
+}
+
+// Addresses in the bottle's own subnet, of which the first is the gateway's.
+const (
+	egressAddress = 2
+	agentAddress  = 3
+)
+
+// sidecars is the table, in the order in which sidecars are told of.
+var sidecars = []sidecar{
+	{service: EgressService, address: egressAddress, wanted: always, make: builder.egress},
+}
+
+func always(manifest.Manifest) bool { return true }
+
+func (b builder) addressOf(s sidecar) netip.Addr { return Address(b.h.Subnet, s.address) }
+
+// sidecar is what all sidecars have in common: the owner of the state directory
+// as their user, a folder to read and one to write there, a place in the
+// bottle's own network, and no forwarding.
+func (b builder) sidecar(row sidecar) Container {
+	c := b.walls(row.service)
+	c.Image = b.h.Sidecar
+	c.User = fmt.Sprintf("%d:%d", b.h.OwnerUID, b.h.OwnerGID)
+	c.Mounts = []Mount{b.bind(row.service+"/in", SidecarIn, true), b.bind(row.service+"/out", SidecarOut, false)}
+	c.Tmpfs = map[string]string{"/tmp": "rw,nosuid,nodev,noexec,size=8m,mode=1777"}
+	c.Endpoints = []Endpoint{{Network: b.innerName(), IP: b.addressOf(row), Aliases: []string{row.service}}}
+	c.Sysctls["net.ipv4.ip_forward"] = "0"
+	c.Sysctls["net.ipv4.ip_unprivileged_port_start"] = "0"
+	c.Ulimits["nofile"] = Limit{8192, 8192}
+	c.Pids, c.Memory, c.MilliCPUs = sidecarPids, fit(sidecarMemory, b.h.Memory), cpus(2000, b.h.CPUs)
+	return c
+}
+
+// uplink gives a sidecar the way out, as its first network.
+func (b builder) uplink(c *Container) {
+	c.Endpoints = append([]Endpoint{{Network: UplinkName(b.h.Home)}}, c.Endpoints...)
+}
+
+// egress answers the names of all sidecars with their addresses.
+func (b builder) egress(c Container, _ manifest.Manifest) Container {
+	c.Entrypoint = []string{"/bottle-egress", "--in", SidecarIn, "--out", SidecarOut,
+		"--listen", netip.PrefixFrom(b.egressIP(), b.h.Subnet.Bits()).String(), "--proxy-port", fmt.Sprint(ProxyPort)}
+	for _, row := range b.with {
+		c.Entrypoint = append(c.Entrypoint, "--name", row.service+"="+b.addressOf(row).String())
+	}
+	b.uplink(&c)
+	return c
+}
