@@ -35,6 +35,7 @@ type Host struct {
 	Name    string   // canonical; by https, on port 443
 	Paths   []string // prefixes that end at a segment
 	Methods []string // in upper case
+	Model   string   // the API by which its model is asked there (policy.CheckModelAPI); empty: none
 }
 
 // Agent is one coding agent. Its values are constants: two calls say the same.

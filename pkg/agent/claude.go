@@ -64,7 +64,7 @@ func (claude) Env() map[string]string {
 // Hosts is the model and no more: its /v1/files takes uploads for whoever's key
 // is sent.
 func (claude) Hosts() []Host {
-	return []Host{{Name: "api.anthropic.com", Paths: []string{"/v1/messages"}, Methods: []string{"POST"}}}
+	return []Host{{Name: "api.anthropic.com", Paths: []string{"/v1/messages"}, Methods: []string{"POST"}, Model: "anthropic"}}
 }
 
 func (claude) Keys() []string {

@@ -32,6 +32,9 @@ func (e *Event) AppendJSON(b []byte) []byte {
 		b = append(b, `,"ms":`...)
 		b = strconv.AppendFloat(b, e.Millis, 'f', -1, 64)
 	}
+	b = textField(b, `,"finding":`, e.Finding)
+	b = textField(b, `,"where":`, e.Where)
+	b = textField(b, `,"fingerprint":`, e.Fingerprint)
 	b = textField(b, `,"detail":`, e.Detail)
 	return append(b, '}')
 }

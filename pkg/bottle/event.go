@@ -21,5 +21,10 @@ type Event struct {
 	Sent    int64     `json:"sent,omitempty"`     // bytes of body from the agent
 	Recv    int64     `json:"received,omitempty"` // bytes of body to the agent
 	Millis  float64   `json:"ms,omitempty"`
-	Detail  string    `json:"detail,omitempty"`
+	// Of what the scan refused: the rule, where in the request, and the secret's
+	// fingerprint, never the secret.
+	Finding     string `json:"finding,omitempty"`
+	Where       string `json:"where,omitempty"`
+	Fingerprint string `json:"fingerprint,omitempty"`
+	Detail      string `json:"detail,omitempty"`
 }

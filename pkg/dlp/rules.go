@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-//go:generate go run ./rulegen rules.jsonl testdata/examples.json.gz
+//go:generate go run ./rulegen rules.jsonl testdata/examples.json.gz ruleids/ids.txt
 
 //go:embed rules.jsonl
 var table []byte

@@ -9,6 +9,18 @@ type body struct {
 	chunked bool
 	length  int64   // where it is not chunked; -1: up to the end of the connection
 	mask    *masker // what stands in it is looked through; nil: it is not
+	scan    *scan   // what must not pass is looked for; nil: it is not
+}
+
+// look scans a piece of the body before it is written.
+func (b body) look(data []byte, last bool) error {
+	if b.scan == nil {
+		return nil
+	}
+	if err := b.scan.next(data, last); err != nil {
+		return &sideError{err: b.scan.block(err)}
+	}
+	return nil
 }
 
 // sideError is an error of one side of a relay, so that the other side can be
@@ -38,6 +50,9 @@ func (b body) relay(dst io.Writer, src *reader, out []byte, rechunk bool, last f
 		}
 		src.discard(len(data))
 		total += int64(len(data))
+		if err := b.look(data, total == b.length); err != nil {
+			return total, err
+		}
 		if total == b.length {
 			if last != nil {
 				last()
@@ -103,6 +118,9 @@ func (b body) relayChunked(dst io.Writer, src *reader, out []byte, rechunk bool,
 				return total, &sideError{err: err}
 			}
 			total += int64(len(data))
+			if err := b.look(data, d.state == chunkDone); err != nil {
+				return total, err
+			}
 			if b.mask != nil && (len(data) > 0 || d.state == chunkDone) {
 				data = b.mask.next(data, d.state == chunkDone)
 			}
@@ -115,6 +133,11 @@ func (b body) relayChunked(dst io.Writer, src *reader, out []byte, rechunk bool,
 			src.discard(n)
 		}
 		if d.state == chunkDone {
+			if b.scan != nil {
+				if err := b.scan.trailers(d.trailer); err != nil {
+					return total, &sideError{err: err}
+				}
+			}
 			if rechunk {
 				if b.mask != nil {
 					b.mask.cover(d.trailer)

@@ -9,19 +9,22 @@ import (
 	"time"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/dlp"
 	"bottle/pkg/policy"
 )
 
 // client is one connection of the agent's. One goroutine owns it.
 type client struct {
-	s     *Server
-	sock  *socket
-	conn  net.Conn // sock, or TLS over it
-	in    reader
-	q     request
-	p     response
-	front front
-	mask  *masker // for what is injected into the request; nil: nothing
+	s      *Server
+	sock   *socket
+	conn   net.Conn // sock, or TLS over it
+	in     reader
+	q      request
+	p      response
+	front  front
+	mask   *masker     // for what is injected into the request; nil: nothing
+	scan   *scan       // of the request under way
+	fields []dlp.Field // of the head under scan
 
 	served bool                     // a request came over this connection
 	broken bool                     // the other side must not take what it got for whole
@@ -106,7 +109,14 @@ func (c *client) one() bool {
 		c.rested()
 		return c.refuse(ev, refused, c.skipBody())
 	}
+	defer c.endScan()
 	return c.forward(ev, place{o, v.Route.Private}, target)
+}
+
+// endScan ends the scan of the request under way, whatever became of it.
+func (c *client) endScan() {
+	c.scan.end()
+	c.scan = nil
 }
 
 // credentials puts the credential of the entry that allows the request in the
@@ -116,7 +126,11 @@ func (c *client) credentials(r *policy.Route, target []byte) *refusal {
 	if refused := k.admit(r, &c.q, target); refused != nil {
 		return refused
 	}
-	// What leaves is scanned here.
+	s, refused := c.beginScan(k, r, target)
+	if refused != nil {
+		return refused
+	}
+	c.scan = s
 	k.inject(r, &c.q)
 	if c.mask = newMasker(k.echoes[r.Host]); c.mask != nil {
 		unpacked(&c.q)
@@ -168,11 +182,14 @@ func (c *client) refuse(ev *bottle.Event, r *refusal, keep bool) bool {
 	// Behind a malformed request nobody knows where the next one begins.
 	keep = keep && r.status != 400 && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
 	ours := r.status < 500
-	err := c.send(appendRefusal(getBuf(), r.status, r.reason, ours, keep, c.q.method == "HEAD"))
+	err := c.send(appendRefusal(getBuf(), r, ours, keep, c.q.method == "HEAD"))
 	c.more = !keep
 	ev.Verdict, ev.Reason, ev.Status = "deny", r.reason, r.status
 	if !ours {
 		ev.Verdict = "error"
+	}
+	if r.finding != nil {
+		r.finding.note(ev)
 	}
 	c.record(ev)
 	return keep && err == nil

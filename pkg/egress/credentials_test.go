@@ -224,7 +224,8 @@ func TestForeignCredentialsAreRefusedOnTheAgentsOwnHost(t *testing.T) {
 			t.Errorf("%q: %d %s", r.header, code, body)
 		}
 	}
-	for url, want := range map[string]int{"https://own.example/?api_key=attacker": 403, "https://own.example/?access_token=" + mine: 200, "https://own.example/?page=1": 200,
+	for url, want := range map[string]int{"https://own.example/?api_key=attacker": 403, "https://own.example/?access_token=" + mine: 403, // in a header and nowhere else
+		"https://own.example/?page=1":                 200,
 		"https://key.example/?private_token=attacker": 403, "https://a.example/?api_key=attacker": 200, "https://own.example/?%6bey=attacker": 403,
 		"https://own.example/?key=" + mine + "&key=attacker": 403} {
 		if code, body := fetch(t, c, "GET", url); code != want {

@@ -151,12 +151,12 @@ func (x *exchange) takeBody() bool {
 func (x *exchange) startUpload() {
 	u := &upload{done: make(chan struct{})}
 	x.upload = u
-	b := body{chunked: x.c.q.chunked, length: x.c.q.length}
+	b := body{chunked: x.c.q.chunked, length: x.c.q.length, scan: x.c.scan}
 	up, in, out := x.up, &x.c.in, x.out
 	go func() {
 		defer close(u.done)
 		u.sent, u.err = b.relay(up.conn, in, out, true, func() { u.read.Store(true) })
-		u.ours = u.aborted.Load() && !errors.Is(u.err, errMalformed)
+		u.ours = u.aborted.Load() && !errors.Is(u.err, errMalformed) && !errors.As(u.err, new(*blocked))
 		if side := (*sideError)(nil); errors.As(u.err, &side) && !side.writing {
 			// The client broke off: end the upstream's request, and with it the
 			// wait for an answer. Where writing failed, an answer may be there.
@@ -267,7 +267,11 @@ func (x *exchange) finish(err error) bool {
 		return x.finishCut()
 	}
 	if fault := x.clientsFault(err); fault != nil {
-		if errors.Is(fault, errMalformed) && !x.began {
+		var b *blocked
+		switch {
+		case errors.As(fault, &b):
+			return x.finishBlocked(b)
+		case errors.Is(fault, errMalformed) && !x.began:
 			return c.refuse(x.ev, refuse(400, fault.Error()), false)
 		}
 		x.ev.Reason = "the client left"
@@ -283,6 +287,20 @@ func (x *exchange) finish(err error) bool {
 	}
 	c.broken = true
 	c.record(x.ev)
+	return false
+}
+
+// finishBlocked ends an exchange of which something must not leave: the upstream
+// was reset before it had all of the request.
+func (x *exchange) finishBlocked(b *blocked) bool {
+	r := refuseBlocked(b, &x.c.q)
+	if !x.began {
+		return x.c.refuse(x.ev, r, false)
+	}
+	x.ev.Verdict, x.ev.Reason = "deny", r.reason
+	r.finding.note(x.ev)
+	x.c.broken = true
+	x.c.record(x.ev)
 	return false
 }
 

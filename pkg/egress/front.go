@@ -20,11 +20,16 @@ type front struct {
 type refusal struct {
 	status int
 	reason string
+	// What follows is of a request that the scan refused.
+	by      string // X-Bottle-Blocked; empty: egress
+	form    string // Content-Type of body; empty: text
+	body    []byte // empty: the reason
+	finding *explanation
 }
 
 func (r *refusal) Error() string { return r.reason }
 
-func refuse(status int, reason string) *refusal { return &refusal{status, reason} }
+func refuse(status int, reason string) *refusal { return &refusal{status: status, reason: reason} }
 
 // route says whom a request is for, and the target that goes upstream. All that
 // names a host must name the same one; it compares what stands on the wire.

@@ -164,7 +164,7 @@ func FuzzAuthority(f *testing.F) {
 }
 
 func TestRefusalsCannotBreakTheirStatusLine(t *testing.T) {
-	out := appendRefusal(nil, 403, showHost("a\r\nX: y\x00é"+strings.Repeat("b", 400))+" is\r\nwrong", true, true, false)
+	out := appendRefusal(nil, refuse(403, showHost("a\r\nX: y\x00é"+strings.Repeat("b", 400))+" is\r\nwrong"), true, true, false)
 	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(out)), nil)
 	must(t, err)
 	body, _ := io.ReadAll(r.Body)

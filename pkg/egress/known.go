@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"bottle/pkg/dlp"
 	"bottle/pkg/policy"
 )
 
@@ -22,6 +23,7 @@ type known struct {
 	lacking map[string]bool        // hosts where it may send a value that is not here
 	echoes  map[string][][]byte    // host → what is masked in its answers
 	needs   []string               // names of values that are not here
+	scanner *dlp.Scanner           // for what leaves
 }
 
 // join makes a known of a policy and values by name.
@@ -46,6 +48,10 @@ func join(p *policy.Policy, values map[string]string) *known {
 				k.lacking[host] = true
 			}
 		}
+	}
+	var err error
+	if k.scanner, err = newScanner(p, values); err != nil {
+		panic(err) // values that are too short are left out
 	}
 	return k
 }

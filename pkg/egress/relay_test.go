@@ -156,6 +156,8 @@ func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestLargeBodiesUseLittleMemory(t *testing.T) {
 	w := newWorld(t)
+	w.write(testRoutes + "max_body: 64MiB\n")
+	must(t, w.s.Reload())
 	const size = 64 << 20
 	sum := sha256.New()
 	w.serve("a.example:443", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

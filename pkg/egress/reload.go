@@ -39,6 +39,9 @@ func (s *Server) Reload() error {
 		return sidecar.ErrUnchanged
 	}
 	p, err := policy.Parse(data)
+	if err == nil {
+		err = unknownRule(&p)
+	}
 	if err != nil {
 		return s.refusePolicy(hash, err)
 	}

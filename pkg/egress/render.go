@@ -73,19 +73,29 @@ func appendFraming(out []byte, chunked bool, length int64) []byte {
 // appendRefusal writes a whole answer of our own. The reason stands in the
 // status line too: that is all that some programs show. ours marks a judgement,
 // not a failure on the way.
-func appendRefusal(out []byte, status int, reason string, ours, keep, head bool) []byte {
-	reason = "egress: " + printable(reason)
+func appendRefusal(out []byte, r *refusal, ours, keep, head bool) []byte {
+	reason := "egress: " + printable(r.reason)
+	body, form, by := r.body, r.form, r.by
+	if body == nil {
+		body = append([]byte(reason), '\n')
+	}
+	if form == "" {
+		form = "text/plain; charset=utf-8"
+	}
+	if by == "" {
+		by = "egress"
+	}
 	out = append(out, "HTTP/1.1 "...)
-	out = strconv.AppendInt(out, int64(status), 10)
+	out = strconv.AppendInt(out, int64(r.status), 10)
 	out = append(out, ' ')
 	out = append(out, reason...)
 	out = append(out, "\r\n"...)
 	if ours {
-		out = append(out, "X-Bottle-Blocked: egress\r\n"...)
+		out = append(out, "X-Bottle-Blocked: "+by+"\r\n"...)
 	}
-	out = append(out, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
-	out = strconv.AppendInt(out, int64(len(reason)+1), 10)
-	if status == 405 {
+	out = append(out, "Content-Type: "+form+"\r\nContent-Length: "...)
+	out = strconv.AppendInt(out, int64(len(body)), 10)
+	if r.status == 405 {
 		out = append(out, "\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"...)
 	}
 	if !keep {
@@ -93,8 +103,7 @@ func appendRefusal(out []byte, status int, reason string, ours, keep, head bool)
 	}
 	out = append(out, "\r\n\r\n"...)
 	if !head {
-		out = append(out, reason...)
-		out = append(out, '\n')
+		out = append(out, body...)
 	}
 	return out
 }

@@ -30,6 +30,7 @@ func Policy(s Spec) (policy.Policy, error) {
 			if !r.Wrote("foreign_credentials") {
 				r.RefuseForeign = true
 			}
+			r.Model = own.Model
 		}
 		p.Routes = append(p.Routes, r.Route)
 	}
@@ -43,6 +44,7 @@ func Policy(s Spec) (policy.Policy, error) {
 		}
 		p.Routes = append(p.Routes, r)
 	}
+	p.Model, p.MaxBody = s.Manifest.Model, s.Manifest.MaxBody
 	for _, v := range s.Manifest.Env {
 		if v.Secret() {
 			p.Given = append(p.Given, policy.Given{Name: v.Name, Credential: v.From.Name(), Hosts: v.Hosts})
@@ -80,6 +82,6 @@ func isOwn(a agent.Agent, r policy.Route) bool {
 // there: a key that somebody slipped in is refused.
 func ownRoute(h agent.Host) (policy.Route, error) {
 	r, err := policy.NewRoute(h.Name)
-	r.Paths, r.Methods, r.RefuseForeign = h.Paths, h.Methods, true
+	r.Paths, r.Methods, r.RefuseForeign, r.Model = h.Paths, h.Methods, true, h.Model
 	return r, err
 }

@@ -27,7 +27,7 @@ func own(change func(*policy.Route), keys ...string) manifest.Route {
 // The keys that a manifest writes for the agent's own host win; the others keep
 // what the agent needs and no more.
 func TestTheAgentsOwnHostIsNarrow(t *testing.T) {
-	narrow := policy.Route{Host: "api.anthropic.com", Scheme: policy.HTTPS, Port: 443, Paths: []string{"/v1/messages"}, Methods: []string{"POST"}, RefuseForeign: true}
+	narrow := policy.Route{Host: "api.anthropic.com", Scheme: policy.HTTPS, Port: 443, Paths: []string{"/v1/messages"}, Methods: []string{"POST"}, RefuseForeign: true, Model: "anthropic"}
 	with := func(change func(*policy.Route)) policy.Route {
 		r := narrow
 		change(&r)

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"gopkg.in/yaml.v3"
+
+	"bottle/pkg/policy"
 )
 
 // policyFile is what bottles/NAME.md says.
@@ -12,6 +14,8 @@ type policyFile struct {
 	env         []EnvVar
 	routes      []Route
 	credentials []Credential
+	model       policy.Model
+	maxBody     int64
 	runtime     string
 	warnings    []string
 }
@@ -39,7 +43,9 @@ func (f *file) runtime(n *yaml.Node) (string, error) {
 }
 
 func (p *policyFile) egress(f *file, n *yaml.Node) error {
-	keys := later("model", "on_deny", "ask_timeout", "max_body")
+	keys := later("on_deny", "ask_timeout")
+	keys["model"] = key{read: func(n *yaml.Node) error { return p.readModel(f, n) }}
+	keys["max_body"] = key{read: func(n *yaml.Node) error { return checked(f, n, `"max_body"`, &p.maxBody, policy.ParseSize) }}
 	keys["routes"] = key{read: func(n *yaml.Node) error { return p.readRoutes(f, n) }}
 	keys["credentials"] = key{read: func(n *yaml.Node) error { return p.readCredentials(f, n) }}
 	return f.mapping(n, `"egress"`, keys)

@@ -78,6 +78,7 @@ func (m *Manifest) loadBottle(home string, line int) error {
 		return err
 	}
 	m.Env, m.Routes, m.Credentials, m.Runtime, m.Warnings = p.env, p.routes, p.credentials, p.runtime, p.warnings
+	m.Model, m.MaxBody = p.model, p.maxBody
 	m.BottleFile = filepath.Join(home, relative(bottlesDir, m.BottleName))
 	return nil
 }

@@ -26,8 +26,10 @@ type Manifest struct {
 	Routes     []Route
 	// Credentials are what the agent may ask to have injected.
 	Credentials []Credential
-	Runtime     string // auto, runc or runsc
-	AgentFile   string // absolute paths
+	Model       policy.Model // what the model's provider may do
+	MaxBody     int64        // bytes of a body that are scanned; 0: policy.DefaultMaxBody
+	Runtime     string       // auto, runc or runsc
+	AgentFile   string       // absolute paths
 	BottleFile  string
 	Dockerfile  string   // the operator's own last step of the image; empty: none
 	Warnings    []string // one line each

@@ -49,7 +49,7 @@ func (f *file) route(n *yaml.Node) (Route, error) {
 	if n.Kind != yaml.MappingNode {
 		return r, f.wrong(n, "a route", "keys and values (- host: NAME)")
 	}
-	keys := later("scan")
+	keys := map[string]key{}
 	put := func(name string, read func(*yaml.Node) error) {
 		keys[name] = key{read: func(n *yaml.Node) error {
 			r.Keys = append(r.Keys, name)
@@ -58,7 +58,7 @@ func (f *file) route(n *yaml.Node) (Route, error) {
 	}
 	put("host", func(n *yaml.Node) (err error) { r.Host, err = f.host(n); return err })
 	put("path_allowlist", func(n *yaml.Node) (err error) {
-		r.Paths, err = f.words(n, `"path_allowlist"`, "a path", func(s string) (string, error) { return s, policy.CheckPrefix(s) })
+		r.Paths, err = f.words(n, `"path_allowlist"`, "a path", prefix)
 		return err
 	})
 	put("methods", func(n *yaml.Node) (err error) {
@@ -76,6 +76,7 @@ func (f *file) route(n *yaml.Node) (Route, error) {
 	put("foreign_credentials", func(n *yaml.Node) error {
 		return checked(f, n, `"foreign_credentials"`, &r.RefuseForeign, policy.ParseForeign)
 	})
+	put("scan", func(n *yaml.Node) (err error) { r.Scan, err = f.scan(n); return err })
 	if err := f.mapping(n, "a route", keys); err != nil {
 		return r, err
 	}
@@ -87,6 +88,8 @@ func (f *file) route(n *yaml.Node) (Route, error) {
 	}
 	return r, nil
 }
+
+func prefix(s string) (string, error) { return s, policy.CheckPrefix(s) }
 
 // host reads a host of the operator's.
 func (f *file) host(n *yaml.Node) (string, error) {

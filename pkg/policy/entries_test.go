@@ -201,7 +201,11 @@ func (Route) Generate(r *rand.Rand, _ int) reflect.Value { return reflect.ValueO
 func someRoute(r *rand.Rand) Route {
 	x := Route{Host: some(r, "a.com", "a.com", "a.com", "b.com", "null", "*.x.com", "xn--bcher-kva.example", "1e3.x"), Scheme: some(r, HTTPS, HTTPS, HTTP), Port: some(r, 443, 443, 443, 80, 8443),
 		Paths: several(r, "/", "/v1", "/v1/ok", "/v1/ok/", "/repos/%40a/b", "/*", "/~x:y,z=@!'()"), Methods: several(r, "GET", "POST", "NULL", "PUT"),
-		Private: r.Intn(2) == 0, RefuseForeign: r.Intn(2) == 0}
+		Private: r.Intn(2) == 0, RefuseForeign: r.Intn(2) == 0, Model: some(r, "", "", "anthropic")}
+	x.Scan.Stream = r.Intn(4) == 0
+	for range r.Intn(3) {
+		x.Scan.Allow = append(x.Scan.Allow, Exception{Rule: some(r, "jwt", "null", "1e3"), Path: some(r, "", "/", "/v1/ok")})
+	}
 	switch r.Intn(3) {
 	case 0:
 		x.Auth = Auth{Scheme: some(r, "Bearer", "true", "Basic"), Credential: some(r, "env:A", "docs", "null")}
@@ -229,6 +233,15 @@ func (Policy) Generate(r *rand.Rand, _ int) reflect.Value {
 	for range r.Intn(2) {
 		p.Given = append(p.Given, Given{Name: "KEY", Credential: some(r, "env:KEY", "file:00ff"), Hosts: several(r, "a.com", "no")})
 	}
+	for i := range r.Intn(3) {
+		g := ScanGrant{ID: fmt.Sprintf("x%d", i), Host: some(r, "a.com", "null"), Exception: Exception{Rule: "jwt", Path: some(r, "", "/v1")}}
+		if r.Intn(2) == 0 {
+			g.Expires = noon
+		}
+		p.Excepted = append(p.Excepted, g)
+	}
+	p.Model = Model{ServerTools: several(r, "web_search", "mcp"), URLSources: r.Intn(2) == 0}
+	p.MaxBody = some(r, int64(0), 1<<10, 123456, 1<<30)
 	return reflect.ValueOf(p)
 }
 

@@ -27,6 +27,8 @@ const (
 //	    port: 8080                           # default 443, or 80 for http
 //	    private: true                        # it may resolve to private addresses
 //	    foreign_credentials: refuse          # default allow
+//	    scan: {allow: [{rule: jwt, path: /login}], oversize: stream}  # default: nothing, block
+//	    model: anthropic                     # the API of the agent's model; default none
 //	grants:                                  # as routes, and:
 //	  - id: egress-block-k3zq
 //	    host: docs.example.com
@@ -35,6 +37,10 @@ const (
 //	  - {host: telemetry.example.com, path: /v1}
 //	given:                                   # what the agent itself holds
 //	  - {name: NPM_TOKEN, credential: env:NPM_TOKEN, hosts: [packages.example.com]}
+//	exceptions:                              # findings that somebody held to be harmless
+//	  - {id: dlp-block-k3zq, host: docs.example.com, rule: jwt, path: /login, expires: 2026-11-24T09:30:00Z}
+//	model: {server_tools: [web_search], url_sources: false}  # default: none, false
+//	max_body: 33554432                       # bytes that are scanned of a body; this is the default
 //
 // It is strict: an unknown, repeated or missing key and a wrong type are errors
 // that name the line. What comes out is canonical: Parse(Render(p)) is p.
@@ -66,6 +72,15 @@ func parsePolicy(n *yaml.Node) (p Policy, err error) {
 			p.Silenced, err = list(v, key, maxEntries, parseSilence)
 		case "given":
 			p.Given, err = list(v, key, maxEntries, parseGiven)
+		case "exceptions":
+			p.Excepted, err = list(v, key, maxEntries, parseScanGrant)
+		case "model":
+			p.Model, err = parseModel(v)
+		case "max_body":
+			var word string
+			if word, err = text(v, key); err == nil {
+				p.MaxBody, err = ParseSize(word)
+			}
 		default:
 			err = errUnknownKey
 		}
@@ -76,6 +91,12 @@ func parsePolicy(n *yaml.Node) (p Policy, err error) {
 	}
 	ids := map[string]bool{}
 	for _, g := range p.Grants {
+		if err == nil && ids[g.ID] {
+			err = fmt.Errorf("the grant %s is there twice", g.ID)
+		}
+		ids[g.ID] = true
+	}
+	for _, g := range p.Excepted {
 		if err == nil && ids[g.ID] {
 			err = fmt.Errorf("the grant %s is there twice", g.ID)
 		}
@@ -198,6 +219,12 @@ func (r *Route) set(key string, v *yaml.Node) (err error) {
 		r.Private, err = truth(v, key)
 	case "foreign_credentials":
 		r.RefuseForeign, err = foreign(v)
+	case "scan":
+		r.Scan, err = parseScan(v)
+	case "model":
+		if r.Model, err = text(v, key); err == nil {
+			err = CheckModelAPI(r.Model)
+		}
 	case "host", "scheme", "port":
 		if word, err = text(v, key); err != nil {
 			return err

@@ -36,6 +36,10 @@ type Route struct {
 	// RefuseForeign: a credential that the bottle was not given for this host is
 	// refused. Where Auth is set, all but the injected one are dropped anyway.
 	RefuseForeign bool
+	Scan          Scan
+	// Model is the API that the agent's model is asked by at this host, a name of
+	// ModelAPIs; empty: it is no model's.
+	Model string
 }
 
 // Auth says how a credential is injected. It holds the credential's name, never
@@ -79,6 +83,10 @@ type Policy struct {
 	Grants   []Grant
 	Silenced []Silence
 	Given    []Given
+	Excepted []ScanGrant
+	Model    Model // what a model's provider may do for the agent
+	// MaxBody is how many bytes of a body are scanned; 0: DefaultMaxBody.
+	MaxBody int64
 }
 
 // NewRoute returns the https route for a whole host as an operator wrote it.
@@ -105,7 +113,8 @@ func (r *Route) Wildcard() bool { return strings.Contains(r.Host, "*") }
 // Equal says whether two entries allow the same in the same way.
 func (r Route) Equal(o Route) bool {
 	return r.Host == o.Host && r.Scheme == o.Scheme && r.Port == o.Port && r.Auth == o.Auth && r.Private == o.Private &&
-		r.RefuseForeign == o.RefuseForeign && slices.Equal(r.Paths, o.Paths) && slices.Equal(r.Methods, o.Methods)
+		r.RefuseForeign == o.RefuseForeign && slices.Equal(r.Paths, o.Paths) && slices.Equal(r.Methods, o.Methods) &&
+		r.Scan.Equal(o.Scan) && r.Model == o.Model
 }
 
 // Set says whether a credential is injected.

@@ -27,7 +27,46 @@ func Render(p Policy) []byte {
 			fmt.Fprintf(&b, "  - {name: %q, credential: %q, hosts: [%s]}\n", g.Name, g.Credential, quoted(g.Hosts))
 		})
 	}
+	if len(p.Excepted) > 0 {
+		section(&b, "exceptions", p.Excepted, func(g ScanGrant) {
+			fmt.Fprintf(&b, "  - {id: %q, host: %q, %s", g.ID, g.Host, g.Exception.keys())
+			if !g.Expires.IsZero() {
+				fmt.Fprintf(&b, ", expires: %q", g.Expires.Format(time.RFC3339))
+			}
+			b.WriteString("}\n")
+		})
+	}
+	if !p.Model.zero() {
+		fmt.Fprintf(&b, "model: {server_tools: [%s], url_sources: %t}\n", quoted(p.Model.ServerTools), p.Model.URLSources)
+	}
+	if p.MaxBody > 0 {
+		fmt.Fprintf(&b, "max_body: %d\n", p.MaxBody)
+	}
 	return []byte(b.String())
+}
+
+// keys writes an exception as keys of a flow mapping.
+func (e Exception) keys() string {
+	if e.Path == "" {
+		return fmt.Sprintf("rule: %q", e.Rule)
+	}
+	return fmt.Sprintf("rule: %q, path: %q", e.Rule, e.Path)
+}
+
+// render writes what is let through.
+func (s Scan) render() string {
+	var parts []string
+	if len(s.Allow) > 0 {
+		var list []string
+		for _, e := range s.Allow {
+			list = append(list, "{"+e.keys()+"}")
+		}
+		parts = append(parts, "allow: ["+strings.Join(list, ", ")+"]")
+	}
+	if s.Stream {
+		parts = append(parts, "oversize: stream")
+	}
+	return "{" + strings.Join(parts, ", ") + "}"
 }
 
 func section[T any](b *strings.Builder, name string, items []T, each func(T)) {
@@ -73,6 +112,12 @@ func (r *Route) render(b *strings.Builder, first string) {
 	}
 	if r.RefuseForeign {
 		key("foreign_credentials: refuse")
+	}
+	if !r.Scan.zero() {
+		key("scan: %s", r.Scan.render())
+	}
+	if r.Model != "" {
+		key("model: %s", r.Model)
 	}
 }
 

@@ -27,7 +27,9 @@ var rules = map[string]rule{
 
 	"pkg/dlp/rulegen": {may: []string{"pkg/dlp"}, why: "a build step: it turns gitleaks' rules into a table, and is in no program"},
 
-	"pkg/manifest": {may: []string{"pkg/agent", "pkg/bottle", "pkg/policy", "pkg/tokenref"},
+	"pkg/dlp/ruleids": {pure: true, why: "names of rules, for who checks what an operator wrote without the scanner: a leaf"},
+
+	"pkg/manifest": {may: []string{"pkg/agent", "pkg/bottle", "pkg/dlp/ruleids", "pkg/policy", "pkg/tokenref"},
 		why: "reads what the operator wrote, by the names and hosts that these call good; it makes nothing"},
 	"pkg/plan": {may: []string{"pkg/manifest", "pkg/agent"}, pure: true,
 		why: "a plan is a function of manifest and host, so that golden files can show it"},
@@ -49,7 +51,7 @@ var rules = map[string]rule{
 		why: "the operator's end of a session; a bottle's life is not its business"},
 	"pkg/sidecar": {may: []string{"pkg/bottle", "pkg/spool"},
 		why: "what sidecars share, and nothing that only the host may know"},
-	"pkg/egress": {may: []string{"pkg/policy", "pkg/sidecar", "pkg/bottle", "pkg/ca"},
+	"pkg/egress": {may: []string{"pkg/dlp", "pkg/policy", "pkg/sidecar", "pkg/bottle", "pkg/ca"},
 		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
 	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
 		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},

@@ -1,0 +1,315 @@
+package egress
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/dlp"
+	"bottle/pkg/policy"
+)
+
+// scan looks through one request on its way out: what stands before its body at
+// once, the body as it passes.
+type scan struct {
+	q      *dlp.Request
+	body   *dlp.Body
+	model  *policy.ModelCheck // nil: the host is no model's
+	host   string
+	most   int64 // bytes of the body that are scanned
+	stream bool  // what comes behind that passes
+	size   int64
+	passes bool // the body is beyond the bound, and passes
+}
+
+// blocked is the error for a request that must not leave.
+type blocked struct {
+	host string
+	err  error // *dlp.Finding, *dlp.Refusal or *policy.ModelRefusal
+}
+
+func (b *blocked) Error() string { return b.reason() }
+
+// fingerprintKey makes the fingerprints of one run of egress comparable, and
+// useless to guess a secret by.
+var fingerprintKey = func() []byte {
+	key := make([]byte, 32)
+	rand.Read(key) // it never fails
+	return key
+}()
+
+// newScanner makes the scanner of a policy in force: its values are the bottle's
+// own secrets.
+func newScanner(p *policy.Policy, values map[string]string) (*dlp.Scanner, error) {
+	var known []dlp.Known
+	add := func(name, value string, hosts []string) {
+		if len(value) >= dlp.MinKnown {
+			known = append(known, dlp.Known{Name: name, Value: []byte(value), Hosts: hosts})
+		}
+	}
+	given := map[string]bool{}
+	for _, g := range p.Given {
+		given[g.Credential] = true
+		add(g.Name, values[g.Credential], g.Hosts)
+	}
+	for name, value := range values {
+		if !given[name] {
+			add(name, value, nil)
+		}
+		// People keep user:password as one value, and agents send them apart.
+		if _, password, ok := strings.Cut(value, ":"); ok && !given[name] {
+			add(name, password, nil)
+		}
+	}
+	slices.SortFunc(known, func(a, b dlp.Known) int { return strings.Compare(a.Name, b.Name) })
+	return dlp.New(dlp.Default(), known, dlp.Options{Key: fingerprintKey, MaxDecoded: p.MaxBodyBytes()})
+}
+
+// unknownRule names a rule of a policy that the scanner does not have.
+func unknownRule(p *policy.Policy) error {
+	have := map[string]bool{}
+	check := func(list []policy.Exception) error {
+		if len(list) > 0 && len(have) == 0 {
+			for _, id := range dlp.Default().IDs() {
+				have[id] = true
+			}
+		}
+		for _, e := range list {
+			if !have[e.Rule] {
+				return fmt.Errorf("there is no rule %q", e.Rule)
+			}
+		}
+		return nil
+	}
+	for i := range p.Routes {
+		if err := check(p.Routes[i].Scan.Allow); err != nil {
+			return err
+		}
+	}
+	for i := range p.Grants {
+		if err := check(p.Grants[i].Scan.Allow); err != nil {
+			return err
+		}
+	}
+	for i := range p.Excepted {
+		if err := check([]policy.Exception{p.Excepted[i].Exception}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beginScan scans all of a request that is here: its head, and its body where
+// that has come whole. The caller ends the scan.
+func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *refusal) {
+	p := c.s.policy.Load()
+	rules := dlp.Policy{Host: r.Host, Model: r.Model != ""}
+	for _, e := range p.Exceptions(r, time.Now()) {
+		rules.Allow = append(rules.Allow, dlp.Exception{Rule: e.Rule, Path: e.Path})
+	}
+	s := &scan{q: k.scanner.Request(rules), host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream}
+	if r.Model != "" {
+		s.model = policy.CheckModel(r.Model, p.Model, c.q.method, string(path(target)))
+	}
+	err := s.head(&c.q, target, &c.fields)
+	if err == nil && c.q.hasBody() {
+		err = s.begin(&c.q)
+		if here := c.in.buffered(); err == nil && !c.q.chunked && c.q.length <= int64(len(here)) {
+			err = s.next(here[:c.q.length], true)
+		}
+	}
+	if err == nil {
+		return s, nil
+	}
+	s.end()
+	return nil, refuseBlocked(&blocked{r.Host, err}, &c.q)
+}
+
+// end gives back what the scan held.
+func (s *scan) end() {
+	if s != nil {
+		s.q.Close()
+	}
+}
+
+// head scans the target and what of the header goes upstream. The slice behind
+// scratch is used again for each request.
+func (s *scan) head(q *request, target []byte, scratch *[]dlp.Field) error {
+	list := (*scratch)[:0]
+	for i := range q.list {
+		if f := &q.list[i]; f.kind == kindEnd {
+			list = append(list, dlp.Field{Name: f.name, Value: f.value, Credential: policy.CarriesCredential(f.name)})
+		}
+	}
+	*scratch = list
+	return s.q.Head(target, list)
+}
+
+// begin readies the scan of a body by what the header says of it.
+func (s *scan) begin(q *request) (err error) {
+	var form, encoding []byte
+	forms := 0
+	for i := range q.list {
+		f := &q.list[i]
+		switch {
+		case f.kind != kindEnd:
+		case equalFold(f.name, "content-type"):
+			form = f.value
+			forms++
+		case equalFold(f.name, "content-encoding"):
+			encoding = bytes.Join([][]byte{encoding, f.value}, []byte(","))
+		}
+	}
+	encoding = bytes.Trim(encoding, ",")
+	switch {
+	case forms > 1:
+		return &dlp.Refusal{Reason: dlp.Unreadable, Detail: "it has two Content-Types"}
+	case q.length > s.most && !s.stream:
+		return s.tooLarge()
+	case s.model != nil && s.model.Structured() && len(encoding) > 0 && !equalFold(encoding, "identity"):
+		return &policy.ModelRefusal{Reason: "a request to the model must be sent without a Content-Encoding"}
+	}
+	s.body, err = s.q.Body(string(form), string(encoding))
+	return err
+}
+
+func (s *scan) tooLarge() error {
+	return &dlp.Refusal{Reason: dlp.TooLarge, Detail: fmt.Sprintf("it has more than %d bytes", s.most)}
+}
+
+// next scans a piece of the body, which must not go upstream before next has
+// returned nil; last: the body ends with it.
+func (s *scan) next(p []byte, last bool) error {
+	if s.passes {
+		return nil
+	}
+	s.size += int64(len(p))
+	beyond := s.size - s.most
+	if beyond > 0 && !s.stream {
+		return s.tooLarge()
+	}
+	if beyond > 0 {
+		p = p[:max(0, int64(len(p))-beyond)]
+	}
+	if _, err := s.body.Write(p); err != nil {
+		return err
+	}
+	if s.model != nil {
+		if _, err := s.model.Write(p); err != nil {
+			return err
+		}
+	}
+	switch {
+	case beyond > 0 && s.model != nil:
+		return s.tooLarge() // nobody knows what is behind it
+	case beyond > 0:
+		s.passes = true
+	case last:
+		if err := s.body.Close(); err != nil {
+			return err
+		}
+		if s.model != nil {
+			return s.model.Close()
+		}
+	}
+	return nil
+}
+
+// trailers scans the fields behind a body, lines as they stand on the wire. Its
+// error is errMalformed or a *blocked.
+func (s *scan) trailers(lines []byte) error {
+	if len(lines) <= len("\r\n") {
+		return nil
+	}
+	var f fields
+	if err := f.parse(lines); err != nil {
+		return err
+	}
+	var list []dlp.Field
+	for _, x := range f.list {
+		list = append(list, dlp.Field{Name: x.name, Value: x.value, Credential: policy.CarriesCredential(x.name)})
+	}
+	if err := s.q.Trailers(list); err != nil {
+		return s.block(err)
+	}
+	return nil
+}
+
+func (s *scan) block(err error) error { return &blocked{s.host, err} }
+
+// reason is what the agent reads in the status line.
+func (b *blocked) reason() string {
+	var finding *dlp.Finding
+	if errors.As(b.err, &finding) {
+		return fmt.Sprintf("%s was not let out to %s", finding, b.host)
+	}
+	return fmt.Sprintf("%s (to %s)", b.err, b.host)
+}
+
+// explanation is the body of a refusal, as JSON.
+type explanation struct {
+	Blocked     string `json:"blocked"` // dlp
+	Reason      string `json:"reason"`
+	Rule        string `json:"rule,omitempty"`
+	Where       string `json:"where,omitempty"`
+	Via         string `json:"via,omitempty"`
+	Host        string `json:"host"`
+	Fingerprint string `json:"fingerprint,omitempty"`
+	Help        string `json:"help"`
+}
+
+func (b *blocked) explain() explanation {
+	e := explanation{Blocked: "dlp", Reason: b.reason(), Host: b.host}
+	var finding *dlp.Finding
+	var refusal *dlp.Refusal
+	switch {
+	case errors.As(b.err, &finding) && finding.Rule == dlp.KnownRule:
+		e.Rule, e.Where, e.Via, e.Fingerprint = finding.Rule, finding.Where, finding.Via, finding.Fingerprint
+		e.Help = "This is a secret of the bottle's own: it may not travel there, and there is no exception. Send the request without it."
+	case errors.As(b.err, &finding):
+		e.Rule, e.Where, e.Via, e.Fingerprint = finding.Rule, finding.Where, finding.Via, finding.Fingerprint
+		e.Help = "Send the request without it. If it is no secret, ask the operator for an exception for this rule, host and path."
+	case errors.As(b.err, &refusal):
+		e.Help = "Send it in a form that can be scanned: smaller, or in an encoding that is known."
+	default:
+		e.Help = "Do it from here instead: what this bottle may reach, its tools can ask for themselves."
+	}
+	return e
+}
+
+// refuseBlocked is the answer to a request that must not leave.
+func refuseBlocked(b *blocked, q *request) *refusal {
+	e := b.explain()
+	r := &refusal{status: 403, reason: e.Reason, by: "dlp", finding: &e}
+	if acceptsJSON(q) {
+		r.form = "application/json"
+		r.body, _ = json.Marshal(e) // texts always can
+		r.body = append(r.body, '\n')
+	} else {
+		r.body = []byte("egress: " + printable(e.Reason) + "\n" + e.Help + "\n")
+	}
+	return r
+}
+
+func acceptsJSON(q *request) bool {
+	return slices.ContainsFunc(q.list, func(f field) bool {
+		return equalFold(f.name, "accept") && bytes.Contains(bytes.ToLower(f.value), []byte("json"))
+	})
+}
+
+// pathHidden stands in an event for a path that holds a secret.
+const pathHidden = "/(not shown: it holds a secret)"
+
+// note takes a finding into an event, which never holds the secret.
+func (e *explanation) note(ev *bottle.Event) {
+	ev.Finding, ev.Where, ev.Fingerprint = e.Rule, e.Where, e.Fingerprint
+	if strings.HasPrefix(e.Where, "url.path") {
+		ev.Path = pathHidden
+	}
+}

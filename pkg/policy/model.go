@@ -1,0 +1,267 @@
+package policy
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Model is what a model's provider may do for an agent besides answering it. A
+// provider that fetches for whoever asks is a way out.
+type Model struct {
+	// ServerTools are the tools that the provider may run and that reach out, by
+	// their names without a date: web_search, web_fetch, code_execution, mcp.
+	ServerTools []string
+	// URLSources: content may be given as a URL that the provider fetches.
+	URLSources bool
+}
+
+func (m Model) zero() bool { return len(m.ServerTools) == 0 && !m.URLSources }
+
+// modelAPI is what is known of one provider's API.
+type modelAPI struct {
+	// messages are the paths below which a body is a request to the model, or a
+	// batch of them.
+	messages string
+	// harmless are the types of tools that run in the bottle, or that reach nothing:
+	// whole names, and beginnings that end in _.
+	harmless []string
+	// words, in a body of any other shape, are what only a request to reach out has.
+	words []string
+}
+
+// modelAPIs is the table of APIs: a row a provider.
+var modelAPIs = map[string]modelAPI{
+	"anthropic": {
+		messages: "/v1/messages",
+		harmless: []string{"custom", "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"},
+		words:    []string{"mcp_servers", "mcp_toolset", "web_search", "web_fetch", "code_execution"},
+	},
+}
+
+// CheckModelAPI says whether an API is known by this name.
+func CheckModelAPI(name string) error {
+	if _, ok := modelAPIs[name]; !ok {
+		return fmt.Errorf("%q is not the API of a model that is known here", name)
+	}
+	return nil
+}
+
+var toolWord = word{lower, lower + digits + "_", 64}
+
+// CheckServerTool says what is wrong with the name of a provider's tool.
+func CheckServerTool(name string) error {
+	if !toolWord.fits(name) {
+		return fmt.Errorf("%q is not a provider's tool, as web_search is", name)
+	}
+	return nil
+}
+
+// mcpTool is the name under which a provider's own MCP connections are allowed.
+const mcpTool = "mcp"
+
+// ModelRefusal is a request that would have the provider reach out.
+type ModelRefusal struct{ Reason string }
+
+func (r *ModelRefusal) Error() string { return r.Reason }
+
+// ModelCheck reads the body of a request to a model's provider as it passes, in
+// pieces of any size, and refuses what would make the provider dial: its errors
+// are *ModelRefusal, and stay. A body's last byte must not pass before Close
+// returned nil.
+type ModelCheck struct {
+	api   modelAPI
+	model Model
+	json  *jsonCheck
+	tail  []byte // of a body of another shape: what a word may begin in
+	esc   unescaper
+	err   error
+}
+
+// CheckModel begins to check a request to a route with a Model; nil where the
+// method has no body to be checked.
+func CheckModel(api string, m Model, method, path string) *ModelCheck {
+	known, ok := modelAPIs[api]
+	if !ok || method == "GET" || method == "HEAD" {
+		return nil
+	}
+	c := &ModelCheck{api: known, model: m}
+	if below(path, known.messages) {
+		c.json = newJSONCheck(c)
+	}
+	return c
+}
+
+// Structured says whether the body must be JSON as it is, without an encoding.
+func (c *ModelCheck) Structured() bool { return c.json != nil }
+
+// Write takes the next piece.
+func (c *ModelCheck) Write(p []byte) (int, error) {
+	if c.err == nil {
+		if c.json != nil {
+			c.json.write(p)
+		} else {
+			c.search(p)
+		}
+	}
+	return len(p), c.err
+}
+
+// Close ends the body.
+func (c *ModelCheck) Close() error {
+	if c.err == nil && c.json != nil {
+		c.json.close()
+	}
+	return c.err
+}
+
+func (c *ModelCheck) refuse(format string, args ...any) {
+	if c.err == nil {
+		c.err = &ModelRefusal{fmt.Sprintf(format, args...)}
+	}
+}
+
+// longestWord bounds the words of the table.
+const longestWord = 32
+
+// search looks for the table's words in a body of an unknown shape, with the
+// escapes of JSON undone.
+func (c *ModelCheck) search(p []byte) {
+	for len(p) > 0 && c.err == nil {
+		n := min(len(p), 8<<10)
+		c.tail = c.esc.undo(c.tail, p[:n])
+		p = p[n:]
+		for _, w := range c.api.words {
+			if bytes.Contains(c.tail, []byte(w)) && !c.allowed(w) {
+				c.refuse("%s makes the model's provider reach out for the agent, and egress.model of this bottle's manifest does not name it", w)
+			}
+		}
+		c.tail = append(c.tail[:0], c.tail[max(0, len(c.tail)-longestWord):]...)
+	}
+}
+
+// allowed says whether the manifest names a tool, or what connects to MCP servers.
+func (c *ModelCheck) allowed(kind string) bool {
+	if strings.HasPrefix(kind, "mcp_") {
+		return slices.Contains(c.model.ServerTools, mcpTool)
+	}
+	return slices.ContainsFunc(c.model.ServerTools, func(name string) bool {
+		return kind == name || strings.HasPrefix(kind, name+"_")
+	})
+}
+
+// tool judges the type of one tool.
+func (c *ModelCheck) tool(kind string) {
+	for _, h := range c.api.harmless {
+		if kind == h || strings.HasSuffix(h, "_") && strings.HasPrefix(kind, h) {
+			return
+		}
+	}
+	if !c.allowed(kind) {
+		c.refuse("the tool %s runs at the model's provider and may reach out, and egress.model.server_tools of this bottle's manifest does not name it", shown(kind))
+	}
+}
+
+// shown is a word of the agent's, fit for a reason.
+func shown(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s[:min(len(s), longestWord)])
+}
+
+// key judges a key, by what the container is that it stands in.
+func (c *ModelCheck) key(r role, key string) {
+	switch {
+	case (r == roleMessage || r == roleRoot) && key == "mcp_servers" && !c.allowed("mcp_servers"):
+		c.refuse("mcp_servers makes the model's provider connect to a server, and egress.model.server_tools of this bottle's manifest does not name mcp")
+	case r == roleSource && key == "url" && !c.model.URLSources:
+		c.refuse("a source by URL makes the model's provider fetch it, and egress.model.url_sources of this bottle's manifest is not true: send the content itself")
+	}
+}
+
+// value judges a text at a key.
+func (c *ModelCheck) value(r role, key, text string) {
+	if key != "type" {
+		return
+	}
+	switch {
+	case r == roleTool:
+		c.tool(text)
+	case r == roleSource && text == "url" && !c.model.URLSources:
+		c.key(r, "url")
+	}
+}
+
+// role is what a container of a request to a model is.
+type role uint8
+
+const (
+	roleFree     role = iota // whatever the agent likes: a tool's input, a schema
+	roleRoot                 // a message, or a batch
+	roleRequests             // of a batch
+	roleRequest
+	roleMessage
+	roleTools
+	roleTool
+	roleTurns
+	roleTurn
+	roleBlocks
+	roleBlock
+	roleSource
+)
+
+// inside is the role of a container that stands in one of role r, at a key or,
+// in an array, without one.
+func (r role) inside(key string, array bool) role {
+	switch r {
+	case roleRoot, roleMessage:
+		switch key {
+		case "requests":
+			if r == roleRoot {
+				return roleRequests
+			}
+		case "tools":
+			return roleTools
+		case "messages":
+			return roleTurns
+		case "system":
+			return blocks(array)
+		}
+	case roleRequests:
+		return roleRequest
+	case roleRequest:
+		if key == "params" {
+			return roleMessage
+		}
+	case roleTools:
+		return roleTool
+	case roleTurns:
+		return roleTurn
+	case roleTurn:
+		if key == "content" {
+			return blocks(array)
+		}
+	case roleBlocks:
+		return roleBlock
+	case roleBlock, roleSource:
+		switch key {
+		case "content":
+			return blocks(array)
+		case "source":
+			return roleSource
+		}
+	}
+	return roleFree
+}
+
+// blocks are a list of blocks, or one in its place.
+func blocks(array bool) role {
+	if array {
+		return roleBlocks
+	}
+	return roleBlock
+}

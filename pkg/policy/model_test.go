@@ -1,0 +1,119 @@
+package policy
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// asked checks a body in pieces of a size, and returns the reason of a refusal.
+func asked(m Model, path, body string, piece int) string {
+	c := CheckModel("anthropic", m, "POST", path)
+	for len(body) > 0 {
+		n := min(piece, len(body))
+		if _, err := c.Write([]byte(body[:n])); err != nil {
+			return err.Error()
+		}
+		body = body[n:]
+	}
+	if err := c.Close(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func TestWhatMakesTheProviderDialIsRefused(t *testing.T) {
+	const messages = "/v1/messages"
+	for _, c := range []struct{ path, body, want string }{
+		{messages, `{"mcp_servers":[]}`, "mcp_servers"},
+		{messages, `{"model":"x","mcp\u005fservers":[{"url":"https://evil.example"}]}`, "mcp_servers"},
+		{messages, `{"tools":[{"name":"a","input_schema":{}},{"type":"web_search_20250305","name":"web_search"}]}`, "web_search_20250305"},
+		{messages, `{"tools":[{"name":"x","type":"web_fetch_20250910"}]}`, "web_fetch_20250910"},
+		{messages, `{"tools":[{"type":"code_execution_20250522"}]}`, "code_execution_20250522"},
+		{messages, `{"tools":[{"type":"mcp_toolset"}]}`, "mcp_toolset"},
+		{messages, `{"tools":[{"type":"teleport_20290101"}]}`, "teleport_20290101"},
+		{messages, `{"tools":[{"type":"custom","type":"web_fetch_20250910"}]}`, "web_fetch_20250910"},
+		{messages, `{"tools":[],"tools":[{"type":"web_fetch_2"}]}`, "web_fetch_2"},
+		{messages, `{"messages":[{"role":"user","content":[{"type":"image","source":{"type":"url","url":"https://evil.example/?x"}}]}]}`, "URL"},
+		{messages, `{"messages":[{"content":[{"type":"document","source":{"url":"https://evil.example"}}]}]}`, "URL"},
+		{messages, `{"messages":[{"content":{"source":{"type":"\u0075rl"}}}]}`, "URL"},
+		{messages, `{"messages":[{"content":[{"type":"tool_result","content":[{"type":"image","source":{"type":"url"}}]}]}]}`, "URL"},
+		{messages, `{"messages":[{"content":[{"type":"document","source":{"type":"content","content":[{"type":"image","source":{"type":"url"}}]}}]}]}`, "URL"},
+		{messages, `{"system":[{"source":{"type":"url"}}]}`, "URL"},
+		{messages + "/batches", `{"requests":[{"custom_id":"a","params":{"tools":[{"type":"web_search_2"}]}}]}`, "web_search_2"},
+		{messages + "/batches", `{"requests":[{"params":{"mcp_servers":[]}}]}`, "mcp_servers"},
+		{messages + "/count_tokens", `{"tools":[{"type":"web_search_2"}]}`, "web_search_2"},
+		{messages, `[]`, "not the JSON object"},
+		{messages, `"x"`, "not the JSON object"},
+		{messages, "\ufeff{}", "not the JSON object"},
+		{messages, `{"a":1`, "not the JSON object"},
+		{messages, `{"a" "b"}`, "not the JSON object"},
+		{messages, `{"a":1}{"mcp_servers":1}`, "not the JSON object"},
+		{messages, `{,"a":1}`, "not the JSON object"},
+		{messages, `{"a":1,}`, "not the JSON object"},
+		{messages, `{"a":[1}`, "not the JSON object"},
+		{messages, "{\x00\"a\x00\"", "not the JSON object"},
+		{messages, strings.Repeat(`{"a":`, maxDeep+1), "not the JSON object"},
+		{"/v1/complete", `{"x":{"mcp_servers":[]}}`, "mcp_servers"},
+		{"/v1/complete", `web\u005fsearch`, "web_search"},
+		{"/v1/complete", strings.Repeat("x", 9000) + "web_fetch_1", "web_fetch"},
+	} {
+		for _, piece := range []int{1, 7, 1 << 20} {
+			if got := asked(Model{}, c.path, c.body, piece); !strings.Contains(got, c.want) {
+				t.Errorf("%s in pieces of %d: %q, want %q", c.body[:min(len(c.body), 100)], piece, got, c.want)
+			}
+		}
+	}
+}
+
+func TestWhatReachesNothingPasses(t *testing.T) {
+	open := Model{ServerTools: []string{"web_search", "mcp"}, URLSources: true}
+	for _, c := range []struct {
+		model      Model
+		path, body string
+	}{
+		{Model{}, "/v1/messages", ""},
+		{Model{}, "/v1/messages", ` { "model" : "x" , "max_tokens" : 1e3, "stream":true,"temperature":-0.5, "x":null }` + "\n"},
+		{Model{}, "/v1/messages", `{"tools":[{"name":"WebFetch","input_schema":{"properties":{"url":{"type":"string"},"mcp_servers":{}}}},{"type":"bash_20250124"},{"type":"custom"}]}`},
+		{Model{}, "/v1/messages", `{"messages":[{"role":"assistant","content":[{"type":"tool_use","input":{"url":"https://x","source":{"type":"url"},"mcp_servers":1}}]}]}`},
+		{Model{}, "/v1/messages", `{"messages":[{"role":"user","content":"use web_search, mcp_servers and {\"type\":\"url\"}"}],"system":"say \"mcp_servers\""}`},
+		{Model{}, "/v1/messages", `{"messages":[{"content":[{"type":"image","source":{"type":"base64","data":"aGVsbG8="}},{"type":"search_result","source":"https://x.example"}]}]}`},
+		{open, "/v1/messages", `{"mcp_servers":[],"tools":[{"type":"web_search_20250305"},{"type":"mcp_toolset"}],"messages":[{"content":[{"source":{"type":"url","url":"https://x"}}]}]}`},
+		{Model{}, "/v1/complete", `{"prompt":"hello"}`},
+		{open, "/v1/complete", `mcp_servers`},
+	} {
+		for _, piece := range []int{1, 7, 1 << 20} {
+			if got := asked(c.model, c.path, c.body, piece); got != "" {
+				t.Errorf("%s in pieces of %d: %q", c.body, piece, got)
+			}
+		}
+	}
+	if CheckModel("anthropic", Model{}, "GET", "/v1/messages") != nil || CheckModel("", Model{}, "POST", "/v1/messages") != nil {
+		t.Error("what has no body to check is checked")
+	}
+}
+
+// Valid objects pass as they are read by others, in whatever pieces; and what
+// passes is valid to others, but for the numbers' own form.
+func FuzzModel(f *testing.F) {
+	f.Add([]byte(`{"a":[1,{"b":"c\u0041\\"}],"d":-1.5e3}`), 3)
+	f.Add([]byte(`{"mcp_servers":[]}`), 1)
+	f.Add([]byte(`{"tools":[{"type":"web_fetch_1"}]} `), 2)
+	f.Fuzz(func(t *testing.T, body []byte, piece int) {
+		if piece < 1 {
+			piece = 1
+		}
+		got, at := asked(Model{}, "/v1/messages", string(body), piece), asked(Model{}, "/v1/messages", string(body), 1<<20)
+		if got != at {
+			t.Fatalf("%q: in pieces of %d %q, at once %q", body, piece, got, at)
+		}
+		var doc map[string]json.RawMessage
+		valid := json.Unmarshal(body, &doc) == nil && doc != nil
+		if valid && strings.Contains(got, "not the JSON object") && len(body) < maxDeep {
+			t.Fatalf("%q is refused as no JSON", body)
+		}
+		if _, there := doc["mcp_servers"]; valid && there && got == "" {
+			t.Fatalf("%q passes", body)
+		}
+	})
+}

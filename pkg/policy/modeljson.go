@@ -1,0 +1,241 @@
+package policy
+
+import "unicode/utf8"
+
+// jsonCheck reads JSON strictly, a byte at a time, and tells a ModelCheck of keys
+// and of texts where they matter. It holds no more than a word of them: the rest
+// of a text passes through it.
+type jsonCheck struct {
+	c     *ModelCheck
+	stack []jsonPlace
+	want  jsonWant
+	text  []byte // the beginning of the string under way
+	isKey bool
+	in    bool // in a string
+	esc   unescaper
+	bare  bool // in a number or a literal
+	began bool
+}
+
+type jsonPlace struct {
+	role  role
+	array bool
+	key   string
+}
+
+// jsonWant is what may come next.
+type jsonWant uint8
+
+const (
+	wantValue jsonWant = iota
+	wantKeyOrEnd
+	wantKey
+	wantColon
+	wantCommaOrEnd
+	wantValueOrEnd // of an array that just began
+	wantNothing
+)
+
+const maxDeep = 512 // containers in one another
+
+func newJSONCheck(c *ModelCheck) *jsonCheck { return &jsonCheck{c: c} }
+
+func (j *jsonCheck) malformed() {
+	j.c.refuse("the body is not the JSON object that the model's API takes")
+}
+
+func (j *jsonCheck) write(p []byte) {
+	for i := 0; i < len(p) && j.c.err == nil; i++ {
+		if !j.in {
+			j.structure(p[i])
+			continue
+		}
+		// Most of a body is text that is of no interest.
+		if len(j.text) > longestWord && !j.esc.open() {
+			for i < len(p) && p[i] != '"' && p[i] != '\\' {
+				i++
+			}
+			if i == len(p) {
+				return
+			}
+		}
+		j.string(p[i])
+	}
+}
+
+func (j *jsonCheck) close() {
+	if j.began && (len(j.stack) > 0 || j.in || j.want != wantNothing) {
+		j.malformed()
+	}
+}
+
+// string takes one byte of a string.
+func (j *jsonCheck) string(b byte) {
+	if b == '"' && !j.esc.open() {
+		j.in = false
+		j.ended()
+		return
+	}
+	if len(j.text) > longestWord && b != '\\' && !j.esc.open() {
+		return
+	}
+	j.text = j.esc.undo(j.text, []byte{b})
+	if len(j.text) > longestWord+utf8.UTFMax {
+		j.text = j.text[:longestWord+1]
+	}
+}
+
+// ended takes in a string that is whole.
+func (j *jsonCheck) ended() {
+	if len(j.stack) == 0 {
+		j.malformed() // a text alone
+		return
+	}
+	top := &j.stack[len(j.stack)-1]
+	word := string(j.text)
+	if j.isKey {
+		top.key, j.want = word, wantColon
+		j.c.key(top.role, word)
+		return
+	}
+	j.want = wantCommaOrEnd
+	if !top.array {
+		j.c.value(top.role, top.key, word)
+	}
+}
+
+func (j *jsonCheck) structure(b byte) {
+	switch b {
+	case ' ', '\t', '\r', '\n':
+		j.bare = false
+		return
+	}
+	literal := b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b == '-' || b == '+' || b == '.'
+	if j.bare {
+		if literal {
+			return
+		}
+		j.bare = false
+	}
+	switch {
+	case b == '"':
+		j.open()
+	case b == '{' || b == '[':
+		j.push(b == '[')
+	case b == '}' || b == ']':
+		j.pop(b == ']')
+	case b == ':' && j.want == wantColon:
+		j.want = wantValue
+	case b == ',' && j.want == wantCommaOrEnd:
+		if j.want = wantKey; j.stack[len(j.stack)-1].array {
+			j.want = wantValue
+		}
+	case literal && (j.want == wantValue || j.want == wantValueOrEnd) && len(j.stack) > 0:
+		j.bare, j.want = true, wantCommaOrEnd
+	default:
+		j.malformed()
+	}
+}
+
+// open begins a string.
+func (j *jsonCheck) open() {
+	switch j.want {
+	case wantKey, wantKeyOrEnd:
+		j.isKey = true
+	case wantValue, wantValueOrEnd:
+		j.isKey = false
+	default:
+		j.malformed()
+		return
+	}
+	j.in, j.text = true, j.text[:0]
+}
+
+func (j *jsonCheck) push(array bool) {
+	r := roleRoot
+	switch {
+	case j.want != wantValue && j.want != wantValueOrEnd, len(j.stack) == maxDeep, array && len(j.stack) == 0:
+		j.malformed()
+		return
+	case len(j.stack) > 0:
+		top := &j.stack[len(j.stack)-1]
+		r = top.role.inside(top.key, array)
+	}
+	j.began = true
+	j.stack = append(j.stack, jsonPlace{role: r, array: array})
+	if j.want = wantKeyOrEnd; array {
+		j.want = wantValueOrEnd
+	}
+}
+
+func (j *jsonCheck) pop(array bool) {
+	ends := j.want == wantCommaOrEnd || array && j.want == wantValueOrEnd || !array && j.want == wantKeyOrEnd
+	if len(j.stack) == 0 || j.stack[len(j.stack)-1].array != array || !ends {
+		j.malformed()
+		return
+	}
+	j.stack = j.stack[:len(j.stack)-1]
+	if j.want = wantCommaOrEnd; len(j.stack) == 0 {
+		j.want = wantNothing
+	}
+}
+
+// unescaper undoes the escapes of JSON's strings, in pieces.
+type unescaper struct {
+	held []byte // an escape whose end has not come
+}
+
+func (u *unescaper) open() bool { return len(u.held) > 0 }
+
+// undo appends p to out, its escapes undone.
+func (u *unescaper) undo(out, p []byte) []byte {
+	for _, b := range p {
+		switch {
+		case len(u.held) == 0 && b != '\\':
+			out = append(out, b)
+			continue
+		case len(u.held) == 0:
+			u.held = append(u.held, b)
+			continue
+		}
+		u.held = append(u.held, b)
+		if u.held[1] == 'u' && len(u.held) < 6 {
+			if len(u.held) == 2 || hexDigit(b) >= 0 {
+				continue
+			}
+			out = append(out, u.held...) // no escape after all
+		} else {
+			out = append(out, u.plain()...)
+		}
+		u.held = u.held[:0]
+	}
+	return out
+}
+
+// plain is what a whole escape stands for.
+func (u *unescaper) plain() []byte {
+	switch e := u.held; e[1] {
+	case 'u':
+		r := rune(0)
+		for _, d := range e[2:] {
+			r = r<<4 | rune(hexDigit(d))
+		}
+		return utf8.AppendRune(nil, r)
+	case 'n', 'r', 't', 'b', 'f':
+		return []byte{' '}
+	default:
+		return e[1:]
+	}
+}
+
+func hexDigit(b byte) int {
+	switch {
+	case b >= '0' && b <= '9':
+		return int(b - '0')
+	case b >= 'a' && b <= 'f':
+		return int(b-'a') + 10
+	case b >= 'A' && b <= 'F':
+		return int(b-'A') + 10
+	}
+	return -1
+}
