@@ -41,16 +41,14 @@ func serveNames(self netip.Addr, port int, names map[string]netip.Addr, record f
 	for name, a := range names {
 		n.names[strings.ToLower(name)] = a
 	}
-	packets, err := (&net.ListenConfig{Control: early}).ListenPacket(context.Background(), "udp", net.JoinHostPort(self.String(), strconv.Itoa(port)))
+	packets, listener, err := listenBoth(self, port)
+	for tries := 0; err != nil && port == 0 && tries < anyPortTries; tries++ { // what is free for the one may not be for the other
+		packets, listener, err = listenBoth(self, port)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen for DNS: %w", err)
 	}
 	n.port = packets.LocalAddr().(*net.UDPAddr).Port
-	listener, err := (&net.ListenConfig{Control: early}).Listen(context.Background(), "tcp", net.JoinHostPort(self.String(), strconv.Itoa(n.port)))
-	if err != nil {
-		packets.Close()
-		return nil, fmt.Errorf("cannot listen for DNS: %w", err)
-	}
 	n.udp = &dns.Server{PacketConn: packets, Handler: n}
 	n.tcp = &dns.Server{Listener: &fewConns{Listener: listener, slots: make(chan struct{}, maxDNSConns)}, Handler: n,
 		ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, IdleTimeout: func() time.Duration { return 8 * time.Second }}
@@ -61,6 +59,23 @@ func serveNames(self netip.Addr, port int, names map[string]netip.Addr, record f
 		<-started
 	}
 	return n, nil
+}
+
+const anyPortTries = 10
+
+// listenBoth listens on one port, by UDP and by TCP.
+func listenBoth(self netip.Addr, port int) (net.PacketConn, net.Listener, error) {
+	how := net.ListenConfig{Control: early}
+	packets, err := how.ListenPacket(context.Background(), "udp", net.JoinHostPort(self.String(), strconv.Itoa(port)))
+	if err != nil {
+		return nil, nil, err
+	}
+	port = packets.LocalAddr().(*net.UDPAddr).Port
+	listener, err := how.Listen(context.Background(), "tcp", net.JoinHostPort(self.String(), strconv.Itoa(port)))
+	if err != nil {
+		packets.Close()
+	}
+	return packets, listener, err
 }
 
 func (n *nameServer) close() {

@@ -65,6 +65,7 @@ func newRing(t *testing.T) *ring {
 func (r *ring) start(program string, args ...string) (port string, pid int) {
 	r.t.Helper()
 	cmd := exec.Command(program, args...)
+	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"time"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/ca"
 	"bottle/pkg/egress"
 	"bottle/pkg/sidecar"
@@ -38,13 +39,16 @@ func run(dir, port string) error {
 		return err
 	}
 	for name, data := range map[string][]byte{egress.CertFile: cert, egress.KeyFile: key, egress.RootsFile: roots,
-		egress.PolicyFile: []byte("routes:\n- {host: localhost, port: " + port + ", path_allowlist: [/json, /events, /download]}\n")} {
+		egress.PolicyFile: []byte("routes:\n- {host: localhost, port: " + port + ", path_allowlist: [/json, /events, /download]}\n" +
+			"given:\n- {name: ONE, credential: \"env:ONE\", hosts: [one.example]}\n- {name: TWO, credential: \"env:TWO\"}\n")} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			return err
 		}
 	}
+	secrets := &sidecar.Secrets{}
+	secrets.Put(bottle.Secrets{Values: map[string]string{"env:ONE": "bench-0f1e2d3c4b5a69788796", "env:TWO": "bench-correct-horse-battery-staple"}})
 	start := func(events *sidecar.Events) (sidecar.Service, error) {
-		s, err := egress.Start(egress.Config{In: dir, Out: dir, Listen: netip.MustParseAddr("127.0.0.1"), Dial: dial, Record: events.Add})
+		s, err := egress.Start(egress.Config{In: dir, Out: dir, Listen: netip.MustParseAddr("127.0.0.1"), Dial: dial, Record: events.Add, Secrets: secrets})
 		if err == nil {
 			fmt.Println(s.Ports().Proxy)
 		}
