@@ -10,7 +10,7 @@ import (
 // Body scans a body as it passes.
 type Body struct {
 	q      *Request
-	first  func(p []byte) // takes what is written
+	first  func(p []byte) // takes what is written; nil: plain does
 	chain  []*inflater    // each writes to the next, the last to the sink
 	raw    []*text        // what each was given
 	sink   walker
@@ -42,9 +42,11 @@ func (q *Request) Body(contentType, contentEncoding string) (*Body, error) {
 		q.found(err)
 		return nil, err
 	}
-	b := &Body{q: q}
-	b.first = b.plain
-	if b.form, b.params, err = mime.ParseMediaType(contentType); err != nil {
+	b := &q.body
+	*b = Body{q: q}
+	if simple(contentType) {
+		b.form = contentType
+	} else if b.form, b.params, err = mime.ParseMediaType(contentType); err != nil {
 		b.form, b.params = "", nil
 		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "multipart/") {
 			err = &Refusal{Unreadable, "its Content-Type is no multipart's"}
@@ -61,6 +63,20 @@ func (q *Request) Body(contentType, contentEncoding string) (*Body, error) {
 	return b, q.err
 }
 
+// simple says whether a media type is one as it stands: in lower case, without a
+// parameter.
+func simple(s string) bool {
+	slash := false
+	for i := range len(s) {
+		c := s[i]
+		slash = slash || c == '/' && i > 0
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '+' || c == '.' || c == '/') {
+			return false
+		}
+	}
+	return slash && !strings.HasPrefix(s, "multipart/")
+}
+
 // Write scans the next bytes of the body as it was sent. Its error is a
 // *Finding or a *Refusal; nothing more may pass then.
 func (b *Body) Write(p []byte) (int, error) {
@@ -68,7 +84,11 @@ func (b *Body) Write(p []byte) (int, error) {
 		return 0, b.q.err
 	}
 	b.in += int64(len(p))
-	b.first(p)
+	if b.first == nil {
+		b.plain(p)
+	} else {
+		b.first(p)
+	}
 	if b.q.err != nil {
 		return 0, b.q.err
 	}
@@ -79,6 +99,9 @@ func (b *Body) Write(p []byte) (int, error) {
 // it is too: formats have room for names, comments and what is to be skipped.
 func (b *Body) undo(open opener) {
 	out, q := b.first, b.q
+	if out == nil {
+		out = b.plain
+	}
 	raw := q.newText(maxDepth)
 	raw.mark(mark{up: bodyPlace, index: -1})
 	f := q.newInflater(open, func(p []byte) error {
@@ -115,7 +138,10 @@ func (b *Body) Close() error {
 		t.close()
 	}
 	if b.sink == nil && b.q.err == nil {
-		b.choose()
+		b.choose(b.sniff)
+		if b.q.err == nil && len(b.sniff) > 0 {
+			b.sink.write(b.sniff)
+		}
 	}
 	if b.sink != nil {
 		if err := b.sink.close(); err != nil {
@@ -137,10 +163,15 @@ func (b *Body) plain(p []byte) {
 	}
 	q.grow(len(p))
 	if b.sink == nil {
-		if b.sniff = append(b.sniff, p...); len(b.sniff) < sniffed || blank(b.sniff) && len(b.sniff) < 256 {
-			return
+		head := p
+		if len(b.sniff) > 0 || !tells(p) {
+			if b.sniff = append(b.sniff, p...); !tells(b.sniff) {
+				return
+			}
+			head = b.sniff
 		}
-		p = b.choose()
+		b.choose(head)
+		p = head
 	}
 	for len(p) > 0 && q.err == nil {
 		n := min(len(p), block)
@@ -149,8 +180,9 @@ func (b *Body) plain(p []byte) {
 	}
 }
 
-func blank(b []byte) bool {
-	return first(b) == 0
+// tells says whether a body's beginning is enough to tell what it is.
+func tells(b []byte) bool {
+	return len(b) >= sniffed && (len(b) >= 256 || first(b) != 0)
 }
 
 // first returns the first byte that is no white space, or 0.
@@ -165,21 +197,14 @@ func first(b []byte) byte {
 
 var bodyPlace = &place{key: "body"}
 
-// choose makes the sink that fits the body, and returns what it is to be given
-// first.
-func (b *Body) choose() []byte {
-	head := b.sniff
-	b.sniff = nil
+// choose makes the sink that fits a body which begins with head.
+func (b *Body) choose(head []byte) {
 	t := b.q.newText(0)
 	if strings.HasPrefix(b.form, "multipart/") {
 		b.sink = newMultipart(t, b.params["boundary"])
 	} else {
 		b.sink = walkerFor(t, bodyPlace, b.form, head)
 	}
-	if b.q.err == nil && len(head) > 0 {
-		b.sink.write(head)
-	}
-	return nil
 }
 
 // walkerFor makes the walker of a body, or of a part of one, by what it is said

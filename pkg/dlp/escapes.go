@@ -1,6 +1,7 @@
 package dlp
 
 import (
+	"bytes"
 	"unicode/utf8"
 )
 
@@ -8,12 +9,12 @@ import (
 // in UTF-16, and writes what they stand for into the text below.
 func (t *text) escapes(limit int, final bool) {
 	buf, i := t.buf, t.escapeAt
-	for i < limit && t.q.err == nil {
-		c := buf[i]
-		if !starter[c] {
-			i++
-			continue
+	next := starters{buf: buf}
+	for t.q.err == nil {
+		if i = next.from(i); i >= limit {
+			break
 		}
+		c := buf[i]
 		n, _ := escape(buf[i:])
 		if c == 0 {
 			if n = wide(buf[i:]); n > 0 {
@@ -28,6 +29,29 @@ func (t *text) escapes(limit int, final bool) {
 		i = t.cluster(i, limit)
 	}
 	t.escapeAt = max(i, limit)
+}
+
+// starters finds what an escape may begin with. Most texts hold none, and are
+// passed over many bytes at a time.
+type starters struct {
+	buf []byte
+	at  [4]int // where each stands next, behind what was passed; 0: not looked for yet
+}
+
+// from returns where the first stands in buf[i:]; len(buf): nowhere.
+func (s *starters) from(i int) int {
+	first := len(s.buf)
+	for k, c := range [4]byte{'%', '\\', '&', 0} {
+		if s.at[k] <= i && i < len(s.buf) {
+			if n := bytes.IndexByte(s.buf[i:], c); n >= 0 {
+				s.at[k] = i + n
+			} else {
+				s.at[k] = len(s.buf)
+			}
+		}
+		first = min(first, max(s.at[k], i))
+	}
+	return first
 }
 
 var starter = func() (t [256]bool) {

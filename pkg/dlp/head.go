@@ -62,18 +62,38 @@ func (t *text) field(p *place, value []byte) {
 	t.gap(p)
 }
 
+// headerNames are names of headers as most programs write them.
+var headerNames = func() map[string]string {
+	m := map[string]string{}
+	for _, name := range []string{"Accept", "Accept-Encoding", "Accept-Language", "Anthropic-Beta", "Anthropic-Version", "Authorization",
+		"Cache-Control", "Content-Encoding", "Content-Type", "Cookie", "Git-Protocol", "Origin", "Pragma", "Referer", "User-Agent", "X-Api-Key", "X-App",
+		"X-Stainless-Arch", "X-Stainless-Lang", "X-Stainless-Os", "X-Stainless-Package-Version", "X-Stainless-Retry-Count", "X-Stainless-Runtime",
+		"X-Stainless-Runtime-Version", "X-Stainless-Timeout"} {
+		low := strings.ToLower(name)
+		m[name], m[low] = low, low
+	}
+	return m
+}()
+
+func lowered(name []byte) string {
+	if low, ok := headerNames[string(name)]; ok {
+		return low
+	}
+	return strings.ToLower(string(name))
+}
+
 func (t *text) gap(p *place) {
 	t.mark(mark{up: p, index: -1, kind: kindGap})
 	t.write([]byte{'\n'})
 }
 
 func (t *text) header(f *Field, up *place) {
-	name := strings.ToLower(string(f.Name))
+	name := lowered(f.Name)
 	if name == "cookie" && up == headerPlace {
 		t.pairs(f.Value, ';', cookiePlace, false)
 		return
 	}
-	p := &place{up: up, key: name, credential: f.Credential}
+	p := t.q.place(place{up: up, key: name, credential: f.Credential})
 	t.mark(mark{up: p, index: -1, kind: kindKey})
 	t.write(f.Name)
 	t.mark(mark{up: p, index: -1, kind: kindGap})

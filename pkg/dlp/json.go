@@ -1,6 +1,7 @@
 package dlp
 
 import (
+	"bytes"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -35,7 +36,12 @@ const (
 )
 
 func newJSON(t *text, root *place) *jsonWalker {
-	w := &jsonWalker{t: t, root: root, stack: make([]container, 0, 8)}
+	w := &t.q.json
+	if t.q.busy {
+		w = &jsonWalker{}
+	}
+	t.q.busy = true
+	w.t, w.root = t, root
 	w.mark(kindGap)
 	return w
 }
@@ -77,9 +83,12 @@ func (w *jsonWalker) step(p []byte) {
 
 // string takes in what p has of a string, and returns the rest of p.
 func (w *jsonWalker) string(p []byte) []byte {
-	n := 0
-	for n < len(p) && p[n] != '"' && p[n] != '\\' {
-		n++
+	n := bytes.IndexByte(p, '"')
+	if n < 0 {
+		n = len(p)
+	}
+	if e := bytes.IndexByte(p[:n], '\\'); e >= 0 {
+		n = e
 	}
 	w.add(p[:n])
 	if n == len(p) {
@@ -208,7 +217,7 @@ func (w *jsonWalker) push(array bool) {
 	p := w.root
 	if len(w.stack) > 0 {
 		c := w.top()
-		p = &place{up: c.place, key: c.key, index: c.index}
+		p = w.t.q.place(place{up: c.place, key: c.key, index: c.index})
 	}
 	w.stack = append(w.stack, container{place: p, array: array})
 	w.wantKey = !array

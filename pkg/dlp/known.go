@@ -47,6 +47,7 @@ type needles struct {
 	owner   []int            // by needle: the index of its secret
 	whole   []bool           // by needle: a value in two parts is looked for in this form
 	starts  map[string][]cut // by its first minPart characters: what is left of a needle behind a cut
+	maybe   [1 << 12]bool    // by a hash of these: whether there is such a start
 	punct   []punctual
 	allowed map[string][]int // by host: the secrets that may travel there
 }
@@ -105,9 +106,14 @@ func newNeedles(known []Known) (*needles, error) {
 		for at := minPart; n.whole[i] && at <= len(w)-minPart; at++ {
 			key := w[at : at+minPart]
 			n.starts[key] = append(n.starts[key], cut{i, at})
+			n.maybe[startHash(key[0], key[1], key[2], key[3])] = true
 		}
 	}
 	return n, nil
+}
+
+func startHash(a, b, c, d byte) uint32 {
+	return (uint32(a) | uint32(b)<<8 | uint32(c)<<16 | uint32(d)<<24) * 0x9e3779b1 >> 20
 }
 
 // merged joins secrets of one value: it may travel where any of them may.

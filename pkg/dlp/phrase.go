@@ -3,6 +3,7 @@ package dlp
 import (
 	"crypto/sha256"
 	_ "embed"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"sync"
@@ -11,26 +12,41 @@ import (
 //go:embed bip39.txt
 var wordlist string
 
-// numbers are BIP-39's English words and their numbers.
-var numbers = sync.OnceValue(func() map[string]int {
-	m := map[string]int{}
+// wordTable are BIP-39's English words and their numbers. Each word of a text is
+// looked up, so it is a table of its own: a word of at most eight letters is one
+// number, its place is a hash of that, and collisions are next to it.
+type wordTable struct {
+	words   [1 << wordBits]uint64
+	numbers [1 << wordBits]int16
+}
+
+const wordBits = 13 // four times as many places as there are words
+
+var words = sync.OnceValue(func() *wordTable {
+	t := &wordTable{}
 	for i, w := range strings.Fields(wordlist) {
-		m[w] = i
+		var low [8]byte
+		copy(low[:], w)
+		key := binary.LittleEndian.Uint64(low[:])
+		at := place39(key)
+		for t.words[at] != 0 {
+			at = (at + 1) % uint64(len(t.words))
+		}
+		t.words[at], t.numbers[at] = key, int16(i)
 	}
-	return m
+	return t
 })
 
-// begun says of three letters whether a word of the list begins with them.
-var begun = sync.OnceValue(func() *[26 * 26 * 26]bool {
-	var t [26 * 26 * 26]bool
-	for w := range numbers() {
-		t[prefix([]byte(w))] = true
-	}
-	return &t
-})
+func place39(key uint64) uint64 { return key * 0x9e3779b97f4a7c15 >> (64 - wordBits) }
 
-func prefix(w []byte) int {
-	return (int(w[0]|0x20-'a')*26+int(w[1]|0x20-'a'))*26 + int(w[2]|0x20-'a')
+// number returns a word's number in the list; false: it is not there.
+func (t *wordTable) number(key uint64) (int, bool) {
+	for at := place39(key); t.words[at] != 0; at = (at + 1) % uint64(len(t.words)) {
+		if t.words[at] == key {
+			return int(t.numbers[at]), true
+		}
+	}
+	return 0, false
 }
 
 // phrase follows the words of a text and finds those of a wallet's seed: 12,
@@ -51,7 +67,7 @@ var letterByte = set("azAZ")
 // scan looks at the words that begin before t.buf[limit].
 func (p *phrase) scan(t *text, limit int) {
 	buf, i := t.buf, p.at
-	first := begun()
+	table := words()
 	for i < limit {
 		if !letterByte[buf[i]] {
 			if p.gap++; p.gap > maxGap {
@@ -64,8 +80,8 @@ func (p *phrase) scan(t *text, limit int) {
 		for end < len(buf) && letterByte[buf[end]] {
 			end++
 		}
-		if n := end - i; n >= 3 && n <= 8 && first[prefix(buf[i:])] {
-			p.word(t, i, end)
+		if n := end - i; n >= 3 && n <= 8 {
+			p.word(t, table, i, end)
 		} else {
 			p.count = 0
 		}
@@ -75,12 +91,17 @@ func (p *phrase) scan(t *text, limit int) {
 }
 
 // word takes in the word t.buf[from:to].
-func (p *phrase) word(t *text, from, to int) {
-	var low [8]byte
-	for i, c := range t.buf[from:to] {
-		low[i] = c | 0x20
+func (p *phrase) word(t *text, table *wordTable, from, to int) {
+	const fold = 0x2020202020202020
+	var key uint64
+	if from+8 <= len(t.buf) {
+		key = (binary.LittleEndian.Uint64(t.buf[from:]) | fold) << (8 * (8 - (to - from))) >> (8 * (8 - (to - from)))
+	} else {
+		for i, c := range t.buf[from:to] {
+			key |= uint64(c|0x20) << (8 * i)
+		}
 	}
-	n, ok := numbers()[string(low[:to-from])]
+	n, ok := table.number(key)
 	if !ok {
 		p.count = 0
 		return

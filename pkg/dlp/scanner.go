@@ -21,6 +21,7 @@ type Scanner struct {
 	key   []byte
 	max   int64
 	texts sync.Pool
+	spare sync.Pool // of *Request
 }
 
 // New makes a Scanner. An error names the secret that is too short.
@@ -67,11 +68,32 @@ type Request struct {
 	max        int64
 	texts      []*text
 	inflaters  []*inflater
+	spare      *sync.Pool
+	// What most requests need once.
+	places []place // places of this request, for as long as there is room
+	body   Body
+	json   jsonWalker
+	busy   bool // json is in use
+}
+
+// place returns a place that lives as long as the request.
+func (q *Request) place(p place) *place {
+	if len(q.places) == cap(q.places) {
+		q.places = make([]place, 0, 32) // those before stay where they are
+	}
+	q.places = append(q.places, p)
+	return &q.places[len(q.places)-1]
 }
 
 // Request begins to scan a request.
 func (s *Scanner) Request(p Policy) *Request {
-	return &Request{rules: s.rules, known: s.known, key: s.key, pool: &s.texts, policy: p, work: workFloor, room: roomFloor, max: s.max}
+	q, _ := s.spare.Get().(*Request)
+	if q == nil {
+		q = &Request{}
+	}
+	*q = Request{rules: s.rules, known: s.known, key: s.key, pool: &s.texts, spare: &s.spare, policy: p, work: workFloor, room: roomFloor, max: s.max,
+		texts: q.texts[:0], places: q.places[:0], json: jsonWalker{stack: q.json.stack[:0], name: q.json.name[:0], escaped: q.json.escaped[:0], cache: q.json.cache}}
+	return q
 }
 
 const (
@@ -153,8 +175,8 @@ func (q *Request) newText(depth int) *text {
 
 const maxMarks = 2048 // that a text may keep for the next
 
-// Close gives back what the scan held, at whatever point it ended. The
-// request's findings stay valid.
+// Close gives back what the scan held, at whatever point it ended; once. The
+// request's findings stay valid, and nothing else of it.
 func (q *Request) Close() {
 	for _, f := range q.inflaters {
 		f.stop()
@@ -167,5 +189,7 @@ func (q *Request) Close() {
 		*t = text{buf: t.buf[:0], marks: t.marks[:0], open: t.open[:0], scratch: t.scratch}
 		q.pool.Put(t)
 	}
-	q.texts = nil
+	clear(q.texts)
+	q.texts = q.texts[:0]
+	q.spare.Put(q)
 }

@@ -108,7 +108,7 @@ func (t *text) begun(field []byte) {
 			got++
 		}
 	}
-	if got < minPart {
+	if got < minPart || !n.maybe[startHash(first[0], first[1], first[2], first[3])] {
 		return
 	}
 	cuts := n.starts[string(first[:minPart])]

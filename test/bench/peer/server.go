@@ -19,7 +19,13 @@ import (
 // jsonSize is about what a small request or answer of an API has.
 const jsonSize = 1 << 10
 
-var jsonText = `{"text":"` + strings.Repeat("x", jsonSize-11) + `"}`
+// jsonText is as many bytes of JSON: words, as people and models send them. A
+// filler of one letter would be less than the scan has to do.
+var jsonText = func() string {
+	const before, after = `{"model":"small","max_tokens":1024,"messages":[{"role":"user","content":"`, `"}]}`
+	words := strings.Repeat("The parser reads one line at a time, and fails on the 3rd of them when it ends in a comma. ", jsonSize)
+	return before + words[:jsonSize-len(before)-len(after)] + after
+}()
 
 // serve is an ordinary server of net/http. It makes its CA, whose certificate
 // it leaves in dir/upstream.pem.
