@@ -11,19 +11,20 @@ type rule struct {
 // rules has one row for each package of the module. A new package needs a row:
 // deciding what it may know is part of making it.
 var rules = map[string]rule{
-	"pkg/agent":     {pure: true, why: "what an agent needs is said once, for whoever asks: a leaf"},
-	"pkg/bottle":    {pure: true, why: "all programs exchange these documents, sidecars too: a leaf"},
-	"pkg/ca":        {pure: true, why: "makes keys and certificates as values, for host and sidecar: a leaf"},
-	"pkg/cli":       {why: "command lines know nothing of bottles or engines: a leaf"},
-	"pkg/dlp":       {pure: true, why: "what is a secret is one judgement, for egress and for the git gate: a leaf"},
-	"pkg/frame":     {pure: true, why: "both ends of the stream into a container speak it: a leaf"},
-	"pkg/npm":       {why: "runs the host's npm and knows no agent: a leaf"},
-	"pkg/policy":    {pure: true, why: "one judgement for manifests, sidecars and what people are shown: a leaf"},
-	"pkg/probe":     {why: "attacks run inside, in a program that has nothing of the host: a leaf"},
-	"pkg/spool":     {why: "a directory as a queue, whatever lies in it: a leaf"},
-	"pkg/tokenref":  {why: "resolves what an operator calls a secret by, for the host alone: a leaf"},
-	"pkg/tmux":      {pure: true, why: "builds tmux's command lines; who runs them is another's business: a leaf"},
-	"pkg/workspace": {why: "packs and captures with git alone, on either side of the wall: a leaf"},
+	"pkg/agent":      {pure: true, why: "what an agent needs is said once, for whoever asks: a leaf"},
+	"pkg/bottle":     {pure: true, why: "all programs exchange these documents, sidecars too: a leaf"},
+	"pkg/ca":         {pure: true, why: "makes keys and certificates as values, for host and sidecar: a leaf"},
+	"pkg/cli":        {why: "command lines know nothing of bottles or engines: a leaf"},
+	"pkg/dlp":        {pure: true, why: "what is a secret is one judgement, for egress and for the git gate: a leaf"},
+	"pkg/dockerfile": {pure: true, why: "what an agent may ask to have built is one reading, at the tool, for people and for who carries it out: a leaf"},
+	"pkg/frame":      {pure: true, why: "both ends of the stream into a container speak it: a leaf"},
+	"pkg/npm":        {why: "runs the host's npm and knows no agent: a leaf"},
+	"pkg/policy":     {pure: true, why: "one judgement for manifests, sidecars and what people are shown: a leaf"},
+	"pkg/probe":      {why: "attacks run inside, in a program that has nothing of the host: a leaf"},
+	"pkg/spool":      {why: "a directory as a queue, whatever lies in it: a leaf"},
+	"pkg/tokenref":   {why: "resolves what an operator calls a secret by, for the host alone: a leaf"},
+	"pkg/tmux":       {pure: true, why: "builds tmux's command lines; who runs them is another's business: a leaf"},
+	"pkg/workspace":  {why: "packs and captures with git alone, on either side of the wall: a leaf"},
 
 	"pkg/dlp/rulegen": {may: []string{"pkg/dlp"}, why: "a build step: it turns gitleaks' rules into a table, and is in no program"},
 
