@@ -51,6 +51,12 @@ type Engine interface {
 	// Build builds an image from a tar stream whose Dockerfile is at its root;
 	// the builder's words go to log.
 	Build(ctx context.Context, tag string, context io.Reader, log io.Writer) error
+	// ImageEnv returns the environment that an image gives its containers.
+	ImageEnv(ctx context.Context, ref string) (map[string]string, error)
+	// Commit makes an image of a container that has ended, and gives it the tag.
+	Commit(ctx context.Context, name, tag string) error
+	// RemoveImage takes a tag away, and the image where it was the last one.
+	RemoveImage(ctx context.Context, tag string) error // ErrConflict while in use
 
 	// Create makes a container and joins it to all its networks.
 	Create(ctx context.Context, c plan.Container) error

@@ -33,6 +33,15 @@ type Plan struct {
 	Networks   []Network   `json:"networks"`
 	Volumes    []Volume    `json:"volumes"`
 	Containers []Container `json:"containers"`
+	// Original is what the agent's container was at the start, where its image was
+	// replaced since.
+	Original *Original `json:"original,omitempty"`
+}
+
+// Original is an agent's container before its image was replaced.
+type Original struct {
+	Image string            `json:"image"`
+	Env   map[string]string `json:"env"`
 }
 
 // Network is a bridge. Those that are External belong to all bottles of a home.
@@ -71,6 +80,7 @@ type Container struct {
 	DNSOptions  []string          `json:"dns_options,omitempty"`
 	Hosts       map[string]string `json:"hosts,omitempty"` // /etc/hosts: name → address
 	CapDrop     []string          `json:"cap_drop"`
+	CapAdd      []string          `json:"cap_add,omitempty"`
 	SecurityOpt []string          `json:"security_opt"` // without the seccomp profile, which all get
 	Sysctls     map[string]string `json:"sysctls"`
 	Ulimits     map[string]Limit  `json:"ulimits"`

@@ -54,7 +54,7 @@ var rules = map[string]rule{
 		why: "what sidecars share, and nothing that only the host may know"},
 	"pkg/egress": {may: []string{"pkg/dlp", "pkg/policy", "pkg/sidecar", "pkg/bottle", "pkg/ca"},
 		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
-	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
+	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/dockerfile", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
 		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
 		why: "the one place where engine and state meet; it asks nobody and prints nothing"},
 	"pkg/operator": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/session", "pkg/state", "pkg/tokenref"},

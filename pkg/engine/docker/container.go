@@ -68,7 +68,7 @@ func hostConfig(c plan.Container) *container.HostConfig {
 	init := c.Init
 	pids := c.Pids
 	h := &container.HostConfig{
-		CapDrop: c.CapDrop, SecurityOpt: append([]string{"seccomp=" + string(plan.Seccomp())}, c.SecurityOpt...),
+		CapDrop: c.CapDrop, CapAdd: c.CapAdd, SecurityOpt: append([]string{"seccomp=" + string(plan.Seccomp())}, c.SecurityOpt...),
 		ReadonlyRootfs: c.ReadOnly, Init: &init, IpcMode: "private", Tmpfs: c.Tmpfs, Sysctls: c.Sysctls,
 		DNS: c.DNS, DNSOptions: c.DNSOptions, Runtime: c.Runtime,
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},

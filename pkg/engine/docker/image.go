@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/pkg/jsonmessage"
 )
 
@@ -32,4 +35,32 @@ func (e *Engine) Build(ctx context.Context, tag string, context io.Reader, log i
 		return fmt.Errorf("cannot build image %s: %w", tag, err)
 	}
 	return nil
+}
+
+// ImageEnv implements engine.Engine.
+func (e *Engine) ImageEnv(ctx context.Context, ref string) (map[string]string, error) {
+	found, err := e.api.ImageInspect(ctx, ref)
+	if err != nil {
+		return nil, wrap("look at image "+ref, err)
+	}
+	env := map[string]string{}
+	if found.Config != nil {
+		for _, entry := range found.Config.Env {
+			name, value, _ := strings.Cut(entry, "=")
+			env[name] = value
+		}
+	}
+	return env, nil
+}
+
+// Commit implements engine.Engine.
+func (e *Engine) Commit(ctx context.Context, name, tag string) error {
+	_, err := e.api.ContainerCommit(ctx, name, container.CommitOptions{Reference: tag})
+	return wrap("make image "+tag+" of "+name, err)
+}
+
+// RemoveImage implements engine.Engine.
+func (e *Engine) RemoveImage(ctx context.Context, tag string) error {
+	_, err := e.api.ImageRemove(ctx, tag, image.RemoveOptions{PruneChildren: true})
+	return wrap("remove image "+tag, ignoreMissing(err))
 }

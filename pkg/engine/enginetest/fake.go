@@ -34,6 +34,7 @@ type Fake struct {
 	networks   map[string]plan.Network
 	volumes    map[string]plan.Volume
 	images     map[string]bool
+	envs       map[string]map[string]string // of images
 	listeners  map[chan engine.Event]string
 	Calls      []string // the changing calls, in order
 }
@@ -50,7 +51,7 @@ type fakeContainer struct {
 // NewFake returns an engine that holds the named images and nothing else.
 func NewFake(images ...string) *Fake {
 	f := &Fake{containers: map[string]*fakeContainer{}, networks: map[string]plan.Network{}, volumes: map[string]plan.Volume{},
-		images: map[string]bool{}, listeners: map[chan engine.Event]string{}}
+		images: map[string]bool{}, envs: map[string]map[string]string{}, listeners: map[chan engine.Event]string{}}
 	for _, i := range images {
 		f.images[i] = true
 	}
@@ -231,25 +232,6 @@ func (f *Fake) Usage(_ context.Context, home string) (map[string]int64, error) {
 		}
 	}
 	return used, nil
-}
-
-func (f *Fake) HasImage(_ context.Context, ref string) (bool, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.images[ref], nil
-}
-
-func (f *Fake) Build(_ context.Context, tag string, content io.Reader, _ io.Writer) error {
-	if err := f.begin("Build", tag); err != nil {
-		return err
-	}
-	if _, err := io.Copy(io.Discard, content); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.images[tag] = true
-	return nil
 }
 
 func (f *Fake) Create(_ context.Context, c plan.Container) error {

@@ -37,6 +37,7 @@ func Run(t *testing.T, lab func(t *testing.T) Lab) {
 		"WaitReturnsTheExitCode":                     waits,
 		"AttachedStreamsAreTheMainProcess":           attaches,
 		"ARunningContainerJoinsOneMoreNetwork":       joins,
+		"AnEndedContainerBecomesAnImage":             commits,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, lab(t)) })
 	}
@@ -304,5 +305,47 @@ func joins(t *testing.T, l Lab) {
 	}
 	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: two.Name + "-none"}); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("to a network that is not there: %v", err)
+	}
+}
+
+func commits(t *testing.T, l Lab) {
+	tag := "bottle-suite-commit:" + l.Home
+	c := l.idle("suite-llll")
+	c.Entrypoint, c.Env = []string{"sh", "-c", "exit 0"}, map[string]string{"SUITE": "a=b"}
+	l.up(t, c)
+	if _, err := l.Engine.Wait(t.Context(), c.Name); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Engine.Commit(t.Context(), c.Name, tag); err != nil {
+		t.Fatal(err)
+	}
+	if has, err := l.Engine.HasImage(t.Context(), tag); !has || err != nil {
+		t.Errorf("there is no image: %v", err)
+	}
+	if env, err := l.Engine.ImageEnv(t.Context(), tag); err != nil || env["SUITE"] != "a=b" {
+		t.Errorf("its environment is %v, %v", env, err)
+	}
+	user := l.idle("suite-mmmm")
+	user.Image = tag
+	if err := l.Engine.Create(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Engine.RemoveImage(t.Context(), tag); !errors.Is(err, engine.ErrConflict) {
+		t.Errorf("an image in use is removed: %v", err)
+	}
+	for _, err := range []error{l.Engine.Remove(t.Context(), user.Name), l.Engine.RemoveImage(t.Context(), tag),
+		l.Engine.RemoveImage(t.Context(), tag)} { // twice: it is no error
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if has, err := l.Engine.HasImage(t.Context(), tag); has || err != nil {
+		t.Errorf("a removed image is there: %v", err)
+	}
+	if _, err := l.Engine.ImageEnv(t.Context(), tag); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("the environment of no image: %v", err)
+	}
+	if err := l.Engine.Commit(t.Context(), c.Name+"-none", tag); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("an image of nothing: %v", err)
 	}
 }
