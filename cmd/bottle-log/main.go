@@ -13,6 +13,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"bottle/pkg/audit"
 	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/eventlog"
@@ -29,13 +30,16 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 func app() cli.App {
 	return cli.App{
 		Name: "bottle-log", Usage: "print what happened in bottles", ArgsUsage: "[SLUG]",
-		About: "Prints the events of a bottle's sidecars (requests, denials, reloads) in the order\n" +
-			"of time, one JSON object a line. Without SLUG: of all bottles that exist. A bottle\n" +
-			"that was stopped is read from its history.",
+		About: "Prints the events of a bottle's sidecars (requests, denials, reloads) and what its\n" +
+			"operator decided, in the order of time, one JSON object a line. Without SLUG: of all\n" +
+			"bottles that exist, and all decisions. A bottle that was stopped is read from its\n" +
+			"history. --verify checks that the record of decisions is whole: it shows damage and\n" +
+			"careless edits, and is no proof against the operator's own account.",
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with what happens, until the reader goes away"},
 			&urfave.BoolFlag{Name: "denied", Usage: "only what was refused"},
 			&urfave.StringFlag{Name: "since", Usage: "only what happened since: a `TIME` ago (10m, 36h) or at (2026-01-02T15:04:05Z)"},
+			&urfave.BoolFlag{Name: "verify", Usage: "check the chain of audit.jsonl, and print its length and the hash of its last line"},
 			&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "json", Usage: "`FORMAT` of the answer: json or text"},
 		},
 		Examples: "bottle-log -o text --since 10m dev-k3zq\nbottle-log -f --denied | jq --unbuffered -r '[.slug,.host,.path,.reason]|@tsv'",
@@ -55,6 +59,9 @@ func show(c *cli.Call) error {
 	h, err := state.Open("")
 	if err != nil {
 		return err
+	}
+	if c.Bool("verify") {
+		return verify(c, h, p.text)
 	}
 	find, living, err := finder(h, c.Args)
 	if err != nil {
@@ -76,6 +83,30 @@ func show(c *cli.Call) error {
 		return nil
 	}
 	return err
+}
+
+// verify checks the record of decisions.
+func verify(c *cli.Call, h *state.Home, text bool) error {
+	if len(c.Args) > 0 {
+		return cli.Error{Code: cli.Usage, Msg: "--verify takes no SLUG", Hint: "the record of decisions is one for all bottles"}
+	}
+	ctx, cancel := operator.Context()
+	defer cancel()
+	records, head, err := audit.Verify(ctx, h.Dir)
+	var broken *audit.Broken
+	switch {
+	case errors.As(err, &broken):
+		return cli.Error{Code: cli.Failed, Msg: broken.Error(), Hint: "what stands before that line is as it was written; keep the file, and move it away to begin a new one"}
+	case err != nil:
+		return err
+	case text:
+		_, err = fmt.Fprintf(c.Out, "%d records, the chain is whole\n", records)
+		return err
+	}
+	return cli.WriteJSON(c.Out, struct {
+		Records int64  `json:"records"`
+		Head    string `json:"head"`
+	}{records, head})
 }
 
 func follow(c *cli.Call, f eventlog.Follower) (int, error) {
@@ -109,14 +140,20 @@ func finder(h *state.Home, args []string) (find func() ([]eventlog.Source, []str
 	if _, err := os.Lstat(dir); err == nil {
 		return func() ([]eventlog.Source, []string, error) {
 			sources, err := eventlog.Living(dir, slug)
-			return sources, []string{dir}, err
+			return append(sources, decisions(h, slug)), []string{dir}, err
 		}, true, nil
 	}
 	past, err := eventlog.Past(h.HistoryDir(slug), slug)
 	if err == nil && len(past) == 0 {
 		err = operator.Explain(slug, state.ErrNotFound)
 	}
+	past = append(past, decisions(h, slug))
 	return func() ([]eventlog.Source, []string, error) { return past, nil, nil }, false, err
+}
+
+// decisions is the log of what the operator decided.
+func decisions(h *state.Home, slug string) eventlog.Source {
+	return eventlog.Operator(h.Dir, audit.File, slug)
 }
 
 // everyBottle are the logs of all bottles that exist.
@@ -125,7 +162,7 @@ func everyBottle(h *state.Home) (all []eventlog.Source, dirs []string, err error
 	if err != nil {
 		return nil, nil, err
 	}
-	dirs = []string{h.StateDir("")}
+	all, dirs = append(all, decisions(h, "")), []string{h.StateDir("")}
 	for _, slug := range slugs {
 		sources, err := eventlog.Living(h.StateDir(slug), slug)
 		if err != nil {

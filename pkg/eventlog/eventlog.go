@@ -31,6 +31,18 @@ type Source struct {
 	Service string
 	Dir     string
 	File    string
+	// Named: each line names its bottle, and those of others than Slug are not
+	// meant; with no Slug, all are.
+	Named bool
+}
+
+// sidecars says whether a sidecar writes it.
+func (s Source) sidecars() bool { return !s.Named }
+
+// Operator is the log of what the operator decided, of one bottle or, with no
+// slug, of all: pkg/audit's file in a home.
+func Operator(home, file, slug string) Source {
+	return Source{Slug: slug, Service: "operator", Dir: home, File: file, Named: true}
 }
 
 // Name of a sidecar's log in its out directory, and what it ends with in a
@@ -108,6 +120,11 @@ func parse(line []byte, s Source) (Record, bool) {
 	if json.Unmarshal(line, &r.Event) != nil || r.Kind == "" || r.Time.IsZero() {
 		return r, false
 	}
+	if s.Named {
+		var whose struct{ Slug string }
+		json.Unmarshal(line, &whose) // it is JSON; what is no text names nobody
+		r.Slug = whose.Slug
+	}
 	r.Source = s.Service
 	return r, true
 }
@@ -127,6 +144,7 @@ func (t *tail) split(data []byte, records []Record) ([]byte, []Record) {
 		case len(bytes.TrimSpace(line)) == 0:
 		case !ok:
 			t.bad++
+		case t.source.Slug != "" && r.Slug != t.source.Slug: // another bottle's
 		case !r.Time.Before(t.since):
 			records = append(records, r)
 		}

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -20,7 +21,7 @@ type Follower struct {
 	Since time.Time
 	// Emit is called for each event; its error ends it all.
 	Emit func(Record) error
-	// Ends: when all sources are gone, it is over.
+	// Ends: when all sidecars' sources are gone, it is over.
 	Ends bool
 }
 
@@ -53,7 +54,7 @@ func (f Follower) Run(ctx context.Context) (bad int, err error) {
 		for _, dir := range dirs {
 			_ = watch.Add(dir) // known ones cost nothing, one that is gone tells nothing
 		}
-		if err := f.emit(tails); err != nil || f.Ends && len(sources) == 0 {
+		if err := f.emit(tails); err != nil || f.Ends && !slices.ContainsFunc(sources, Source.sidecars) {
 			return 0, err
 		}
 		if err := wait(ctx, watch); err != nil {
