@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 
+	"bottle/pkg/agent"
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
+	"bottle/pkg/manifest"
 	"bottle/pkg/operator"
 )
 
-// resume hands a bottle's sidecars all values that their policies rest on.
+// resume brings a bottle back, and hands it over as a start does.
 func resume(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slug string) error {
 	if _, err := m.Home.Bottle(slug); err != nil {
 		return operator.Explain(slug, err)
@@ -19,21 +21,66 @@ func resume(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slug string)
 	if err != nil {
 		return err
 	}
-	err = operator.HandOver(ctx, m, slug, names)
-	if errors.Is(err, lifecycle.ErrGiven) {
-		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: "put it back into the bottle's manifest, or stop the bottle"}
-	}
-	if errors.Is(err, lifecycle.ErrNotUp) {
-		return cli.Error{Code: cli.Conflict, Msg: err.Error(),
-			Hint: fmt.Sprintf("docker start it, and try again; or bottle-stop %s keeps the work", slug)}
-	}
+	man, values, err := operator.Values(ctx, m, slug, names)
 	if err != nil {
 		return operator.Explain(slug, err)
 	}
-	if len(names) == 0 {
-		fmt.Fprintf(c.Err, "%s: its policy rests on no value: there is nothing to hand over\n", slug)
-		return nil
+	p := newProgress(c)
+	b, err := m.Resume(ctx, lifecycle.Again{Slug: slug, Env: values.Env, Values: values.ByName(man),
+		Spec: func(context.Context) (lifecycle.Spec, error) { return asNow(m, slug) }}, p.step)
+	p.end()
+	if err != nil {
+		return notResumed(c, slug, err)
 	}
-	fmt.Fprintf(c.Err, "%s: %d values handed over\n", slug, len(names))
-	return nil
+	if len(names) > 0 {
+		fmt.Fprintf(c.Err, "%s: %d values handed over\n", slug, len(names))
+	}
+	return handOver(c, m, b)
+}
+
+// asNow is what a bottle would be started as now.
+func asNow(m *lifecycle.Manager, slug string) (lifecycle.Spec, error) {
+	b, err := m.Home.Bottle(slug)
+	if err != nil {
+		return lifecycle.Spec{}, err
+	}
+	man, err := manifest.Load(m.Home.Dir, b.Agent)
+	if err != nil {
+		return lifecycle.Spec{}, err
+	}
+	a, err := agent.Lookup(man.Program)
+	return lifecycle.Spec{Manifest: man, Agent: a}, err
+}
+
+// notResumed is what the operator sees of a resume that failed.
+func notResumed(c *cli.Call, slug string, err error) error {
+	var failure *lifecycle.Failure
+	stop := "bottle-stop " + slug + " keeps what is left and clears up"
+	switch {
+	case errors.Is(err, lifecycle.ErrGiven):
+		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: "put it back into the bottle's manifest, or stop the bottle"}
+	case errors.Is(err, lifecycle.ErrNeverRan):
+		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "there is nothing to go on with: bottle-stop --orphans clears it up"}
+	case errors.Is(err, lifecycle.ErrWorkGone):
+		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: stop}
+	case errors.Is(err, lifecycle.ErrPaused):
+		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "docker unpause it, and try again"}
+	case errors.Is(err, lifecycle.ErrForeign):
+		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "docker network rm it, and try again"}
+	case !errors.As(err, &failure):
+		return operator.Explain(slug, err)
+	}
+	interrupted := errors.Is(err, context.Canceled)
+	if !interrupted {
+		for _, line := range failure.Tail {
+			fmt.Fprintf(c.Err, "  %s\n", cli.Inert(line))
+		}
+	}
+	fmt.Fprintf(c.Err, "%s: nothing of it is lost: bottle-start --resume %s tries again, %s\n", slug, slug, stop)
+	explained := operator.Explain(slug, failure.Err)
+	var said cli.Error
+	if !interrupted && !errors.As(explained, &said) {
+		explained = cli.Error{Code: cli.Failed, Msg: explained.Error(), Hint: "the whole log is in " + failure.Log}
+	}
+	return explained
 }

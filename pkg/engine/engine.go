@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"bottle/pkg/plan"
@@ -71,6 +72,8 @@ type Engine interface {
 	Remove(ctx context.Context, name string) error
 	// Wait returns when the container does not run (any more), with its exit code.
 	Wait(ctx context.Context, name string) (int, error)
+	// Ended tells of the last end of a container that does not run.
+	Ended(ctx context.Context, name string) (Ended, error)
 	Logs(ctx context.Context, name string, w io.Writer) error
 	// Exec runs a command in a container, without a terminal, and returns its
 	// exit code. When ctx ends, the command's standard input ends.
@@ -97,6 +100,20 @@ type Container struct {
 	Status  string // for people: "Exited (137) 2 minutes ago"
 	IPs     []netip.Addr
 	Created time.Time
+	// Networks are the names of those that it is in, sorted; Planned of those that
+	// it was made to be in. The latter is nil where nobody said.
+	Networks, Planned []string
+}
+
+// Astray are the networks that the container was made to be in and is not.
+func (c Container) Astray() []string {
+	var names []string
+	for _, n := range c.Planned {
+		if !slices.Contains(c.Networks, n) {
+			names = append(names, n)
+		}
+	}
+	return names
 }
 
 // Running says whether the container runs.
@@ -108,6 +125,8 @@ type Network struct {
 	ID      string
 	Labels  map[string]string
 	Subnets []netip.Prefix
+	// Internal says that it leads to its members alone.
+	Internal bool
 }
 
 // Volume is a volume that exists.
@@ -130,6 +149,12 @@ type Streams struct {
 	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
+}
+
+// Ended is how a container ended last.
+type Ended struct {
+	Code        int
+	OutOfMemory bool // a process of it was killed for its memory
 }
 
 // End is how a container's main process ended.

@@ -21,10 +21,13 @@ type Answer struct {
 }
 
 // Start says what to run as the agent of a new session: what bottle-inside start
-// reads from its standard input, as JSON. Env holds secrets; nobody writes this
-// document to a disk.
+// reads from its standard input, as JSON. Env holds secrets; nobody writes a
+// document that has it to a disk.
 type Start struct {
 	Argv []string          `json:"argv"`
 	Dir  string            `json:"dir"`
 	Env  map[string]string `json:"env,omitempty"`
+
+	// Resume wants the last conversation to go on.
+	Resume bool `json:"resume,omitempty"`
 }

@@ -19,6 +19,7 @@ import (
 	"bottle/pkg/ca"
 	"bottle/pkg/plan"
 	"bottle/pkg/policy"
+	"bottle/pkg/spool"
 	"bottle/pkg/state"
 )
 
@@ -58,7 +59,7 @@ func (u *bringUp) writeFiles(context.Context) error {
 	t.put("egress/in/roots.pem", roots, 0o600)
 	// The agent is another user; its files are readable below a directory that is not.
 	t.put("agent/certs/"+filepath.Base(plan.CABundle), certificate, 0o644)
-	t.put(plan.ResolvFile, []byte(fmt.Sprintf("nameserver %s\noptions timeout:1 attempts:1\n", u.plan.IP(plan.EgressService))), 0o644)
+	t.put(plan.ResolvFile, resolvConf(u.plan), 0o644)
 	t.dir("agent/in", 0o755)
 	t.put("agent/in/prompt.md", []byte(u.spec.Manifest.Prompt), 0o644)
 	for path, content := range u.spec.Agent.HomeFiles(agentStart(u.spec)) {
@@ -68,6 +69,11 @@ func (u *bringUp) writeFiles(context.Context) error {
 		t.copy(s.Dir, filepath.Join("agent/in/home", u.spec.Agent.SkillsDir(), s.Name))
 	}
 	return t.err
+}
+
+// resolvConf makes egress the name server of agents on gVisor.
+func resolvConf(p *plan.Plan) []byte {
+	return fmt.Appendf(nil, "nameserver %s\noptions timeout:1 attempts:1\n", p.IP(plan.EgressService))
 }
 
 // agentStart is how the agent is started, as far as the agent must know.
@@ -164,6 +170,13 @@ func (t *tree) put(name string, data []byte, perm fs.FileMode) {
 	// Nobody reads these yet, and a bring-up cut short is made anew: no fsync.
 	if t.err = os.WriteFile(filepath.Join(t.root, name), data, perm); t.err == nil {
 		t.err = os.Chmod(filepath.Join(t.root, name), perm)
+	}
+}
+
+// replace is put for a file that somebody may read: it changes at once.
+func (t *tree) replace(name string, data []byte, perm fs.FileMode) {
+	if t.err == nil {
+		t.err = spool.WriteFile(filepath.Join(t.root, name), data, perm)
 	}
 }
 

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -34,10 +35,11 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 			id = host.ID
 		}
 	}
+	why := l.why(ctx, e)
 	list := make([]bottle.Bottle, 0, len(l.recorded))
 	for slug, b := range l.recorded {
 		if l.failed == nil {
-			b = lacking(judge(b, l.live[slug], id, h.Busy))
+			b = lacking(judge(b, l.live[slug], id, h.Busy, why))
 		}
 		list = append(list, b)
 	}
@@ -45,7 +47,7 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 		if _, known := l.recorded[slug]; !known {
 			b := unknown(h, slug)
 			b.Reason = stateGone
-			list = append(list, judge(b, containers, id, h.Busy))
+			list = append(list, judge(b, containers, id, h.Busy, why))
 		}
 	}
 	for i := range list {
@@ -93,6 +95,31 @@ func (l listing) torn() bool {
 		}
 	}
 	return len(l.live) > len(l.recorded)
+}
+
+// why says of containers that ended, and that nobody stopped, how that was. The
+// engine is asked only where there is such a one.
+func (l listing) why(ctx context.Context, e engine.Engine) map[string]string {
+	why := map[string]string{}
+	for slug, containers := range l.live {
+		if l.recorded[slug].Status == bottle.Stopped {
+			continue
+		}
+		for _, c := range containers {
+			if c.State != "exited" || c.Service == plan.CaptureService {
+				continue
+			}
+			end, err := e.Ended(ctx, c.Name)
+			switch {
+			case err != nil: // gone since
+			case end.OutOfMemory:
+				why[c.Name] = " (out of memory)"
+			case end.Code != 0:
+				why[c.Name] = fmt.Sprintf(" (ended with %d)", end.Code)
+			}
+		}
+	}
+	return why
 }
 
 // WorkAlone are the bottles of which volumes are left and nothing else: somebody
@@ -160,11 +187,11 @@ func elsewhere(b bottle.Bottle, id string) bool { return b.Engine != "" && id !=
 func neverRan(b bottle.Bottle) bool { return b.Status == bottle.Starting && !b.Ran }
 
 // judge says how a bottle is, from what was recorded, what lives on the engine
-// id, and whether a program is at work on it.
-func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(slug string) bool) bottle.Bottle {
+// id, whether a program is at work on it, and why containers ended.
+func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(slug string) bool, why map[string]string) bottle.Bottle {
 	b.Services = []string{}
 	agentUp, agentThere, agentPaused := false, false, false
-	var down []string
+	var down, astray []string
 	for _, c := range containers {
 		agentThere = agentThere || c.Service == plan.AgentService
 		agentPaused = agentPaused || c.Service == plan.AgentService && c.State == "paused"
@@ -173,8 +200,11 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 		case c.Running():
 			b.Services = append(b.Services, c.Service)
 			agentUp = agentUp || c.Service == plan.AgentService
+			for _, n := range c.Astray() {
+				astray = append(astray, c.Service+" is not in network "+n)
+			}
 		case c.Service != plan.AgentService:
-			down = append(down, c.Service)
+			down = append(down, c.Service+why[c.Name])
 		}
 	}
 	for _, s := range b.Sidecars {
@@ -184,6 +214,11 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 	}
 	slices.Sort(b.Services)
 	slices.Sort(down)
+	slices.Sort(astray)
+	if len(down) > 0 {
+		astray = append([]string{"not up: " + strings.Join(down, ", ")}, astray...)
+	}
+	again := "bottle-start --resume " + b.Slug
 	if b.StartedAt.IsZero() { // its metadata cannot be read
 		b.StartedAt = firstMade(containers)
 	}
@@ -199,16 +234,20 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 	case !agentUp && !agentPaused && busy(b.Slug): // what it is halfway is nobody's news
 		b.Status, b.Reason = bottle.Stopped, beingStopped
 	case len(containers) == 0:
-		b.Status, b.Reason = bottle.Lost, "its containers are gone; bottle-stop keeps what work is left"
+		b.Status, b.Reason = bottle.Lost, "its containers are gone; "+again+" makes them anew, bottle-stop keeps what work is left"
 	case !agentThere:
-		b.Status, b.Reason = bottle.Stopped, "its agent's container is gone; bottle-stop keeps what work is left"
+		b.Status, b.Reason = bottle.Stopped, "its agent's container is gone; "+again+" makes it anew, bottle-stop keeps what work is left"
 	case agentPaused:
 		b.Status, b.Reason = bottle.Stopped, "its agent's container is paused; docker unpause "+plan.ContainerName(b.Slug, plan.AgentService)+" continues it"
 	case !agentUp && (b.Status == bottle.Running || b.Status == bottle.Starting): // nobody stopped it
-		b.Status, b.Reason = bottle.Stopped, "its agent's container ended; bottle-stop keeps its work"
+		b.Status, b.Reason = bottle.Stopped, "its agent's container ended"+why[plan.ContainerName(b.Slug, plan.AgentService)]+"; "+again+" continues it, bottle-stop keeps its work"
+	case !agentUp && b.Reason == "":
+		b.Reason = "it was stopped and kept; " + again + " continues it"
 	case !agentUp:
-	case len(down) > 0:
-		b.Status, b.Reason = bottle.Degraded, "not up: "+strings.Join(down, ", ")
+	case b.Status == bottle.Starting:
+		b.Status, b.Reason = bottle.Degraded, "its bottle-start died before it handed it over; run "+again
+	case len(astray) > 0:
+		b.Status, b.Reason = bottle.Degraded, strings.Join(astray, "; ")+"; run "+again
 	default:
 		b.Status = bottle.Running
 		if b.Agent != "?" { // what cannot be read is worth telling of a running one too

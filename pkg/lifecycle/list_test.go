@@ -28,22 +28,24 @@ func TestStatusIsWhatLivesNotWhatWasRecorded(t *testing.T) {
 		busy       bool
 	}{
 		{"up", bottle.Running, []engine.Container{agent("running"), egress("running")}, bottle.Running, "", false},
-		{"egress died", bottle.Running, []engine.Container{agent("running"), egress("exited")}, bottle.Degraded, "not up: egress", false},
-		{"egress removed", bottle.Running, []engine.Container{agent("running")}, bottle.Degraded, "not up: egress", false},
-		{"agent died", bottle.Running, []engine.Container{agent("exited"), egress("running")}, bottle.Stopped, "its agent's container ended; bottle-stop keeps its work", false},
-		{"kept", bottle.Stopped, []engine.Container{agent("exited"), egress("exited")}, bottle.Stopped, "", false},
+		{"egress died", bottle.Running, []engine.Container{agent("running"), egress("exited")}, bottle.Degraded, "not up: egress; run bottle-start --resume web", false},
+		{"egress removed", bottle.Running, []engine.Container{agent("running")}, bottle.Degraded, "not up: egress; run bottle-start --resume web", false},
+		{"agent died", bottle.Running, []engine.Container{agent("exited"), egress("running")}, bottle.Stopped, "its agent's container ended; bottle-start --resume web continues it, bottle-stop keeps its work", false},
+		{"kept", bottle.Stopped, []engine.Container{agent("exited"), egress("exited")}, bottle.Stopped, "it was stopped and kept; bottle-start --resume web continues it", false},
 		{"paused", bottle.Running, []engine.Container{agent("paused"), egress("running")}, bottle.Stopped, "its agent's container is paused; docker unpause bottle-web-agent-1 continues it", false},
 		{"being stopped", bottle.Running, []engine.Container{agent("exited"), egress("running")}, bottle.Stopped, "it is being stopped", true},
 		{"being taken down", bottle.Running, nil, bottle.Stopped, "it is being stopped", true},
 		{"handed its secrets", bottle.Running, []engine.Container{agent("running"), egress("running")}, bottle.Running, "", true},
-		{"removed by hand", bottle.Running, nil, bottle.Lost, "its containers are gone; bottle-stop keeps what work is left", false},
-		{"removed by hand, a capture left", bottle.Running, []engine.Container{{Service: "capture", State: "running"}}, bottle.Stopped, "its agent's container is gone; bottle-stop keeps what work is left", false},
+		{"removed by hand", bottle.Running, nil, bottle.Lost, "its containers are gone; bottle-start --resume web makes them anew, bottle-stop keeps what work is left", false},
+		{"removed by hand, a capture left", bottle.Running, []engine.Container{{Service: "capture", State: "running"}}, bottle.Stopped, "its agent's container is gone; bottle-start --resume web makes it anew, bottle-stop keeps what work is left", false},
 		{"kept and started by hand", bottle.Stopped, []engine.Container{agent("running"), egress("running")}, bottle.Running, "", false},
+		{"taken out of its network", bottle.Running, []engine.Container{{Service: "agent", State: "running", Planned: []string{"inner"}}, egress("running")}, bottle.Degraded,
+			"agent is not in network inner; run bottle-start --resume web", false},
 		{"being made", bottle.Starting, nil, bottle.Starting, "", true},
 		{"made by a dead one", bottle.Starting, nil, bottle.Starting, "its bottle-start is dead; bottle-stop --orphans clears it up", false},
 	}
 	for _, tc := range cases {
-		got := judge(bottle.Bottle{Slug: "web", Status: tc.recorded, Sidecars: []string{"egress"}}, tc.containers, "fake", func(string) bool { return tc.busy })
+		got := judge(bottle.Bottle{Slug: "web", Status: tc.recorded, Sidecars: []string{"egress"}}, tc.containers, "fake", func(string) bool { return tc.busy }, nil)
 		if got.Status != tc.want || got.Reason != tc.reason {
 			t.Errorf("%s: %s (%s), want %s (%s)", tc.name, got.Status, got.Reason, tc.want, tc.reason)
 		}

@@ -57,28 +57,26 @@ func (m *Manager) hand(ctx context.Context, slug, service string, values map[str
 	return nil
 }
 
-// sessionEnv is the session's environment beyond the container's: the secrets,
-// and a placeholder where egress has the credential for the agent's own host.
-func sessionEnv(s Spec) map[string]string {
+// placeholders are the agent's environment where egress has the credential for
+// its own host.
+func placeholders(s Spec) map[string]string {
 	env := map[string]string{}
+	if slices.ContainsFunc(s.Manifest.Env, func(v manifest.EnvVar) bool { return slices.Contains(s.Agent.Keys(), v.Name) }) {
+		return env // the operator gave it one of its own
+	}
 	p, err := Policy(s)
 	if err != nil {
-		return s.Secrets // it was computed before, and then nothing came this far
+		return env // it was computed before, and then nothing came this far
 	}
 	for _, r := range p.Routes {
 		if r.Auth.Set() && isOwn(s.Agent, r) {
 			maps.Copy(env, s.Agent.Placeholder(r.Auth.Target()))
 		}
 	}
-	own := func(v manifest.EnvVar) bool { return slices.Contains(s.Agent.Keys(), v.Name) }
-	if slices.ContainsFunc(s.Manifest.Env, own) {
-		clear(env) // the operator gave it one of its own
-	}
-	maps.Copy(env, s.Secrets)
 	return env
 }
 
-// ErrGiven is wrapped by Resume's error for a policy that rests on a value which
+// ErrGiven is wrapped by Renew's error for a policy that rests on a value which
 // the manifest does not name any more.
 var ErrGiven = errors.New("the manifest does not name it any more")
 
@@ -108,9 +106,9 @@ func (m *Manager) policy(slug string) (policy.Policy, error) {
 	return p, nil
 }
 
-// Resume hands a bottle's sidecars the values of these names anew, after one was
-// restarted or when they have aged. Other values stay where they are.
-func (m *Manager) Resume(ctx context.Context, slug string, names []string, values map[string]string) error {
+// Renew hands a running bottle's sidecars the values of these names anew, when
+// they have aged. Other values stay where they are.
+func (m *Manager) Renew(ctx context.Context, slug string, names []string, values map[string]string) error {
 	if _, err := m.Home.Bottle(slug); err != nil {
 		return err
 	}
@@ -122,17 +120,27 @@ func (m *Manager) Resume(ctx context.Context, slug string, names []string, value
 	if err := m.isUp(ctx, slug, plan.EgressService); err != nil {
 		return err
 	}
-	needed := map[string]string{}
-	for _, name := range names {
-		if values[name] == "" {
-			return fmt.Errorf("the policy of %s rests on %s: %w", slug, name, ErrGiven)
-		}
-		needed[name] = values[name]
+	needed, err := choose(slug, names, values)
+	if err != nil {
+		return err
 	}
 	return m.hand(ctx, slug, plan.EgressService, needed)
 }
 
-// ErrNotUp is wrapped by Resume's error for a sidecar that does not run.
+// choose returns the values of these names; the error for one that is not there
+// wraps ErrGiven.
+func choose(slug string, names []string, values map[string]string) (map[string]string, error) {
+	needed := map[string]string{}
+	for _, name := range names {
+		if values[name] == "" {
+			return nil, fmt.Errorf("the policy of %s rests on %s: %w", slug, name, ErrGiven)
+		}
+		needed[name] = values[name]
+	}
+	return needed, nil
+}
+
+// ErrNotUp is wrapped by Renew's error for a sidecar that does not run.
 var ErrNotUp = errors.New("its container does not run")
 
 func (m *Manager) isUp(ctx context.Context, slug, service string) error {

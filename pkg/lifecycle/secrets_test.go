@@ -180,12 +180,12 @@ func TestARestartedEgressIsShownAndResumed(t *testing.T) {
 	if err != nil || !slices.Equal(needed, []string{"env:TOKEN", mine}) {
 		t.Errorf("it needs %q, %v", needed, err)
 	}
-	if err := l.Resume(t.Context(), b.Slug, needed, map[string]string{"env:TOKEN": "a-new-token"}); !errors.Is(err, ErrGiven) || !strings.Contains(err.Error(), mine) {
+	if err := l.Renew(t.Context(), b.Slug, needed, map[string]string{"env:TOKEN": "a-new-token"}); !errors.Is(err, ErrGiven) || !strings.Contains(err.Error(), mine) {
 		t.Errorf("with a value missing: %v", err)
 	}
-	err = l.Resume(t.Context(), b.Slug, needed, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again", "env:OTHER": "not for it"})
+	err = l.Renew(t.Context(), b.Slug, needed, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again", "env:OTHER": "not for it"})
 	l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, plan.EgressService))
-	if err := l.Resume(t.Context(), b.Slug, nil, nil); !errors.Is(err, ErrNotUp) {
+	if err := l.Renew(t.Context(), b.Slug, nil, nil); !errors.Is(err, ErrNotUp) {
 		t.Errorf("with egress down: %v", err)
 	}
 	if last := h.docs[len(h.docs)-1]; err != nil || !maps.Equal(last.Values, map[string]string{"env:TOKEN": "a-new-token", mine: "mine-again"}) {
@@ -204,14 +204,14 @@ func TestAnAgentWhoseKeyEgressHasHoldsAPlaceholder(t *testing.T) {
 		"a bearer": {claudeSpec(t, auth(bearer)), "ANTHROPIC_AUTH_TOKEN"},
 		"no auth":  {claudeSpec(t), ""},
 	} {
-		env := sessionEnv(c.spec)
+		env := placeholders(c.spec)
 		if _, there := env[c.want]; there != (c.want != "") || len(env) > 1 {
 			t.Errorf("%s: %v", name, env)
 		}
 	}
 	s := claudeSpec(t, auth(key))
 	s.Manifest.Env = []manifest.EnvVar{{Name: "ANTHROPIC_API_KEY", Literal: "mine"}}
-	if env := sessionEnv(s); len(env) != 0 {
+	if env := placeholders(s); len(env) != 0 {
 		t.Errorf("over the operator's own: %v", env)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"bottle/pkg/agent"
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
-	"bottle/pkg/frame"
 	"bottle/pkg/manifest"
 	"bottle/pkg/plan"
 	"bottle/pkg/spool"
@@ -150,24 +149,16 @@ func (u *bringUp) run(ctx context.Context) error {
 // handOver starts the agent. That it may have run is recorded before: no reaper
 // takes it from then on.
 func (u *bringUp) handOver(inside *opening) error {
-	for _, c := range u.plan.Containers {
-		u.bottle.Services = append(u.bottle.Services, c.Service)
-		if c.Service != plan.AgentService {
-			u.bottle.Sidecars = append(u.bottle.Sidecars, c.Service)
-		}
+	u.nameServices()
+	doc := firstSession(u.spec, u.subdir)
+	if err := u.saveSession(u.bottle.Slug, doc); err != nil {
+		return err
 	}
-	slices.Sort(u.bottle.Services) // as they are listed: nothing changes for who watches
-	slices.Sort(u.bottle.Sidecars)
 	u.bottle.Ran = true
 	if err := u.Home.Save(u.bottle); err != nil {
 		return err
 	}
-	err := u.startSession(inside, frame.Start{
-		Argv: u.spec.Agent.Argv(agentStart(u.spec)),
-		Dir:  filepath.Join(plan.WorkDir, u.subdir),
-		Env:  sessionEnv(u.spec),
-	})
-	if err != nil {
+	if err := u.startSession(inside, withSecrets(doc, u.spec.Secrets)); err != nil {
 		return err
 	}
 	u.bottle.Status = bottle.Running
@@ -176,6 +167,20 @@ func (u *bringUp) handOver(inside *opening) error {
 	}
 	u.log.step("%s is up", u.bottle.Slug)
 	return nil
+}
+
+// nameServices records what the plan has, as it is listed: nothing changes for who
+// watches.
+func (u *bringUp) nameServices() {
+	u.bottle.Services, u.bottle.Sidecars = nil, nil
+	for _, c := range u.plan.Containers {
+		u.bottle.Services = append(u.bottle.Services, c.Service)
+		if c.Service != plan.AgentService {
+			u.bottle.Sidecars = append(u.bottle.Sidecars, c.Service)
+		}
+	}
+	slices.Sort(u.bottle.Services)
+	slices.Sort(u.bottle.Sidecars)
 }
 
 // undo takes down what a failed bring-up made, and keeps its log.

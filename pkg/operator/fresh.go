@@ -57,18 +57,28 @@ func renew(ctx context.Context, m *lifecycle.Manager, slug string) error {
 // HandOver resolves references of a bottle by the names of their values, from
 // its manifest as it is now, and hands them to its sidecars.
 func HandOver(ctx context.Context, m *lifecycle.Manager, slug string, names []string) error {
-	b, err := m.Home.Bottle(slug)
+	man, values, err := Values(ctx, m, slug, names)
 	if err != nil {
 		return err
+	}
+	return m.Renew(ctx, slug, names, values.ByName(man))
+}
+
+// Values resolves references of a bottle by the names of their values, and no
+// others, from its manifest as it is now.
+func Values(ctx context.Context, m *lifecycle.Manager, slug string, names []string) (manifest.Manifest, manifest.Values, error) {
+	if len(names) == 0 {
+		return manifest.Manifest{}, manifest.Values{}, nil // nothing is asked of a manifest, which may be gone
+	}
+	b, err := m.Home.Bottle(slug)
+	if err != nil {
+		return manifest.Manifest{}, manifest.Values{}, err
 	}
 	man, err := manifest.Load(m.Home.Dir, b.Agent)
 	if err != nil {
-		return err
+		return man, manifest.Values{}, err
 	}
 	man = manifest.Only(man, names)
 	values, err := manifest.Resolve(ctx, man, tokenref.Resolver{Lookup: os.LookupEnv})
-	if err != nil {
-		return err
-	}
-	return m.Resume(ctx, slug, names, values.ByName(man))
+	return man, values, err
 }

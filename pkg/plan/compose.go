@@ -179,7 +179,7 @@ func (p *Plan) composeService(c Container, keys map[string]string) composeServic
 func ownLabels(all map[string]string) map[string]string {
 	own := map[string]string{}
 	for k, v := range all {
-		if k == LabelHome || k == LabelSlug {
+		if k == LabelHome || k == LabelSlug || k == LabelNetworks {
 			own[k] = v
 		}
 	}

@@ -50,8 +50,8 @@ const ComposeFile = "docker-compose.yml"
 // gVisor is.
 const ResolvFile = "agent/resolv.conf"
 
-// gVisor is the runtime whose containers have a kernel of their own.
-const gVisor = "runsc"
+// GVisor is the runtime whose containers have a kernel of their own.
+const GVisor = "runsc"
 
 // ProxyPort is where egress listens for programs that know a proxy.
 const ProxyPort = 3128
@@ -85,6 +85,7 @@ func Make(slug string, m manifest.Manifest, a agent.Agent, h Host) (*Plan, error
 		p.Containers = append(p.Containers, c)
 	}
 	p.Containers = append(p.Containers, b.agent(m, a))
+	p.labelNetworks()
 	return p, nil
 }
 
@@ -119,8 +120,8 @@ func (e RunscMissing) Error() string {
 func Runtime(wanted string, have []string) (string, error) {
 	switch {
 	case wanted == "" || wanted == "auto":
-		if slices.Contains(have, gVisor) {
-			return gVisor, nil
+		if slices.Contains(have, GVisor) {
+			return GVisor, nil
 		}
 		return "", nil
 	case !slices.Contains(have, wanted):
@@ -225,7 +226,7 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 		c.Hosts[row.service] = b.addressOf(row).String()
 	}
 	b.fastFail(&c)
-	if c.Runtime = b.runtime; c.Runtime == gVisor {
+	if c.Runtime = b.runtime; c.Runtime == GVisor {
 		// Its network stack passes the engine's own name server by.
 		c.Mounts = append(c.Mounts, b.bind(ResolvFile, "/etc/resolv.conf", true))
 	}

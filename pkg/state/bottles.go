@@ -21,6 +21,7 @@ import (
 const (
 	MetadataFile = "metadata.json"
 	ComposeFile  = "docker-compose.yml"
+	SessionFile  = "session.json"
 	BringupLog   = "bringup.log"
 	TeardownLog  = "teardown.log"
 	ComposeLog   = "compose.log"
@@ -172,6 +173,15 @@ type Keep struct{ From, To string }
 func (h *Home) Preserved(slug string) bool {
 	_, err := os.Lstat(filepath.Join(h.StateDir(slug), PreserveFile))
 	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Release gives up what Preserved says.
+func (h *Home) Release(slug string) error {
+	err := os.Remove(filepath.Join(h.StateDir(slug), PreserveFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Retire moves files of a bottle's state directory into its history and removes

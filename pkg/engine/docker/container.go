@@ -179,6 +179,15 @@ func (e *Engine) Wait(ctx context.Context, name string) (int, error) {
 	}
 }
 
+// Ended implements engine.Engine.
+func (e *Engine) Ended(ctx context.Context, name string) (engine.Ended, error) {
+	c, err := e.api.ContainerInspect(ctx, name)
+	if err != nil {
+		return engine.Ended{}, wrap("look at container "+name, err)
+	}
+	return engine.Ended{Code: c.State.ExitCode, OutOfMemory: c.State.OOMKilled}, nil
+}
+
 // Logs implements engine.Engine: both streams, each line with its time.
 func (e *Engine) Logs(ctx context.Context, name string, w io.Writer) error {
 	r, err := e.api.ContainerLogs(ctx, name, container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true})

@@ -136,11 +136,16 @@ func listed(c container.Summary) engine.Container {
 		out.Name = strings.TrimPrefix(c.Names[0], "/")
 	}
 	if c.NetworkSettings != nil {
-		for _, n := range c.NetworkSettings.Networks {
+		for name, n := range c.NetworkSettings.Networks {
+			out.Networks = append(out.Networks, name)
 			if ip, err := netip.ParseAddr(n.IPAddress); err == nil {
 				out.IPs = append(out.IPs, ip)
 			}
 		}
+		slices.Sort(out.Networks)
+	}
+	if names := c.Labels[plan.LabelNetworks]; names != "" {
+		out.Planned = strings.Split(names, ",")
 	}
 	return out
 }

@@ -24,7 +24,7 @@ func (e *Engine) Networks(ctx context.Context) ([]engine.Network, error) {
 	}
 	list := make([]engine.Network, 0, len(found))
 	for _, n := range found {
-		out := engine.Network{Name: n.Name, ID: n.ID, Labels: n.Labels}
+		out := engine.Network{Name: n.Name, ID: n.ID, Labels: n.Labels, Internal: n.Internal}
 		for _, c := range n.IPAM.Config {
 			if p, err := netip.ParsePrefix(c.Subnet); err == nil {
 				out.Subnets = append(out.Subnets, p)

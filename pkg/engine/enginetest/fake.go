@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -107,6 +107,11 @@ func (f *Fake) List(_ context.Context, home string) ([]engine.Container, error) 
 			} else {
 				out.IPs = append(out.IPs, plan.Address(f.networks[e.Network].Subnet, 20+i))
 			}
+			out.Networks = append(out.Networks, e.Network)
+		}
+		slices.Sort(out.Networks)
+		if names := c.Labels[plan.LabelNetworks]; names != "" {
+			out.Planned = strings.Split(names, ",")
 		}
 		list = append(list, out)
 	}
@@ -146,94 +151,6 @@ func (f *Fake) tell(c *fakeContainer, action string) {
 	}
 }
 
-func (f *Fake) Networks(context.Context) ([]engine.Network, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var list []engine.Network
-	for _, n := range f.networks {
-		list = append(list, engine.Network{Name: n.Name, ID: n.Name, Labels: n.Labels, Subnets: []netip.Prefix{n.Subnet}})
-	}
-	return list, nil
-}
-
-func (f *Fake) CreateNetwork(_ context.Context, n plan.Network) error {
-	if err := f.begin("CreateNetwork", n.Name); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, other := range f.networks {
-		if other.Subnet.Overlaps(n.Subnet) {
-			return fmt.Errorf("create network %s: %w", n.Name, engine.ErrSubnetTaken)
-		}
-	}
-	f.networks[n.Name] = n
-	return nil
-}
-
-func (f *Fake) RemoveNetwork(_ context.Context, name string) error {
-	if err := f.begin("RemoveNetwork", name); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, c := range f.containers {
-		if c.state == "running" && slices.ContainsFunc(c.Endpoints, func(e plan.Endpoint) bool { return e.Network == name }) {
-			return fmt.Errorf("remove network %s: %w", name, engine.ErrConflict)
-		}
-	}
-	delete(f.networks, name)
-	return nil
-}
-
-func (f *Fake) Volumes(_ context.Context, home string) ([]engine.Volume, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var list []engine.Volume
-	for _, v := range f.volumes {
-		if v.Labels[plan.LabelHome] == home {
-			list = append(list, engine.Volume{Name: v.Name, Slug: v.Labels[plan.LabelSlug]})
-		}
-	}
-	return list, nil
-}
-
-func (f *Fake) CreateVolume(_ context.Context, v plan.Volume) error {
-	if err := f.begin("CreateVolume", v.Name); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if old, there := f.volumes[v.Name]; there && (old.Labels[plan.LabelHome] != v.Labels[plan.LabelHome] || old.Labels[plan.LabelSlug] != v.Labels[plan.LabelSlug]) {
-		return fmt.Errorf("create volume %s: %w", v.Name, engine.ErrConflict)
-	}
-	f.volumes[v.Name] = v
-	return nil
-}
-
-func (f *Fake) RemoveVolume(_ context.Context, name string) error {
-	if err := f.begin("RemoveVolume", name); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.volumes, name)
-	return nil
-}
-
-// Usage says that every volume takes a page.
-func (f *Fake) Usage(_ context.Context, home string) (map[string]int64, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	used := map[string]int64{}
-	for _, v := range f.volumes {
-		if v.Labels[plan.LabelHome] == home {
-			used[v.Labels[plan.LabelSlug]] += 4096
-		}
-	}
-	return used, nil
-}
-
 func (f *Fake) Create(_ context.Context, c plan.Container) error {
 	if err := f.begin("Create", c.Name); err != nil {
 		return err
@@ -249,26 +166,6 @@ func (f *Fake) Create(_ context.Context, c plan.Container) error {
 	made := &fakeContainer{Container: c, state: "created", ended: make(chan struct{})}
 	f.containers[c.Name] = made
 	f.tell(made, "create")
-	return nil
-}
-
-func (f *Fake) Connect(_ context.Context, name string, ep plan.Endpoint) error {
-	if err := f.begin("Connect", name); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c, err := f.find(name)
-	if err != nil {
-		return err
-	}
-	if _, there := f.networks[ep.Network]; !there {
-		return fmt.Errorf("network %s: %w", ep.Network, engine.ErrNotFound)
-	}
-	if slices.ContainsFunc(c.Endpoints, func(e plan.Endpoint) bool { return e.Network == ep.Network }) {
-		return fmt.Errorf("connect %s to %s: %w", name, ep.Network, engine.ErrConflict)
-	}
-	c.Endpoints = append(slices.Clone(c.Endpoints), ep)
 	return nil
 }
 
@@ -289,6 +186,14 @@ func (f *Fake) Start(_ context.Context, name string) error {
 	c, err := f.find(name)
 	if err != nil {
 		return err
+	}
+	for _, e := range c.Endpoints {
+		if _, there := f.networks[e.Network]; !there {
+			return fmt.Errorf("start %s: network %s: %w", name, e.Network, engine.ErrNotFound)
+		}
+	}
+	if c.state == "exited" {
+		c.ended = make(chan struct{})
 	}
 	c.state = "running"
 	f.tell(c, "start")
@@ -396,6 +301,16 @@ func (f *Fake) Wait(ctx context.Context, name string) (int, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+}
+
+func (f *Fake) Ended(_ context.Context, name string) (engine.Ended, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, err := f.find(name)
+	if err != nil {
+		return engine.Ended{}, err
+	}
+	return engine.Ended{Code: c.code}, nil
 }
 
 func (f *Fake) Logs(_ context.Context, name string, w io.Writer) error {

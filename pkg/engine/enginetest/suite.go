@@ -294,13 +294,17 @@ func joins(t *testing.T, l Lab) {
 	one, two := l.network(t, "bottle-suite-one-"+l.Home, l.Free[0]), l.network(t, "bottle-suite-two-"+l.Home, l.Free[1])
 	c := l.idle("suite-jjjj")
 	c.Endpoints = []plan.Endpoint{{Network: one.Name}}
+	c.Labels[plan.LabelNetworks] = one.Name + "," + two.Name
 	l.up(t, c)
+	if list, err := l.Engine.List(t.Context(), l.Home); err != nil || len(list) != 1 || !slices.Equal(list[0].Astray(), []string{two.Name}) {
+		t.Errorf("in one of two networks it is listed as %+v, %v", list, err)
+	}
 	ip := plan.Address(two.Subnet, 5)
 	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: two.Name, IP: ip}); err != nil {
 		t.Fatal(err)
 	}
 	list, err := l.Engine.List(t.Context(), l.Home)
-	if err != nil || len(list) != 1 || len(list[0].IPs) != 2 || !slices.Contains(list[0].IPs, ip) {
+	if err != nil || len(list) != 1 || len(list[0].IPs) != 2 || !slices.Contains(list[0].IPs, ip) || len(list[0].Astray()) > 0 {
 		t.Errorf("listed %+v, %v", list, err)
 	}
 	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: two.Name + "-none"}); !errors.Is(err, engine.ErrNotFound) {

@@ -1,0 +1,295 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/engine"
+	"bottle/pkg/plan"
+	"bottle/pkg/session"
+	"bottle/pkg/state"
+)
+
+// Again is what a resume needs besides what was recorded of the bottle.
+type Again struct {
+	Slug   string
+	Env    map[string]string // values for the session's environment
+	Values map[string]string // for egress, by the names that the policy has for them
+	// Spec is asked where an image is gone and must be made of the manifest as it
+	// is now.
+	Spec func(context.Context) (Spec, error)
+}
+
+// Errors of a bottle that cannot be resumed.
+var (
+	ErrNeverRan = errors.New("its bring-up died before its agent ran")
+	ErrWorkGone = errors.New("its volumes are gone, and its work with them")
+	ErrPaused   = errors.New("its agent's container is paused")
+	ErrForeign  = errors.New("somebody else made it")
+)
+
+// Resume brings a bottle back under its own slug: one that is stopped or kept,
+// whose containers are gone, or of which a part does not work. Containers that
+// are there are started where they are; what is missing is made anew, of the
+// plan that the bottle was made of, on the volumes that it has. An agent that
+// lives goes on. The walls are tried before the session is handed over; where
+// one does not hold, the bottle is stopped. The error is a Failure where the
+// engine was asked for anything; a bottle never loses what it has by it.
+func (m *Manager) Resume(ctx context.Context, a Again, say Say) (bottle.Bottle, error) {
+	if _, err := m.Home.Bottle(a.Slug); err != nil {
+		return bottle.Bottle{}, err
+	}
+	host, err := m.Host(ctx)
+	if err != nil {
+		return bottle.Bottle{}, err
+	}
+	lock, err := m.Home.Lock(a.Slug)
+	if err != nil {
+		return bottle.Bottle{}, err
+	}
+	defer lock.Unlock()
+	r := &revival{bringUp: &bringUp{Manager: m, host: host}, again: a}
+	if err := r.look(ctx); err != nil {
+		return r.bottle, err
+	}
+	names, err := m.Needed(a.Slug)
+	if err == nil {
+		r.again.Values, err = choose(a.Slug, names, a.Values)
+	}
+	if err != nil {
+		return r.bottle, err
+	}
+	if r.log, err = openJournal(filepath.Join(r.bottle.StateDir, state.BringupLog), say); err != nil {
+		return r.bottle, err
+	}
+	defer r.log.Close()
+	if err := r.run(ctx); err != nil {
+		return r.bottle, r.giveUp(ctx, err)
+	}
+	return r.bottle, nil
+}
+
+// revival is one resume under way, its bottle's lock held.
+type revival struct {
+	*bringUp
+	again Again
+
+	have  map[string]engine.Container // what there is, by service
+	alive bool                        // the agent's container runs, and goes on
+	anew  []string                    // networks that this resume made: who was in them before is not any more
+}
+
+// look finds what is left of the bottle, and refuses where that is not enough.
+func (r *revival) look(ctx context.Context) (err error) {
+	slug := r.again.Slug
+	if r.bottle, err = r.Home.Bottle(slug); err != nil { // as whoever had the lock left it
+		return err
+	}
+	if neverRan(r.bottle) {
+		return fmt.Errorf("%s cannot be resumed: %w", slug, ErrNeverRan)
+	}
+	if r.plan, err = r.loadPlan(slug); err != nil {
+		return err
+	}
+	var volumes []engine.Volume
+	r.have = map[string]engine.Container{}
+	err = together(ctx, func(ctx context.Context) error {
+		list, err := r.Engine.List(ctx, r.Home.ID)
+		for _, c := range list {
+			if c.Slug == slug {
+				r.have[c.Service] = c
+			}
+		}
+		return err
+	}, func(ctx context.Context) (err error) {
+		volumes, err = r.Engine.Volumes(ctx, r.Home.ID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var gone []string
+	for _, v := range r.plan.Volumes {
+		if !slices.ContainsFunc(volumes, func(have engine.Volume) bool { return have.Name == v.Name }) {
+			gone = append(gone, v.Name)
+		}
+	}
+	agent := r.have[plan.AgentService]
+	switch {
+	case len(r.have) == 0 && len(gone) == len(r.plan.Volumes) && elsewhere(r.bottle, r.host.ID):
+		return fmt.Errorf("%s: %w", slug, ErrElsewhere)
+	case len(gone) > 0:
+		return fmt.Errorf("%s cannot be resumed: %w: %s", slug, ErrWorkGone, strings.Join(gone, ", "))
+	case agent.State == "paused":
+		return fmt.Errorf("%s cannot be resumed: %w", slug, ErrPaused)
+	}
+	r.alive = agent.Running()
+	return nil
+}
+
+func (r *revival) run(ctx context.Context) error {
+	slug := r.again.Slug
+	r.log.step("resuming %s", slug)
+	// Intent before action. It ran: no reaper takes it, whatever becomes of this.
+	r.bottle.Status, r.bottle.Reason, r.bottle.Engine = bottle.Starting, "", r.host.ID
+	if err := r.Home.Save(r.bottle); err != nil {
+		return err
+	}
+	if err := r.clear(ctx); err != nil {
+		return err
+	}
+	if err := r.networks(ctx); err != nil {
+		return err
+	}
+	if err := r.images(ctx); err != nil {
+		return err
+	}
+	bring := r.revive
+	if r.alive = r.alive && r.fits(*r.plan.Find(plan.AgentService)); r.alive {
+		bring = r.mend
+	}
+	if err := bring(ctx); err != nil {
+		return err
+	}
+	r.nameServices()
+	r.bottle.Status = bottle.Running
+	if err := errors.Join(r.Home.Release(slug), r.Home.Save(r.bottle)); err != nil {
+		return err
+	}
+	r.log.step("%s is up", slug)
+	return nil
+}
+
+// clear removes what a stop left that was killed in its capture.
+func (r *revival) clear(ctx context.Context) error {
+	if err := r.Home.SweepBottle(r.again.Slug); err != nil {
+		return err
+	}
+	left, there := r.have[plan.CaptureService]
+	if !there {
+		return nil
+	}
+	delete(r.have, plan.CaptureService)
+	_, scratch := r.plan.Capture()
+	return whole(ctx, func(ctx context.Context) error {
+		return r.remove(ctx, remains{containers: []string{left.Name}, volumes: []string{scratch.Name}})
+	})
+}
+
+// revive starts the containers, tries the walls and starts the session, as a
+// bring-up does.
+func (r *revival) revive(ctx context.Context) error {
+	m := &making{bringUp: r.bringUp, agentUp: make(chan struct{})}
+	defer func() {
+		if m.inside != nil {
+			m.inside.end()
+		}
+	}()
+	steps := r.sidecarSteps(m)
+	steps = append(steps, m.tryWalls, func(step context.Context) error {
+		c := *r.plan.Find(plan.AgentService)
+		err := r.restart(step, c, func(context.Context) (err error) {
+			m.inside, err = r.open(ctx)
+			return err
+		})
+		if err == nil {
+			close(m.agentUp)
+		}
+		return err
+	})
+	if err := together(ctx, steps...); err != nil {
+		return err
+	}
+	r.log.step("starting %s", r.bottle.Program)
+	doc, err := r.NextSession(r.again.Slug, r.again.Env)
+	if err != nil {
+		return err
+	}
+	return r.startSession(m.inside, doc)
+}
+
+// mend brings up what a living agent lacks, and leaves its session alone.
+func (r *revival) mend(ctx context.Context) error {
+	m := &making{bringUp: r.bringUp}
+	steps := append(r.sidecarSteps(m), func(ctx context.Context) error {
+		return r.rejoin(ctx, *r.plan.Find(plan.AgentService))
+	})
+	if err := together(ctx, steps...); err != nil {
+		return err
+	}
+	if err := r.tryWalls(ctx); err != nil {
+		return err
+	}
+	doc, err := r.NextSession(r.again.Slug, r.again.Env)
+	if err != nil {
+		return err
+	}
+	err = session.Start(ctx, r.Engine, plan.ContainerName(r.again.Slug, plan.AgentService), doc)
+	if errors.Is(err, session.ErrLives) {
+		return nil
+	}
+	return err
+}
+
+// sidecarSteps bring all sidecars up, and then hand them their values.
+func (r *revival) sidecarSteps(m *making) []func(context.Context) error {
+	steps := []func(context.Context) error{func(ctx context.Context) error {
+		m.sidecars.Wait() // each ends with ctx at the latest
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return r.hand(ctx, r.again.Slug, plan.EgressService, r.again.Values)
+	}}
+	for _, c := range r.plan.Containers {
+		if c.Service == plan.AgentService {
+			continue
+		}
+		m.sidecars.Add(1)
+		steps = append(steps, func(ctx context.Context) error {
+			defer m.sidecars.Done()
+			return r.sidecar(ctx, c)
+		})
+	}
+	return steps
+}
+
+// giveUp leaves a bottle that could not be resumed as it was: an agent that lived
+// goes on, unless its walls do not hold; everything else is stopped, and kept.
+func (r *revival) giveUp(ctx context.Context, cause error) error {
+	interrupted := ctx.Err() != nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
+	defer cancel()
+	if interrupted {
+		cause = context.Canceled
+	}
+	r.log.step("failed: %v", cause)
+	failure := &Failure{Err: cause, Tail: r.log.Tail(), Log: filepath.Join(r.bottle.StateDir, state.BringupLog)}
+	if r.alive && !errors.Is(cause, ErrSelfTest) {
+		r.bottle.Status = bottle.Running // what of it is not up, the engine tells
+		failure.Left = r.Home.Save(r.bottle)
+		return failure
+	}
+	r.log.step("stopping what was started")
+	t := &tearDown{Manager: r.Manager, took: Took{Slug: r.again.Slug}, log: r.log}
+	var err error
+	if t.left, err = r.find(ctx, r.again.Slug); err == nil {
+		err = t.stop(ctx)
+	}
+	failure.Left = err
+	r.bottle.Status = bottle.Stopped
+	r.bottle.Reason = fmt.Sprintf("it could not be resumed at %s: %v", time.Now().UTC().Format(time.RFC3339), oneLine(cause))
+	failure.Left = errors.Join(failure.Left, r.Home.Save(r.bottle))
+	return failure
+}
+
+// oneLine is an error's first line.
+func oneLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}

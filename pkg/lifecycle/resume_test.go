@@ -1,0 +1,257 @@
+package lifecycle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/engine"
+	"bottle/pkg/frame"
+	"bottle/pkg/plan"
+	"bottle/pkg/probe"
+)
+
+// again resumes the lab's bottle as the programs do.
+func (l *lab) again(slug string) (bottle.Bottle, error) {
+	return l.Resume(context.Background(), Again{Slug: slug, Env: map[string]string{"KEY": "another-value"},
+		Spec: func(context.Context) (Spec, error) { return l.spec, nil }}, nil)
+}
+
+// started has the lab note the start that bottle-inside is told of, and answers
+// for what runs beside it.
+func (l *lab) started(t *testing.T) *frame.Start {
+	t.Helper()
+	var last frame.Start
+	l.play = func(x engine.Exec) (int, error) {
+		if x.Stdin == nil || x.Cmd[1] == "capture" {
+			return answer(x, "")
+		}
+		asked, played := json.NewDecoder(x.Stdin), json.NewEncoder(x.Stdout)
+		for {
+			var ask frame.Ask
+			if asked.Decode(&ask) != nil {
+				return 0, nil
+			}
+			tellRows(ask.Rows, played)
+			if ask.Start != nil {
+				last = *ask.Start
+			}
+			if played.Encode(frame.Answer{Done: true}) != nil || ask.Start != nil {
+				return 0, nil
+			}
+		}
+	}
+	l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+		switch x.Cmd[len(x.Cmd)-1] {
+		case "probe":
+			io.Copy(io.Discard, x.Stdin)
+			tellRows(nil, json.NewEncoder(x.Stdout))
+		case "start":
+			return frame.ExitConflict, nil
+		}
+		return 0, nil
+	}
+	return &last
+}
+
+func tellRows(ids []string, out *json.Encoder) {
+	for _, row := range probe.SelfTestRows() {
+		if ids == nil || slices.Contains(ids, row.ID) {
+			out.Encode(probe.Result{ID: row.ID, Title: row.Title, By: row.By, OK: true})
+		}
+	}
+}
+
+// What becomes of a bottle, and what a resume then makes anew and what not.
+func TestAResumeStartsWhatIsThereAndMakesWhatIsGone(t *testing.T) {
+	agent, egress := func(slug string) string { return plan.ContainerName(slug, plan.AgentService) }, func(slug string) string { return plan.ContainerName(slug, plan.EgressService) }
+	inner := func(slug string) string { return plan.Project(slug) + "_inner" }
+	for name, c := range map[string]struct {
+		harm  func(l *lab, slug string)
+		calls []string // of those that make or start something, with SLUG for the slug
+		lives bool     // the agent went on
+	}{
+		"stopped": {func(l *lab, slug string) {
+			l.fake.Stop(t.Context(), agent(slug))
+			l.fake.Stop(t.Context(), egress(slug))
+		}, []string{"Start agent", "Start egress"}, false},
+		"lost": {func(l *lab, slug string) {
+			l.fake.Remove(t.Context(), agent(slug))
+			l.fake.Remove(t.Context(), egress(slug))
+			l.fake.RemoveNetwork(t.Context(), inner(slug))
+			l.fake.RemoveNetwork(t.Context(), plan.UplinkName(l.Home.ID))
+		}, []string{"Create agent", "Create egress", "CreateNetwork inner", "CreateNetwork uplink", "Start agent", "Start egress"}, false},
+		"its network gone while it stood": {func(l *lab, slug string) {
+			l.fake.Stop(t.Context(), agent(slug))
+			l.fake.Stop(t.Context(), egress(slug))
+			l.fake.RemoveNetwork(t.Context(), inner(slug))
+		}, []string{"Create agent", "Create egress", "CreateNetwork inner", "Start agent", "Start egress"}, false},
+		"a sidecar died":    {func(l *lab, slug string) { l.fake.Stop(t.Context(), egress(slug)) }, []string{"Start egress"}, true},
+		"a sidecar is gone": {func(l *lab, slug string) { l.fake.Remove(t.Context(), egress(slug)) }, []string{"Create egress", "Start egress"}, true},
+		"taken out of the uplink": {func(l *lab, slug string) {
+			l.fake.Disconnect(egress(slug), plan.UplinkName(l.Home.ID))
+			l.fake.RemoveNetwork(t.Context(), plan.UplinkName(l.Home.ID))
+		}, []string{"Connect egress", "CreateNetwork uplink"}, true},
+		"taken out of its own network": {func(l *lab, slug string) {
+			l.fake.Disconnect(egress(slug), inner(slug))
+			l.fake.Disconnect(agent(slug), inner(slug))
+			l.fake.RemoveNetwork(t.Context(), inner(slug))
+		}, []string{"Connect agent", "Connect egress", "CreateNetwork inner"}, true},
+		"nothing": {func(*lab, string) {}, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			last := l.started(t)
+			b, err := l.Up(t.Context(), l.spec, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := last.Argv
+			*last = frame.Start{}
+			c.harm(l, b.Slug)
+			if list, _ := List(t.Context(), l.Home, l.fake); len(list) != 1 || (list[0].Status == bottle.Running) != (c.calls == nil) {
+				t.Errorf("listed as %+v", list)
+			}
+			l.fake.Calls = nil
+			now, err := l.again(b.Slug)
+			if err != nil || now.Status != bottle.Running || now.Slug != b.Slug {
+				t.Fatalf("resumed as %+v, %v", now, err)
+			}
+			if list, _ := List(t.Context(), l.Home, l.fake); len(list) != 1 || list[0].Status != bottle.Running || list[0].Reason != "" {
+				t.Errorf("listed as %+v", list)
+			}
+			made := madeOrStarted(l.fake.Calls, l.Home.ID, b.Slug)
+			if !slices.Equal(made, c.calls) {
+				t.Errorf("it made and started %q, want %q", made, c.calls)
+			}
+			if c.lives {
+				return
+			}
+			if !last.Resume || last.Env["KEY"] != "another-value" || !slices.Equal(last.Argv, before) {
+				t.Errorf("the session was started as %+v", last)
+			}
+		})
+	}
+}
+
+// madeOrStarted are the calls that make, join or start something, with short names,
+// sorted.
+func madeOrStarted(calls []string, home, slug string) (list []string) {
+	for _, call := range calls {
+		verb, name, _ := strings.Cut(call, " ")
+		if verb == "Stop" || verb == "Remove" || verb == "Connect" && slices.Contains(list, "Create egress") {
+			continue
+		}
+		name = strings.TrimSuffix(strings.TrimPrefix(name, plan.Project(slug)+"-"), "-1")
+		name = strings.TrimPrefix(name, plan.Project(slug)+"_")
+		list = append(list, verb+" "+strings.TrimSuffix(strings.TrimPrefix(name, "bottle-"), "-"+home))
+	}
+	slices.Sort(list)
+	return list
+}
+
+func TestAResumedBottleMovesWhereItsSubnetWasTaken(t *testing.T) {
+	l := newLab(t)
+	l.started(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := l.loadPlan(b.Slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range old.Containers {
+		l.fake.Stop(t.Context(), c.Name)
+	}
+	l.fake.RemoveNetwork(t.Context(), old.Own().Name)
+	theirs := plan.Network{Name: "theirs", Subnet: netip.PrefixFrom(old.Own().Subnet.Addr(), 27).Masked()}
+	if err := l.fake.CreateNetwork(t.Context(), theirs); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.again(b.Slug); err != nil {
+		t.Fatal(err)
+	}
+	now, err := l.loadPlan(b.Slug)
+	if err != nil || now.Own().Subnet.Overlaps(theirs.Subnet) || now.IP(plan.EgressService) != plan.Address(now.Own().Subnet, 2) {
+		t.Fatalf("%v, %v", now.Own(), err)
+	}
+	doc, err := json.Marshal(now)
+	if err != nil || strings.Contains(string(doc), old.IP(plan.EgressService).String()+`"`) {
+		t.Errorf("the plan still names %s: %s, %v", old.IP(plan.EgressService), doc, err)
+	}
+}
+
+func TestABottleWithoutItsVolumesIsNotResumed(t *testing.T) {
+	l := newLab(t)
+	l.started(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []string{plan.AgentService, plan.EgressService} {
+		l.fake.Remove(t.Context(), plan.ContainerName(b.Slug, c))
+	}
+	l.fake.RemoveVolume(t.Context(), plan.VolumeName(b.Slug, plan.WorkVolume))
+	l.fake.Calls = nil
+	if _, err := l.again(b.Slug); !errors.Is(err, ErrWorkGone) || !strings.Contains(err.Error(), b.Slug+"_work") || len(l.fake.Calls) > 0 {
+		t.Errorf("%v, and it did %q", err, l.fake.Calls)
+	}
+}
+
+// A wall that does not hold ends a resume, and nothing of the bottle runs on; its
+// work is there.
+func TestAResumeWhoseSelfTestFailsStopsTheBottleAndKeepsIt(t *testing.T) {
+	for name, alive := range map[string]bool{"a stopped one": false, "a living one": true} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.started(t)
+			b, err := l.Up(t.Context(), l.spec, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !alive {
+				l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, plan.AgentService))
+			}
+			l.play = func(x engine.Exec) (int, error) { return answer(x, "A1") }
+			l.fake.OnExec = func(_ string, x engine.Exec) (int, error) {
+				if x.Cmd[len(x.Cmd)-1] == "probe" {
+					io.Copy(io.Discard, x.Stdin)
+					json.NewEncoder(x.Stdout).Encode(probe.Result{ID: "A1", Detail: "it got through"})
+				}
+				return 0, nil
+			}
+			if _, err := l.again(b.Slug); !errors.Is(err, ErrSelfTest) {
+				t.Errorf("%v", err)
+			}
+			list, err := List(t.Context(), l.Home, l.fake)
+			if err != nil || len(list) != 1 || list[0].Status != bottle.Stopped || len(list[0].Services) > 0 || !strings.Contains(list[0].Reason, "could not be resumed") {
+				t.Errorf("%+v, %v", list, err)
+			}
+			if left := l.fake.Left(); !slices.Contains(left, "volume "+plan.VolumeName(b.Slug, plan.WorkVolume)) {
+				t.Errorf("the engine holds %q", left)
+			}
+		})
+	}
+}
+
+func TestABringUpThatNeverRanIsNotResumed(t *testing.T) {
+	l := newLab(t)
+	lock, err := l.Home.Create(bottle.Bottle{Slug: "dev-dead", Agent: "dev", Status: bottle.Starting})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.again("dev-dead"); err == nil {
+		t.Error("one at which somebody works is resumed")
+	}
+	lock.Unlock()
+	if _, err := l.again("dev-dead"); !errors.Is(err, ErrNeverRan) {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,262 @@
+package lifecycle
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"bottle/pkg/engine"
+	"bottle/pkg/plan"
+	"bottle/pkg/probe"
+)
+
+// networks makes the networks that are gone. What carries one's name and is not
+// as planned leads somewhere that nobody knows, and is refused.
+func (r *revival) networks(ctx context.Context) error {
+	uplink, all, err := r.uplinkSubnet(ctx, hostPrefixes())
+	if err != nil {
+		return err
+	}
+	changed := false
+	for i, n := range r.plan.Networks {
+		if n.External {
+			changed = changed || n.Subnet != uplink
+			r.plan.Networks[i].Subnet = uplink
+			if _, there := findNetwork(all, n.Name); !there {
+				r.anew = append(r.anew, n.Name)
+			}
+			continue
+		}
+		if have, there := findNetwork(all, n.Name); there {
+			if !asPlanned(have, n) {
+				return fmt.Errorf("there is a network %s that is not as the bottle's was: %w", n.Name, ErrForeign)
+			}
+			continue
+		}
+		r.log.step("making the network %s anew", n.Name)
+		r.anew = append(r.anew, n.Name)
+		if err := r.network(ctx, n, all); err != nil {
+			return err
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return r.rewrite()
+}
+
+// asPlanned says whether a network is one that we made as n says.
+func asPlanned(have engine.Network, n plan.Network) bool {
+	return have.Internal == n.Internal && have.Labels[plan.LabelHome] == n.Labels[plan.LabelHome] &&
+		have.Labels[plan.LabelSlug] == n.Labels[plan.LabelSlug] && slices.Contains(have.Subnets, n.Subnet)
+}
+
+// network makes a network of the bottle's own. Where somebody took its subnet
+// meanwhile, the whole bottle moves: that is recorded before it is done, and what
+// was made for the old one goes.
+func (r *revival) network(ctx context.Context, n plan.Network, all []engine.Network) (err error) {
+	for range subnetTries {
+		err = whole(ctx, func(ctx context.Context) error { return r.Engine.CreateNetwork(ctx, n) })
+		if !errors.Is(err, engine.ErrSubnetTaken) || n.Name != r.plan.Own().Name {
+			return err
+		}
+		subnet, err := freeSubnet(r.Home.Config.SubnetPool, innerBits, takenSubnets(all, hostPrefixes()), pseudoRandom)
+		if err != nil {
+			return err
+		}
+		r.log.step("its subnet %s was taken: moving to %s", n.Subnet, subnet)
+		r.plan.Move(subnet)
+		n.Subnet = subnet
+		if err := errors.Join(r.rewrite(), r.drop(ctx)); err != nil {
+			return err
+		}
+		if all, err = r.Engine.Networks(ctx); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// drop removes all containers: none of them has the right address.
+func (r *revival) drop(ctx context.Context) error {
+	r.alive = false
+	for service, c := range r.have {
+		if err := whole(ctx, func(ctx context.Context) error { return r.Engine.Remove(ctx, c.Name) }); err != nil {
+			return err
+		}
+		delete(r.have, service)
+	}
+	return nil
+}
+
+// rewrite writes what is derived of the plan, which changed.
+func (r *revival) rewrite() error {
+	compose, err := r.plan.Compose()
+	if err != nil {
+		return err
+	}
+	t := tree{root: r.bottle.StateDir}
+	t.replace(plan.ComposeFile, compose, 0o600)
+	t.replace(plan.ResolvFile, resolvConf(r.plan), 0o644)
+	if t.err != nil {
+		return t.err
+	}
+	return r.savePlan(r.plan)
+}
+
+// images makes sure that what must be made anew can be: an image that is gone is
+// replaced by what the manifest says now.
+func (r *revival) images(ctx context.Context) error {
+	gone := map[string]bool{}
+	for _, c := range r.plan.Containers {
+		if _, there := r.have[c.Service]; there && r.fits(c) {
+			continue
+		}
+		has, err := r.Engine.HasImage(ctx, c.Image)
+		if err != nil {
+			return err
+		}
+		if !has {
+			gone[c.Image] = true
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	var err error
+	if r.spec, err = r.again.Spec(ctx); err != nil {
+		return fmt.Errorf("an image of the bottle's is gone, and cannot be made anew: %w", err)
+	}
+	if r.bringUp.images, err = r.planImages(r.spec); err != nil {
+		return err
+	}
+	if err := r.makeImages(ctx); err != nil {
+		return err
+	}
+	for i, c := range r.plan.Containers {
+		if !gone[c.Image] {
+			continue
+		}
+		r.plan.Containers[i].Image = r.bringUp.images.sidecar.Tag
+		if c.Service == plan.AgentService {
+			r.plan.Containers[i].Image = r.bringUp.images.agent.Tag
+		}
+	}
+	return r.rewrite()
+}
+
+// fits says whether a container that is there can go on as it is: it is still in
+// the networks that it was made for. A running one can be joined to them, except
+// on gVisor, which sees no network that comes later.
+func (r *revival) fits(c plan.Container) bool {
+	have := r.have[c.Service]
+	if have.Running() && c.Runtime != plan.GVisor {
+		return true
+	}
+	for _, e := range c.Endpoints {
+		if !slices.Contains(have.Networks, e.Network) || slices.Contains(r.anew, e.Network) {
+			return false
+		}
+	}
+	return true
+}
+
+// sidecar brings a sidecar to where it serves.
+func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
+	if r.have[c.Service].Running() && r.fits(c) {
+		return r.rejoin(ctx, c)
+	}
+	// One that was ready does not speak for the next.
+	if err := os.RemoveAll(filepath.Join(r.bottle.StateDir, c.Service, "out", readyFile)); err != nil {
+		return err
+	}
+	err := r.restart(ctx, c, func(ctx context.Context) error {
+		return whole(ctx, func(ctx context.Context) error { return r.Engine.Start(ctx, c.Name) })
+	})
+	if err != nil {
+		return err
+	}
+	return r.awaitSidecar(ctx, c)
+}
+
+// rejoin puts a running container back into networks that it was taken out of.
+func (r *revival) rejoin(ctx context.Context, c plan.Container) error {
+	have := r.have[c.Service]
+	for _, e := range c.Endpoints {
+		if slices.Contains(have.Networks, e.Network) {
+			continue
+		}
+		r.log.step("joining %s to %s", c.Service, e.Network)
+		if err := whole(ctx, func(ctx context.Context) error { return r.Engine.Connect(ctx, c.Name, e) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restart starts a container where it is, or else makes it anew: all that is
+// worth keeping of it lies in volumes and in the state directory.
+func (r *revival) restart(ctx context.Context, c plan.Container, start func(context.Context) error) error {
+	if have, there := r.have[c.Service]; there {
+		if r.fits(c) && !have.Running() {
+			err := start(ctx)
+			if err == nil || errors.Is(err, engine.ErrUnreachable) || ctx.Err() != nil {
+				return err
+			}
+			r.log.step("%s cannot be started as it is: %v", c.Service, err)
+		}
+		r.log.step("making %s anew", c.Service)
+		err := whole(ctx, func(ctx context.Context) error {
+			if err := r.Engine.Stop(ctx, c.Name); err != nil { // kindly, if it runs
+				return err
+			}
+			return r.Engine.Remove(ctx, c.Name)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := whole(ctx, func(ctx context.Context) error { return r.Engine.Create(ctx, c) }); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return start(ctx)
+}
+
+// tryWalls runs the self-test in an agent's container that lives. Its answers are
+// no stronger than that container: they tell of the engine, not of the agent.
+func (r *revival) tryWalls(ctx context.Context) error {
+	targets, err := r.targets(ctx)
+	if err != nil {
+		return err
+	}
+	doc, err := json.Marshal(targets)
+	if err != nil {
+		return fmt.Errorf("cannot encode the self-test: %w", err)
+	}
+	r.log.step("trying the walls from inside")
+	ctx, cancel := context.WithTimeout(ctx, selfTestTime)
+	defer cancel()
+	var out, said bytes.Buffer
+	_, err = r.Engine.Exec(ctx, plan.ContainerName(r.again.Slug, plan.AgentService), engine.Exec{Cmd: []string{plan.InsideBin, "probe"},
+		Stdin: bytes.NewReader(doc), Stdout: &bounded{w: &out, left: maxLine}, Stderr: &bounded{w: &said, left: maxLine}})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSelfTest, err)
+	}
+	var results []probe.Result
+	for line := range bytes.Lines(out.Bytes()) {
+		var result probe.Result
+		if err := json.Unmarshal(line, &result); err != nil {
+			return fmt.Errorf("%w: its results cannot be read: %w: %s", ErrSelfTest, err, lastLine(said.String()))
+		}
+		results = append(results, result)
+	}
+	return r.verdict(results)
+}
