@@ -2,10 +2,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,10 +35,12 @@ func app() cli.App {
 		Flags: []urfave.Flag{
 			cli.OutputFlag(),
 			&urfave.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "show what each bottle takes of the disk; the engine counts it, which may take seconds"},
+			&urfave.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also bottles that are gone, and which of the others bottle-start --resume brings back"},
 			&urfave.BoolFlag{Name: "watch", Usage: "print a snapshot, then a line at each change, until the reader goes away"},
 		},
 		Examples: "bottle-ls -o table\nbottle-ls | jq -r 'select(.status==\"running\").slug'\n" +
-			"bottle-ls --watch | jq --unbuffered -r '[.slug,.status]|@tsv'\nbottle-ls agents -o tsv | fzf | cut -f1 | xargs -r bottle-start --yes --detach",
+			"bottle-ls --watch | jq --unbuffered -r '[.slug,.status]|@tsv'\nbottle-ls agents -o tsv | fzf | cut -f1 | xargs -r bottle-start --yes --detach\n" +
+			"bottle-ls --all | jq -r 'select(.resumable).slug' | xargs -rn1 bottle-start --resume",
 		Action: list,
 	}
 }
@@ -48,6 +52,9 @@ func list(c *cli.Call) error {
 	}
 	if len(c.Args) > 1 || (what != "bottles" && what != "agents") {
 		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("cannot list %q", strings.Join(c.Args, " ")), Hint: "say bottles or agents"}
+	}
+	if c.Bool("all") && (what == "agents" || c.Bool("watch")) {
+		return cli.Error{Code: cli.Usage, Msg: "--all is for one listing of bottles", Hint: "leave --all out, or --watch and agents"}
 	}
 	if what == "agents" && c.Bool("watch") {
 		return cli.Error{Code: cli.Usage, Msg: "agents cannot be watched, bottles can", Hint: "leave --watch or agents out"}
@@ -74,12 +81,37 @@ func cells(b bottle.Bottle) []string {
 	return []string{b.Slug, string(b.Status), b.Agent, b.Bottle, b.Program, started, strings.Join(b.Services, ","), b.Folder, b.Reason}
 }
 
+// pastCells are what --all shows besides.
+func pastCells(b bottle.Bottle) []string {
+	resume, stopped, exit := "", "", ""
+	if b.Resumable {
+		resume = "yes"
+	}
+	if !b.StoppedAt.IsZero() {
+		stopped = b.StoppedAt.Local().Format(time.DateTime)
+	}
+	if b.ExitCode != nil {
+		exit = strconv.Itoa(*b.ExitCode)
+	}
+	return []string{resume, stopped, exit, b.Bundle}
+}
+
+func size(b bottle.Bottle) string {
+	if b.Disk == nil {
+		return ""
+	}
+	return units.BytesSize(float64(*b.Disk))
+}
+
 func listBottles(c *cli.Call) error {
 	ctx, cancel := operator.Context()
 	defer cancel()
-	heads := columns
+	heads := slices.Clone(columns)
+	if c.Bool("all") {
+		heads = append(heads, "RESUME", "STOPPED", "EXIT", "WORK")
+	}
 	if c.Bool("size") {
-		heads = append(slices.Clone(heads), "DISK")
+		heads = append(heads, "DISK")
 	}
 	p, err := cli.NewPrinter(c.Out, c.String("output"), heads...)
 	if err != nil {
@@ -89,14 +121,21 @@ func listBottles(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	bottles, failed := lifecycle.List(ctx, m.Home, m.Engine)
+	look := func(ctx context.Context) ([]bottle.Bottle, error) { return lifecycle.List(ctx, m.Home, m.Engine) }
+	if c.Bool("all") {
+		look = m.All
+	}
+	bottles, failed := look(ctx)
 	if c.Bool("size") && failed == nil {
 		failed = m.AddSizes(ctx, bottles)
 	}
 	for _, b := range bottles {
 		row := cells(b)
-		if b.Disk != nil {
-			row = append(row, units.BytesSize(float64(*b.Disk)))
+		if c.Bool("all") {
+			row = append(row, pastCells(b)...)
+		}
+		if c.Bool("size") {
+			row = append(row, size(b))
 		}
 		if err := p.Print(b, row...); err != nil {
 			return err

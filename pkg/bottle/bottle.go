@@ -39,6 +39,15 @@ type Bottle struct {
 	Reason    string    `json:"reason,omitempty"`     // why it is not running
 	Disk      *int64    `json:"disk_bytes,omitempty"` // of its volumes; in bottle-ls --size alone
 	Ran       bool      `json:"ran,omitempty"`        // its agent may have run: it may hold work
+	// Start is the commit of the work as it was at first; empty: nothing was copied.
+	Start string `json:"start,omitempty"`
+	// Of one that was stopped:
+	StoppedAt time.Time `json:"stopped_at,omitzero"` // RFC 3339, UTC, whole seconds
+	ExitCode  *int      `json:"exit_code,omitempty"` // its agent's container's: 128 and a signal's number where that ended it
+	// In bottle-ls --all alone:
+	Resumable bool   `json:"resumable,omitempty"` // bottle-start --resume brings it back, or mends it
+	History   string `json:"history,omitempty"`   // the directory of one that is gone
+	Bundle    string `json:"bundle,omitempty"`    // the path of its work
 }
 
 // isName says whether s is [a-z0-9][a-z0-9-]*. Every program asks, so it costs

@@ -12,12 +12,14 @@ import (
 )
 
 // Hold is what the container's main process does at last. Told to end, it lets the agent end
-// first: that takes at most as long as the keeper's graces.
+// first: that takes at most as long as the keeper's graces. It ends as the agent did, so
+// that the container's exit code is the agent's.
 func Hold(_ []string, _ io.Reader, _, _ io.Writer) int {
 	<-ending()
 	s := theSession()
 	if !s.lives() {
-		return 0
+		code, _ := s.ended()
+		return code
 	}
 	if out, err := output(s.tmux().PanePID()); err == nil {
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(out))); err == nil && pid > 1 {
@@ -26,7 +28,8 @@ func Hold(_ []string, _ io.Reader, _, _ io.Writer) int {
 		}
 	}
 	output(s.tmux().Kill())
-	return 0
+	code, _ := s.ended()
+	return code
 }
 
 // Peek prints the session's screen with its colours, without the blank lines

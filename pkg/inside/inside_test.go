@@ -75,7 +75,9 @@ func TestTheContainersEndLetsTheAgentEndKindly(t *testing.T) {
 	if err := waiting.Start(); err != nil {
 		t.Fatal(err)
 	}
-	endContainer(t, command)
+	if got := endContainer(t, command); got != 42 {
+		t.Errorf("hold ended with %d", got)
+	}
 	if got := code(waiting.Wait()); got != 42 {
 		t.Errorf("the agent ended with %d", got)
 	}
@@ -85,8 +87,8 @@ func TestTheContainersEndLetsTheAgentEndKindly(t *testing.T) {
 }
 
 // endContainer runs the container's main process here, and ends it as the
-// engine does.
-func endContainer(t *testing.T, command func(...string) *exec.Cmd) {
+// engine does. It returns its exit code.
+func endContainer(t *testing.T, command func(...string) *exec.Cmd) int {
 	t.Helper()
 	for _, kv := range command().Env {
 		if dir, ok := strings.CutPrefix(kv, "BOTTLE_SESSION="); ok {
@@ -101,10 +103,7 @@ func endContainer(t *testing.T, command func(...string) *exec.Cmd) {
 	for limit := time.After(20 * time.Second); ; {
 		select {
 		case code := <-held:
-			if code != 0 {
-				t.Errorf("hold ended with %d", code)
-			}
-			return
+			return code
 		case <-tick.C:
 			syscall.Kill(os.Getpid(), syscall.SIGTERM)
 		case <-limit:
@@ -116,7 +115,9 @@ func endContainer(t *testing.T, command func(...string) *exec.Cmd) {
 func TestAnAgentThatIgnoresTheHangUpIsKilled(t *testing.T) {
 	command := container(t)
 	begin(t, command, `trap '' HUP TERM`, `while :; do sleep 1000; done`)
-	endContainer(t, command)
+	if got := endContainer(t, command); got != 137 {
+		t.Errorf("hold ended with %d", got)
+	}
 	if got := code(command("wait").Run()); got != 137 {
 		t.Errorf("the agent ended with %d", got)
 	}

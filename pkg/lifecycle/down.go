@@ -55,7 +55,9 @@ func (m *Manager) Down(ctx context.Context, slug string, o DownOptions, say Say)
 		return took, err
 	}
 	defer t.log.Close()
-	err = t.run(ctx)
+	if err = t.run(ctx); err == nil && !t.took.Kept {
+		m.prune(t.log.say)
+	}
 	return t.took, err
 }
 

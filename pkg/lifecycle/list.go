@@ -113,9 +113,9 @@ func (l listing) why(ctx context.Context, e engine.Engine) map[string]string {
 			switch {
 			case err != nil: // gone since
 			case end.OutOfMemory:
-				why[c.Name] = " (out of memory)"
+				why[c.Name] = ", out of memory"
 			case end.Code != 0:
-				why[c.Name] = fmt.Sprintf(" (ended with %d)", end.Code)
+				why[c.Name] = fmt.Sprintf(" with exit code %d", end.Code)
 			}
 		}
 	}
@@ -146,6 +146,9 @@ func (m *Manager) AddSizes(ctx context.Context, bottles []bottle.Bottle) error {
 		return err
 	}
 	for i, b := range bottles {
+		if b.Status == bottle.Gone {
+			continue
+		}
 		size := used[b.Slug]
 		bottles[i].Disk = &size
 	}
@@ -204,7 +207,11 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 				astray = append(astray, c.Service+" is not in network "+n)
 			}
 		case c.Service != plan.AgentService:
-			down = append(down, c.Service+why[c.Name])
+			d := c.Service
+			if how := why[c.Name]; how != "" {
+				d += " (ended" + how + ")"
+			}
+			down = append(down, d)
 		}
 	}
 	for _, s := range b.Sidecars {

@@ -139,6 +139,9 @@ func (t *tearDown) demolish(ctx context.Context) error {
 	if err := t.saveLogs(ctx, slug, t.left.containers, t.log); err != nil {
 		t.log.step("the containers' logs are incomplete: %v", err)
 	}
+	if err := t.recordEnd(ctx); err != nil {
+		return err
+	}
 	t.log.step("removing containers, networks and volumes")
 	if err := t.remove(ctx, t.left); err != nil {
 		return fmt.Errorf("cannot take %s down whole; run bottle-stop %s again: %w", slug, slug, err)

@@ -217,16 +217,22 @@ func (h *Home) Forget(slug string) error {
 		return err
 	}
 	defer names.Unlock()
-	gone, err := os.MkdirTemp(filepath.Join(h.Dir, "state"), spool.TempPrefix+"gone-")
-	if err != nil {
-		return fmt.Errorf("cannot remove the state of %s: %w", slug, err)
-	}
-	err = os.Rename(h.StateDir(slug), filepath.Join(gone, slug))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err := errors.Join(err, os.RemoveAll(gone)); err != nil {
+	if err := discard(h.StateDir(slug)); err != nil {
 		return fmt.Errorf("cannot remove the state of %s: %w", slug, err)
 	}
 	return nil
+}
+
+// discard removes a directory: at once for all who look, then file by file. The
+// caller holds the lock of names.
+func discard(dir string) error {
+	gone, err := os.MkdirTemp(filepath.Dir(dir), spool.TempPrefix+"gone-")
+	if err != nil {
+		return err
+	}
+	err = os.Rename(dir, filepath.Join(gone, filepath.Base(dir)))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, os.RemoveAll(gone))
 }

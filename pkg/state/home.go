@@ -29,7 +29,19 @@ type Config struct {
 	// SubnetPool is where bottles' networks come from, an IPv4 prefix of at
 	// least a /20. Default 10.213.0.0/16.
 	SubnetPool netip.Prefix `yaml:"subnet_pool"`
+	// History is how much is kept of bottles that were stopped.
+	History Retention
 }
+
+// Retention is how much of a history is kept: what is beyond either bound goes.
+// 0 is no bound.
+type Retention struct {
+	Bottles int // so many, the newest. Default 200
+	Days    int // not longer than this. Default 90
+}
+
+// DefaultRetention holds where config.yaml does not say.
+var DefaultRetention = Retention{Bottles: 200, Days: 90}
 
 // DefaultPool is far from what Docker, VPNs and home routers take.
 var DefaultPool = netip.MustParsePrefix("10.213.0.0/16")
@@ -168,7 +180,7 @@ func makeIdentity(path string) error {
 }
 
 func readConfig(path string) (Config, error) {
-	c := Config{SubnetPool: DefaultPool}
+	c := Config{SubnetPool: DefaultPool, History: DefaultRetention}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
@@ -179,6 +191,10 @@ func readConfig(path string) (Config, error) {
 	defer f.Close()
 	var file struct {
 		SubnetPool string `yaml:"subnet_pool"`
+		History    struct {
+			Bottles *int `yaml:"bottles"`
+			Days    *int `yaml:"days"`
+		} `yaml:"history"`
 	}
 	dec := yaml.NewDecoder(f)
 	dec.KnownFields(true)
@@ -191,6 +207,19 @@ func readConfig(path string) (Config, error) {
 			return c, fmt.Errorf("%s: subnet_pool %q is not an IPv4 prefix of /20 or larger, such as %s", path, file.SubnetPool, DefaultPool)
 		}
 		c.SubnetPool = p.Masked()
+	}
+	for _, bound := range []struct {
+		name string
+		said *int
+		is   *int
+	}{{"bottles", file.History.Bottles, &c.History.Bottles}, {"days", file.History.Days, &c.History.Days}} {
+		if bound.said == nil {
+			continue
+		}
+		if *bound.said < 0 {
+			return c, fmt.Errorf("%s: history.%s is %d; it is a number from 1 on, or 0 for no bound", path, bound.name, *bound.said)
+		}
+		*bound.is = *bound.said
 	}
 	return c, nil
 }

@@ -80,6 +80,7 @@ func TestMistakesInTheConfigurationAreNamed(t *testing.T) {
 	h := open(t)
 	for content, want := range map[string]string{
 		"subnet_pool: 10.0.0.0/24\n": "/20 or larger", "subnet_pol: x\n": "subnet_pol", "subnet_pool: fd00::/8\n": "IPv4",
+		"history: {bottles: -1}\n": "history.bottles is -1", "history: {day: 3}\n": "day",
 	} {
 		if err := os.WriteFile(filepath.Join(h.Dir, "config.yaml"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)

@@ -22,7 +22,7 @@ func (h *Home) Sweep() error {
 	}
 	defer names.Unlock()
 	var failed []error
-	for _, dir := range []string{h.Dir, filepath.Join(h.Dir, "state")} {
+	for _, dir := range []string{h.Dir, filepath.Join(h.Dir, "state"), filepath.Join(h.Dir, "history")} {
 		failed = append(failed, sweepDir(dir))
 	}
 	return errors.Join(failed...)
