@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"bottle/pkg/workspace"
@@ -19,23 +20,34 @@ const (
 	exitNothing = 4 // there is no work to capture
 )
 
-// unpack makes the workspace out of the stream that the host packed.
-func unpack(args []string, in io.Reader, _, errOut io.Writer) int {
-	return withDir(args, errOut, func(ctx context.Context, dir string) error { return workspace.Unpack(ctx, in, dir) })
+// unpack makes the workspace out of the stream that the host packed, and tells
+// the commit that it is at then.
+func unpack(args []string, in io.Reader, out, errOut io.Writer) int {
+	return withDir(args, errOut, func(ctx context.Context, dir string) error {
+		start, err := workspace.UnpackMarked(ctx, in, dir)
+		if err == nil {
+			_, err = fmt.Fprintln(out, start)
+		}
+		return err
+	})
 }
 
-// capture writes the work as a git bundle.
+// capture writes the work as a git bundle. The line that it waits for may name
+// the commit that the work began with.
 func capture(args []string, in io.Reader, out, errOut io.Writer) int {
+	start := ""
 	if len(args) > 0 && args[0] == "--wait" {
 		args = args[1:]
-		if _, err := bufio.NewReader(in).ReadString('\n'); err != nil {
+		line, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil {
 			fmt.Fprintln(errOut, "bottle-inside: nobody said when to capture")
 			return 1
 		}
+		_, start, _ = strings.Cut(strings.TrimSpace(line), " ")
 	}
 	return withDir(args, errOut, func(ctx context.Context, dir string) error {
 		warn := func(line string) { fmt.Fprintf(errOut, "note: %s\n", line) }
-		return workspace.Capture(ctx, dir, out, workspace.Limits{Warn: warn})
+		return workspace.Capture(ctx, dir, out, workspace.Limits{Warn: warn, Start: start})
 	})
 }
 

@@ -26,8 +26,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 func app() cli.App {
 	return cli.App{
 		Name: "bottle-stop", Usage: "capture the work of bottles and take them down", ArgsUsage: "[SLUG…|-]",
-		About: "Stops the agent, writes what it did as a git bundle and its containers' logs to\n" +
-			"$BOTTLE_HOME/history/SLUG, and removes containers, networks and volumes. Prints\n" +
+		About: "Stops the agent, writes what it did as a git bundle and as a diff, and its containers'\n" +
+			"logs, to $BOTTLE_HOME/history/SLUG, and removes containers, networks and volumes. Prints\n" +
 			"one JSON line a bottle. A stop that was killed is taken up by the next one.\n\n" +
 			"--orphans removes what killed programs left and nothing owns: bring-ups that died,\n" +
 			"and containers, networks and volumes of this home without a state directory. It\n" +
@@ -52,6 +52,7 @@ type stopped struct {
 	Slug    string   `json:"slug"`
 	Kept    bool     `json:"kept"`
 	Bundle  string   `json:"bundle,omitempty"`
+	Diff    string   `json:"diff,omitempty"`
 	History string   `json:"history,omitempty"`
 	Notes   []string `json:"notes,omitempty"` // what was not captured, or not as it was
 	Error   string   `json:"error,omitempty"`
@@ -142,7 +143,7 @@ func progress(c *cli.Call, slug string) lifecycle.Say {
 
 // tell prints the answer for one bottle, and the way to its work.
 func tell(c *cli.Call, took lifecycle.Took, failed error) error {
-	line := stopped{Slug: took.Slug, Kept: took.Kept, Bundle: took.Bundle, History: took.History, Notes: took.Notes}
+	line := stopped{Slug: took.Slug, Kept: took.Kept, Bundle: took.Bundle, Diff: took.Diff, History: took.History, Notes: took.Notes}
 	if failed != nil {
 		line.Error = operator.Explain(took.Slug, failed).Error()
 	}

@@ -17,7 +17,6 @@ import (
 	"bottle/pkg/plan"
 	"bottle/pkg/spool"
 	"bottle/pkg/state"
-	"bottle/pkg/workspace"
 )
 
 // capture reads a stopped bottle's work as a git bundle, in a fresh container
@@ -25,6 +24,8 @@ import (
 type capture struct {
 	*Manager
 	slug      string
+	start     string // the commit that the work began with
+	diffs     bool   // it is known what the work began with
 	log       *journal
 	container plan.Container
 	scratch   plan.Volume
@@ -126,7 +127,7 @@ func (c *capture) read(ctx context.Context) error {
 	}
 	// What came out of a container is checked where the agent has no say: git
 	// itself looks into a bundle's objects in its newest versions only.
-	if err := check(ctx, f); err != nil {
+	if err := c.check(ctx, f); err != nil {
 		return fmt.Errorf("the captured bundle is not sound: %w", err)
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
@@ -140,7 +141,7 @@ func (c *capture) read(ctx context.Context) error {
 func (c *capture) receive(ctx context.Context, f *os.File) (found bool, err error) {
 	out := bufio.NewWriterSize(f, 1<<20)
 	c.into.to(&bounded{w: out, left: captureSize})
-	if _, err := io.WriteString(c.say, "now\n"); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+	if _, err := io.WriteString(c.say, strings.TrimSpace("now "+c.start)+"\n"); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return false, fmt.Errorf("cannot begin the capture: %w", err)
 	}
 	var end engine.End
@@ -193,15 +194,6 @@ func (r *redirect) Write(p []byte) (int, error) {
 		return 0, errors.New("it spoke before it was asked")
 	}
 	return r.w.Write(p)
-}
-
-// check reads a bundle back and judges it.
-func check(ctx context.Context, f *os.File) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	_, err := workspace.Check(ctx, f, workspace.Limits{Temp: filepath.Dir(f.Name())})
-	return err
 }
 
 // captureNothing is how bottle-inside capture says that there is no work.

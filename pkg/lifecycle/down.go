@@ -22,6 +22,7 @@ type Took struct {
 	Slug    string
 	Kept    bool     // state and volumes are still there
 	Bundle  string   // path of the captured work, empty if there is none
+	Diff    string   // path of how it differs from what it began with
 	Notes   []string // what could not be captured, or not as it was; the agent's words
 	History string
 }

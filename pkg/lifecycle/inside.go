@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 
 	"bottle/pkg/engine"
@@ -17,13 +18,16 @@ import (
 )
 
 // inside runs bottle-inside in the agent's container and returns what it said
-// on its error stream, and its exit code.
-func (u *bringUp) inside(ctx context.Context, in io.Reader, args ...string) (string, int, error) {
-	var said bytes.Buffer
-	code, err := u.Engine.Exec(ctx, plan.ContainerName(u.bottle.Slug, plan.AgentService), engine.Exec{
-		Cmd: append([]string{plan.InsideBin}, args...), Stdin: in, Stdout: &said, Stderr: &said})
-	return said.String(), code, err
+// on its output and on its error stream, and its exit code.
+func (u *bringUp) inside(ctx context.Context, in io.Reader, args ...string) (out, said string, code int, err error) {
+	var outText, errText bytes.Buffer
+	code, err = u.Engine.Exec(ctx, plan.ContainerName(u.bottle.Slug, plan.AgentService), engine.Exec{
+		Cmd: append([]string{plan.InsideBin}, args...), Stdin: in, Stdout: &outText, Stderr: &errText})
+	return outText.String(), errText.String(), code, err
 }
+
+// commitID is what names the commit that the work began with.
+var commitID = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
 // fillWorkspace streams the operator's folder into the bottle.
 func (u *bringUp) fillWorkspace(ctx context.Context) error {
@@ -41,7 +45,7 @@ func (u *bringUp) fillWorkspace(ctx context.Context) error {
 		stream.CloseWithError(err)
 		result <- err
 	}()
-	said, code, err := u.inside(ctx, packed, "unpack", plan.WorkDir)
+	out, said, code, err := u.inside(ctx, packed, "unpack", plan.WorkDir)
 	if err == nil && code == 0 {
 		// It ends at the stream's last entry; the padding behind that is nobody's.
 		io.Copy(io.Discard, packed)
@@ -56,6 +60,9 @@ func (u *bringUp) fillWorkspace(ctx context.Context) error {
 	}
 	if code != 0 {
 		return fmt.Errorf("cannot copy %s: %s", u.spec.Folder, lastLine(said))
+	}
+	if start := strings.TrimSpace(out); commitID.MatchString(start) {
+		u.bottle.Start = start
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package lifecycle
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -42,6 +44,33 @@ func TestALogIsInertWhateverTheAgentSays(t *testing.T) {
 	} {
 		if data, err := os.ReadFile(filepath.Join(b.StateDir, name)); err != nil || !strings.HasSuffix(string(data), want) {
 			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+}
+
+// A diff comes in pieces, and what is harmless in it stays as it is.
+func TestADifferenceIsInertAndOtherwiseAsItWas(t *testing.T) {
+	long := strings.Repeat("ü", 100_000)
+	for in, want := range map[string]string{
+		"+a\tb\r\n-c\n":            "+a\tb\r\n-c\n",
+		"+\x1b[31mred\x9b\u202e\n": "+\ufffd[31mred\ufffd\ufffd\n",
+		"+a\rb\nno end":            "+a\ufffdb\nno end",
+		long + "\n":                long + "\n",
+		"":                         "",
+	} {
+		for _, size := range []int{1, 3, 4096, len(in) + 1} {
+			var out bytes.Buffer
+			w := &inertWriter{w: bufio.NewWriter(&out)}
+			for rest := []byte(in); len(rest) > 0; {
+				n := min(size, len(rest))
+				if _, err := w.Write(rest[:n]); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+			if err := w.flush(); err != nil || out.String() != want {
+				t.Errorf("in pieces of %d: %.60q, %v", size, out.String(), err)
+			}
 		}
 	}
 }

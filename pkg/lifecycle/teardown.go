@@ -81,6 +81,7 @@ func (t *tearDown) stopAndCapture(ctx context.Context) error {
 		return t.stop(ctx)
 	}
 	c := &capture{Manager: t.Manager, slug: t.took.Slug, log: t.log}
+	c.start, c.diffs = begun(t.bottle)
 	agent, others := make(chan error, 1), make(chan error, 1)
 	go func() {
 		agent <- t.Engine.Stop(ctx, plan.ContainerName(t.took.Slug, plan.AgentService))
@@ -153,6 +154,9 @@ func (t *tearDown) demolish(ctx context.Context) error {
 	if bundle := filepath.Join(t.took.History, state.WorkBundle); exists(bundle) {
 		t.took.Bundle = bundle
 	}
+	if diff := filepath.Join(t.took.History, state.WorkDiff); exists(diff) {
+		t.took.Diff = diff
+	}
 	return t.dropUplink(ctx)
 }
 
@@ -167,6 +171,7 @@ var historyFiles = []state.Keep{
 	{From: state.TeardownLog, To: state.TeardownLog},
 	{From: state.ComposeLog, To: state.ComposeLog},
 	{From: state.WorkBundle, To: state.WorkBundle},
+	{From: state.WorkDiff, To: state.WorkDiff},
 	{From: filepath.Join(plan.EgressService, "out", "events.jsonl.1"), To: "egress-events.jsonl.1"},
 	{From: filepath.Join(plan.EgressService, "out", "events.jsonl"), To: "egress-events.jsonl"},
 }

@@ -26,6 +26,7 @@ const (
 	TeardownLog  = "teardown.log"
 	ComposeLog   = "compose.log"
 	WorkBundle   = "work.bundle"
+	WorkDiff     = "work.diff"
 	PreserveFile = ".preserve"
 )
 

@@ -21,6 +21,10 @@ type Limits struct {
 	Files int          // files and directories looked at; 0: 2 million
 	Temp  string       // where scratch space is made, about twice the bundle; "": the system's
 	Warn  func(string) // told what could not be captured, one line each; may be nil
+	// Start is the commit that the work began with, as UnpackMarked gave it: a
+	// capture adds it as a branch, start. Empty: it began with nothing.
+	Start string
+	Diff  io.Writer // of a check: where the difference from Start goes; nil: nowhere
 }
 
 const defaultBytes = 8 << 30

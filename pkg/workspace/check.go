@@ -56,6 +56,11 @@ func check(ctx context.Context, r io.Reader, l Limits) ([]string, error) {
 	if err := b.complete(v); err != nil {
 		return nil, err
 	}
+	if l.Diff != nil {
+		if err := b.diff(v, l); err != nil {
+			bounded(l.Warn)("its difference from what it began with is not whole: " + err.Error())
+		}
+	}
 	var heads []string
 	for _, f := range b.refs {
 		heads = append(heads, strings.TrimPrefix(f.Name, "refs/heads/"))

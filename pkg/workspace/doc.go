@@ -38,6 +38,8 @@
 //	work            what HEAD named, detached or not; absent before a first commit
 //	wip             work and the uncommitted rest on top as one commit; the same
 //	                commit as work where there is no rest
+//	start           the work as it was at first, uncommitted files included,
+//	                where the capture was told its commit and it is still there
 //	BRANCH          each branch of the agent
 //	stash           the newest stash, if there is one
 //	sub/PATH/…      the same for each repository inside the workspace

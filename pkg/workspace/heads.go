@@ -69,6 +69,10 @@ func bounded(warn func(string)) func(string) {
 // Commits whose history or files have holes are left out. thin says that the
 // holes were there from the start: behind the boundary of a shallow history.
 func (c *capturer) whole() (list []ref, thin bool, err error) {
+	start, err := c.start()
+	if err != nil {
+		return nil, false, err
+	}
 	for _, k := range c.repos {
 		prefix := "refs/heads/"
 		if k.rel != "." {
@@ -89,6 +93,9 @@ func (c *capturer) whole() (list []ref, thin bool, err error) {
 			own := inertName(strings.TrimPrefix(name, "refs/heads/"))
 			list = append(list, ref{c.names.take(prefix+own, k.branches[name]), k.branches[name]})
 		}
+	}
+	if len(list) > 0 { // where there is no work, its start is none
+		list = append(list, start...)
 	}
 	list = unique(list)
 	if c.connected(list, nil) == nil {

@@ -20,30 +20,45 @@ var ErrTruncated = errors.New("the stream was cut off")
 // nothing of the stream that would lead out of dir, and needs git. On an error
 // dir holds some part of the workspace.
 func Unpack(ctx context.Context, r io.Reader, dir string) error {
-	if err := unpack(ctx, r, dir); err != nil {
-		return fmt.Errorf("cannot unpack the workspace: %w", err)
-	}
-	return nil
+	_, err := unpack(ctx, r, dir, false)
+	return err
 }
 
-func unpack(ctx context.Context, r io.Reader, dir string) error {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return err
+// UnpackMarked is Unpack, and returns the ID of a commit of the outermost
+// repository as it then is, with what is not committed; empty where git cannot
+// make one.
+func UnpackMarked(ctx context.Context, r io.Reader, dir string) (start string, err error) {
+	return unpack(ctx, r, dir, true)
+}
+
+func unpack(ctx context.Context, r io.Reader, dir string, marked bool) (start string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("cannot unpack the workspace: %w", err)
+		}
+	}()
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
 	}
 	if left, err := os.ReadDir(dir); err != nil {
-		return err
+		return "", err
 	} else if len(left) > 0 {
-		return fmt.Errorf("%s is not empty", dir)
+		return "", fmt.Errorf("%s is not empty", dir)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer root.Close()
 	u := &unpacker{ctx: ctx, tr: tar.NewReader(r), dir: dir, files: newFiles(root), past: map[string]bool{}}
 	defer u.abandon()
-	return u.all()
+	if err := u.all(); err != nil || !marked {
+		return "", err
+	}
+	if start, err = u.mark(); err != nil {
+		return "", context.Cause(ctx) // a workspace is one without that, too
+	}
+	return start, nil
 }
 
 type unpacker struct {
@@ -52,6 +67,7 @@ type unpacker struct {
 	dir   string
 	files *files
 	past  map[string]bool // sections seen
+	top   git             // of the outermost section
 
 	// of the section that is being read:
 	repo    *repo
@@ -154,6 +170,9 @@ func (u *unpacker) begin(h *tar.Header) error {
 		return err
 	}
 	u.g = trusted(filepath.Join(u.dir, r.Path))
+	if r.Path == "" {
+		u.top = u.g
+	}
 	return u.init()
 }
 
