@@ -38,7 +38,7 @@ var (
 // whose containers are gone, or of which a part does not work. Containers that
 // are there are started where they are; what is missing is made anew, of the
 // plan that the bottle was made of, on the volumes that it has. An agent that
-// lives goes on. The walls are tried before the session is handed over; where
+// lives goes on, unless it was taken out of its network. The walls are tried before the session is handed over; where
 // one does not hold, the bottle is stopped. The error is a Failure where the
 // engine was asked for anything; a bottle never loses what it has by it.
 func (m *Manager) Resume(ctx context.Context, a Again, say Say) (bottle.Bottle, error) {
@@ -217,10 +217,7 @@ func (r *revival) revive(ctx context.Context) error {
 // mend brings up what a living agent lacks, and leaves its session alone.
 func (r *revival) mend(ctx context.Context) error {
 	m := &making{bringUp: r.bringUp}
-	steps := append(r.sidecarSteps(m), func(ctx context.Context) error {
-		return r.rejoin(ctx, *r.plan.Find(plan.AgentService))
-	})
-	if err := together(ctx, steps...); err != nil {
+	if err := together(ctx, r.sidecarSteps(m)...); err != nil {
 		return err
 	}
 	if err := r.tryWalls(ctx); err != nil {

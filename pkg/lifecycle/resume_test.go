@@ -102,7 +102,7 @@ func TestAResumeStartsWhatIsThereAndMakesWhatIsGone(t *testing.T) {
 			l.fake.Disconnect(egress(slug), inner(slug))
 			l.fake.Disconnect(agent(slug), inner(slug))
 			l.fake.RemoveNetwork(t.Context(), inner(slug))
-		}, []string{"Connect agent", "Connect egress", "CreateNetwork inner"}, true},
+		}, []string{"Connect egress", "Create agent", "CreateNetwork inner", "Start agent"}, false},
 		"nothing": {func(*lab, string) {}, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestAResumeStartsWhatIsThereAndMakesWhatIsGone(t *testing.T) {
 func madeOrStarted(calls []string, home, slug string) (list []string) {
 	for _, call := range calls {
 		verb, name, _ := strings.Cut(call, " ")
-		if verb == "Stop" || verb == "Remove" || verb == "Connect" && slices.Contains(list, "Create egress") {
+		if verb == "Stop" || verb == "Remove" || verb == "Connect" && slices.Contains(calls, "Create "+name) {
 			continue
 		}
 		name = strings.TrimSuffix(strings.TrimPrefix(name, plan.Project(slug)+"-"), "-1")

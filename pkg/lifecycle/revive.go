@@ -151,11 +151,12 @@ func (r *revival) images(ctx context.Context) error {
 }
 
 // fits says whether a container that is there can go on as it is: it is still in
-// the networks that it was made for. A running one can be joined to them, except
-// on gVisor, which sees no network that comes later.
+// the networks that it was made for. A sidecar that runs can be joined to them; an
+// agent cannot, since what makes its way out fail at once is set when it starts,
+// and gVisor sees no network that comes later.
 func (r *revival) fits(c plan.Container) bool {
 	have := r.have[c.Service]
-	if have.Running() && c.Runtime != plan.GVisor {
+	if have.Running() && c.Service != plan.AgentService {
 		return true
 	}
 	for _, e := range c.Endpoints {
@@ -168,7 +169,7 @@ func (r *revival) fits(c plan.Container) bool {
 
 // sidecar brings a sidecar to where it serves.
 func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
-	if r.have[c.Service].Running() && r.fits(c) {
+	if r.have[c.Service].Running() {
 		return r.rejoin(ctx, c)
 	}
 	// One that was ready does not speak for the next.
@@ -184,7 +185,7 @@ func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
 	return r.awaitSidecar(ctx, c)
 }
 
-// rejoin puts a running container back into networks that it was taken out of.
+// rejoin puts a running sidecar back into networks that it was taken out of.
 func (r *revival) rejoin(ctx context.Context, c plan.Container) error {
 	have := r.have[c.Service]
 	for _, e := range c.Endpoints {

@@ -50,8 +50,8 @@ const ComposeFile = "docker-compose.yml"
 // gVisor is.
 const ResolvFile = "agent/resolv.conf"
 
-// GVisor is the runtime whose containers have a kernel of their own.
-const GVisor = "runsc"
+// gVisor is the runtime whose containers have a kernel of their own.
+const gVisor = "runsc"
 
 // ProxyPort is where egress listens for programs that know a proxy.
 const ProxyPort = 3128
@@ -120,8 +120,8 @@ func (e RunscMissing) Error() string {
 func Runtime(wanted string, have []string) (string, error) {
 	switch {
 	case wanted == "" || wanted == "auto":
-		if slices.Contains(have, GVisor) {
-			return GVisor, nil
+		if slices.Contains(have, gVisor) {
+			return gVisor, nil
 		}
 		return "", nil
 	case !slices.Contains(have, wanted):
@@ -226,7 +226,7 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 		c.Hosts[row.service] = b.addressOf(row).String()
 	}
 	b.fastFail(&c)
-	if c.Runtime = b.runtime; c.Runtime == GVisor {
+	if c.Runtime = b.runtime; c.Runtime == gVisor {
 		// Its network stack passes the engine's own name server by.
 		c.Mounts = append(c.Mounts, b.bind(ResolvFile, "/etc/resolv.conf", true))
 	}

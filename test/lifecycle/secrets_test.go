@@ -83,7 +83,7 @@ func TestARestartedEgressIsDegradedUntilItIsResumed(t *testing.T) {
 		t.Errorf("a resume that cannot resolve: %d: %s", code, said)
 	}
 	r.Env = []string{"OPERATORS_TOKEN=the-second-token-of-all"}
-	if out, said, code := r.Run("bottle-start", "--resume", slug); code != 0 || out != "" || strings.Contains(said, "the-second") {
+	if out, said, code := r.Run("bottle-start", "--resume", slug); code != 0 || out != slug+"\n" || strings.Contains(said, "the-second") {
 		t.Fatalf("the resume ended with %d: %s%s", code, out, said)
 	}
 	if got := ask("/v1/third"); got != "200" || !arrived("/v1/third", "the-second-token-of-all") {
