@@ -68,12 +68,15 @@ type Engine interface {
 	// streams of its main process. The channel gets its end when its output ends,
 	// or when ctx does, which ends the connection and not the container.
 	StartAttached(ctx context.Context, name string, s Streams) (<-chan End, error)
+	// Attach is StartAttached for a container that runs. Who attaches to one before
+	// it starts and dies then, has closed its standard input for whoever comes next.
+	Attach(ctx context.Context, name string, s Streams) (<-chan End, error)
 	Stop(ctx context.Context, name string) error
 	Remove(ctx context.Context, name string) error
 	// Wait returns when the container does not run (any more), with its exit code.
 	Wait(ctx context.Context, name string) (int, error)
-	// Ended tells of the last end of a container that does not run.
-	Ended(ctx context.Context, name string) (Ended, error)
+	// LastEnd tells of the last end of a container that does not run.
+	LastEnd(ctx context.Context, name string) (Ended, error)
 	Logs(ctx context.Context, name string, w io.Writer) error
 	// Exec runs a command in a container, without a terminal, and returns its
 	// exit code. When ctx ends, the command's standard input ends.

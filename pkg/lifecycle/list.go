@@ -109,7 +109,7 @@ func (l listing) why(ctx context.Context, e engine.Engine) map[string]string {
 			if c.State != "exited" || c.Service == plan.CaptureService {
 				continue
 			}
-			end, err := e.Ended(ctx, c.Name)
+			end, err := e.LastEnd(ctx, c.Name)
 			switch {
 			case err != nil: // gone since
 			case end.OutOfMemory:

@@ -42,12 +42,17 @@ const (
 // open starts the agent's container and the conversation with it, which lasts
 // until ctx ends at the latest.
 func (u *bringUp) open(ctx context.Context) (*opening, error) {
+	return u.openBy(ctx, u.Engine.StartAttached)
+}
+
+// openBy is open for a container that is connected to in another way.
+func (u *bringUp) openBy(ctx context.Context, connect attaching) (*opening, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	read, out := io.Pipe()
 	o := &opening{cancel: cancel, read: read, lines: bufio.NewScanner(read)}
 	o.lines.Buffer(nil, maxLine)
 	var err error
-	o.attached, err = u.attach(ctx, plan.ContainerName(u.bottle.Slug, plan.AgentService), out, &bounded{w: &o.said, left: 64 << 10})
+	o.attached, err = attach(ctx, connect, plan.ContainerName(u.bottle.Slug, plan.AgentService), out, &bounded{w: &o.said, left: 64 << 10})
 	if err != nil {
 		cancel()
 		return nil, err

@@ -67,7 +67,7 @@ func (t *tearDown) recordEnd(ctx context.Context) error {
 	t.bottle.StoppedAt = time.Now().UTC().Truncate(time.Second)
 	agent := plan.ContainerName(t.took.Slug, plan.AgentService)
 	if t.bottle.Ran && slices.Contains(t.left.containers, agent) {
-		if end, err := t.Engine.Ended(ctx, agent); err == nil {
+		if end, err := t.Engine.LastEnd(ctx, agent); err == nil {
 			t.bottle.ExitCode = &end.Code
 		}
 	}

@@ -58,6 +58,7 @@ func (m *Manager) Resume(ctx context.Context, a Again, say Say) (bottle.Bottle, 
 	if err := r.look(ctx); err != nil {
 		return r.bottle, err
 	}
+	r.lived = r.alive
 	names, err := m.Needed(a.Slug)
 	if err == nil {
 		r.again.Values, err = choose(a.Slug, names, a.Values)
@@ -82,6 +83,7 @@ type revival struct {
 
 	have  map[string]engine.Container // what there is, by service
 	alive bool                        // the agent's container runs, and goes on
+	lived bool                        // it did so before anything was begun
 	anew  []string                    // networks that this resume made: who was in them before is not any more
 }
 
@@ -150,11 +152,7 @@ func (r *revival) run(ctx context.Context) error {
 	if err := r.images(ctx); err != nil {
 		return err
 	}
-	bring := r.revive
-	if r.alive = r.alive && r.fits(*r.plan.Find(plan.AgentService)); r.alive {
-		bring = r.mend
-	}
-	if err := bring(ctx); err != nil {
+	if err := r.bring(ctx); err != nil {
 		return err
 	}
 	r.nameServices()
@@ -164,6 +162,42 @@ func (r *revival) run(ctx context.Context) error {
 	}
 	r.log.step("%s is up", slug)
 	return nil
+}
+
+// bringTries bounds how often a resume begins anew.
+const bringTries = 3
+
+// bring mends a living agent's bottle, and revives any other. What a killed stop
+// asked of the engine may still be under way: then it goes on with what that left.
+func (r *revival) bring(ctx context.Context) error {
+	for try := 1; ; try++ {
+		r.alive = r.alive && r.fits(*r.plan.Find(plan.AgentService))
+		bring := r.revive
+		if r.alive {
+			bring = r.mend
+		}
+		failed := bring(ctx)
+		if ctx.Err() != nil || errors.Is(failed, engine.ErrUnreachable) {
+			return failed
+		}
+		if err := r.look(ctx); err != nil {
+			return errors.Join(failed, err)
+		}
+		if !r.ended() || try == bringTries {
+			return failed
+		}
+		r.log.step("a container ended meanwhile")
+	}
+}
+
+// ended says whether there is a container that does not run.
+func (r *revival) ended() bool {
+	for _, c := range r.have {
+		if !c.Running() {
+			return true
+		}
+	}
+	return false
 }
 
 // clear removes what a stop left that was killed in its capture.
@@ -194,11 +228,11 @@ func (r *revival) revive(ctx context.Context) error {
 	steps := r.sidecarSteps(m)
 	steps = append(steps, m.tryWalls, func(step context.Context) error {
 		c := *r.plan.Find(plan.AgentService)
-		err := r.restart(step, c, func(context.Context) (err error) {
-			m.inside, err = r.open(ctx)
+		if err := r.restart(step, c); err != nil {
 			return err
-		})
-		if err == nil {
+		}
+		var err error
+		if m.inside, err = r.openBy(ctx, r.Engine.Attach); err == nil {
 			close(m.agentUp)
 		}
 		return err
@@ -267,7 +301,7 @@ func (r *revival) giveUp(ctx context.Context, cause error) error {
 	}
 	r.log.step("failed: %v", cause)
 	failure := &Failure{Err: cause, Tail: r.log.Tail(), Log: filepath.Join(r.bottle.StateDir, state.BringupLog)}
-	if r.alive && !errors.Is(cause, ErrSelfTest) {
+	if r.lived && r.alive && !errors.Is(cause, ErrSelfTest) {
 		r.bottle.Status = bottle.Running // what of it is not up, the engine tells
 		failure.Left = r.Home.Save(r.bottle)
 		return failure

@@ -176,10 +176,7 @@ func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
 	if err := os.RemoveAll(filepath.Join(r.bottle.StateDir, c.Service, "out", readyFile)); err != nil {
 		return err
 	}
-	err := r.restart(ctx, c, func(ctx context.Context) error {
-		return whole(ctx, func(ctx context.Context) error { return r.Engine.Start(ctx, c.Name) })
-	})
-	if err != nil {
+	if err := r.restart(ctx, c); err != nil {
 		return err
 	}
 	return r.awaitSidecar(ctx, c)
@@ -202,7 +199,10 @@ func (r *revival) rejoin(ctx context.Context, c plan.Container) error {
 
 // restart starts a container where it is, or else makes it anew: all that is
 // worth keeping of it lies in volumes and in the state directory.
-func (r *revival) restart(ctx context.Context, c plan.Container, start func(context.Context) error) error {
+func (r *revival) restart(ctx context.Context, c plan.Container) error {
+	start := func(ctx context.Context) error {
+		return whole(ctx, func(ctx context.Context) error { return r.Engine.Start(ctx, c.Name) })
+	}
 	if have, there := r.have[c.Service]; there {
 		if r.fits(c) && !have.Running() {
 			err := start(ctx)
@@ -223,9 +223,6 @@ func (r *revival) restart(ctx context.Context, c plan.Container, start func(cont
 		}
 	}
 	if err := whole(ctx, func(ctx context.Context) error { return r.Engine.Create(ctx, c) }); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return start(ctx)

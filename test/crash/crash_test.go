@@ -35,6 +35,7 @@ func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 // How long the programs take at most here, about: the moments are drawn from it.
 const (
 	startTime  = 700 * time.Millisecond
+	resumeTime = 600 * time.Millisecond
 	stopTime   = 500 * time.Millisecond
 	attachTime = 150 * time.Millisecond
 )
@@ -50,6 +51,7 @@ type arena struct {
 }
 
 func TestKilledProgramsLeaveNothingBehindAndLoseNothing(t *testing.T) {
+	t.Parallel()
 	s := *seed
 	if s == 0 {
 		s = uint64(time.Now().UnixNano())
@@ -110,7 +112,12 @@ func (a *arena) round(n int) {
 // takes.
 func (a *arena) kill(program string, most time.Duration, args ...string) {
 	a.t.Helper()
-	cmd := a.Command(a.t.Context(), program, args...)
+	a.killed(a.Command(a.t.Context(), program, args...), program, most)
+}
+
+// killed is kill for a program that is prepared.
+func (a *arena) killed(cmd *exec.Cmd, program string, most time.Duration) {
+	a.t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what it starts dies with it
 	if err := cmd.Start(); err != nil {
 		a.t.Fatal(err)

@@ -103,12 +103,7 @@ func (e *Engine) prepare(o EngineOptions, upstream string) error {
 	if o.Resolver == "" {
 		o.Resolver = "127.0.0.53"
 	}
-	config, err := json.Marshal(o.Config)
-	if o.Config == nil {
-		config = []byte("{}")
-	}
-	err = errors.Join(err, os.WriteFile(e.path("daemon.json"), config, 0o600),
-		os.WriteFile(e.path("resolv.conf"), []byte("nameserver "+o.Resolver+"\n"), 0o644))
+	err := errors.Join(e.configure(o.Config), os.WriteFile(e.path("resolv.conf"), []byte("nameserver "+o.Resolver+"\n"), 0o644))
 	if err != nil {
 		return err
 	}
@@ -162,6 +157,30 @@ func (e *Engine) end() {
 	}
 	e.init.Wait()
 	e.ready.Close()
+}
+
+// Configure has the next Start lay other things over the configuration.
+func (e *Engine) Configure(config map[string]any) {
+	e.t.Helper()
+	if err := e.configure(config); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *Engine) configure(config map[string]any) error {
+	if config == nil {
+		config = map[string]any{}
+	}
+	doc, err := json.Marshal(config)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(e.path("daemon.json"), doc, 0o600)
+}
+
+// Volume is where the engine keeps what is in a volume, on this machine's disk.
+func (e *Engine) Volume(name string) string {
+	return e.path(filepath.Join("data", "volumes", name, "_data"))
 }
 
 // order tells process 1 what to do.

@@ -110,11 +110,9 @@ const startTime = 2 * time.Minute
 
 // StartAttached implements engine.Engine.
 func (e *Engine) StartAttached(ctx context.Context, name string, s engine.Streams) (<-chan engine.End, error) {
-	conn, err := hijack(ctx, func() (types.HijackedResponse, error) {
-		return e.api.ContainerAttach(ctx, name, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
-	})
+	conn, err := e.attach(ctx, name)
 	if err != nil {
-		return nil, wrap("attach to container "+name, err)
+		return nil, err
 	}
 	// A start that is cut short may happen all the same.
 	starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTime)
@@ -123,6 +121,27 @@ func (e *Engine) StartAttached(ctx context.Context, name string, s engine.Stream
 		conn.Close()
 		return nil, err
 	}
+	return e.converse(ctx, name, conn, s), nil
+}
+
+// Attach implements engine.Engine.
+func (e *Engine) Attach(ctx context.Context, name string, s engine.Streams) (<-chan engine.End, error) {
+	conn, err := e.attach(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return e.converse(ctx, name, conn, s), nil
+}
+
+func (e *Engine) attach(ctx context.Context, name string) (types.HijackedResponse, error) {
+	conn, err := hijack(ctx, func() (types.HijackedResponse, error) {
+		return e.api.ContainerAttach(ctx, name, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	})
+	return conn, wrap("attach to container "+name, err)
+}
+
+// converse copies streams until the container's output ends, or ctx does.
+func (e *Engine) converse(ctx context.Context, name string, conn types.HijackedResponse, s engine.Streams) <-chan engine.End {
 	ended := make(chan engine.End, 1)
 	go func() {
 		defer conn.Close()
@@ -133,7 +152,7 @@ func (e *Engine) StartAttached(ctx context.Context, name string, s engine.Stream
 		code, err := e.Wait(ctx, name)
 		ended <- engine.End{Code: code, Err: err}
 	}()
-	return ended, nil
+	return ended
 }
 
 // Stop implements engine.Engine; the container's own stop time holds.
@@ -179,8 +198,8 @@ func (e *Engine) Wait(ctx context.Context, name string) (int, error) {
 	}
 }
 
-// Ended implements engine.Engine.
-func (e *Engine) Ended(ctx context.Context, name string) (engine.Ended, error) {
+// LastEnd implements engine.Engine.
+func (e *Engine) LastEnd(ctx context.Context, name string) (engine.Ended, error) {
 	c, err := e.api.ContainerInspect(ctx, name)
 	if err != nil {
 		return engine.Ended{}, wrap("look at container "+name, err)

@@ -215,6 +215,11 @@ func (f *Fake) StartAttached(ctx context.Context, name string, s engine.Streams)
 	if err := f.Start(ctx, name); err != nil {
 		return nil, err
 	}
+	return f.Attach(ctx, name, s)
+}
+
+// Attach does for a container that runs what StartAttached does.
+func (f *Fake) Attach(ctx context.Context, name string, s engine.Streams) (<-chan engine.End, error) {
 	f.mu.Lock()
 	c, err := f.find(name)
 	f.mu.Unlock()
@@ -303,7 +308,7 @@ func (f *Fake) Wait(ctx context.Context, name string) (int, error) {
 	}
 }
 
-func (f *Fake) Ended(_ context.Context, name string) (engine.Ended, error) {
+func (f *Fake) LastEnd(_ context.Context, name string) (engine.Ended, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c, err := f.find(name)

@@ -247,6 +247,9 @@ func waits(t *testing.T, l Lab) {
 	if code, err := l.Engine.Wait(t.Context(), c.Name); err != nil || code != 5 {
 		t.Errorf("code %d, %v", code, err)
 	}
+	if end, err := l.Engine.LastEnd(t.Context(), c.Name); err != nil || end != (engine.Ended{Code: 5}) {
+		t.Errorf("it ended as %+v, %v", end, err)
+	}
 }
 
 func attaches(t *testing.T, l Lab) {
@@ -261,14 +264,23 @@ func attaches(t *testing.T, l Lab) {
 		t.Fatal(err)
 	}
 	in := strings.Repeat("0123456789abcdef", 64<<10)
-	var out bytes.Buffer
-	ended, err := l.Engine.StartAttached(t.Context(), c.Name, engine.Streams{Stdin: strings.NewReader(in), Stdout: &out})
-	if err != nil {
+	attachesBy := func(attach func(context.Context, string, engine.Streams) (<-chan engine.End, error)) {
+		t.Helper()
+		var out bytes.Buffer
+		ended, err := attach(t.Context(), c.Name, engine.Streams{Stdin: strings.NewReader(in), Stdout: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := <-ended; e.Err != nil || e.Code != 0 || out.String() != in {
+			t.Errorf("ended with %d, %v; %d bytes of %d came back", e.Code, e.Err, out.Len(), len(in))
+		}
+	}
+	attachesBy(l.Engine.StartAttached)
+	// What ended starts again where it is, with streams as new.
+	if err := l.Engine.Start(t.Context(), c.Name); err != nil {
 		t.Fatal(err)
 	}
-	if e := <-ended; e.Err != nil || e.Code != 0 || out.String() != in {
-		t.Errorf("ended with %d, %v; %d bytes of %d came back", e.Code, e.Err, out.Len(), len(in))
-	}
+	attachesBy(l.Engine.Attach)
 	if _, err := l.Engine.StartAttached(t.Context(), c.Name+"-none", engine.Streams{}); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("one that is not there: %v", err)
 	}
