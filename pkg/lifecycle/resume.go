@@ -200,10 +200,16 @@ func (r *revival) ended() bool {
 	return false
 }
 
-// clear removes what a stop left that was killed in its capture.
+// clear removes what a stop left that was killed in its capture, and a build.
 func (r *revival) clear(ctx context.Context) error {
 	if err := r.Home.SweepBottle(r.again.Slug); err != nil {
 		return err
+	}
+	if built, there := r.have[plan.BuildService]; there { // of a build that was killed
+		delete(r.have, plan.BuildService)
+		if err := r.Engine.Remove(ctx, built.Name); err != nil {
+			return err
+		}
 	}
 	left, there := r.have[plan.CaptureService]
 	if !there {

@@ -11,7 +11,6 @@ import (
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/plan"
-	"bottle/pkg/spool"
 	"bottle/pkg/state"
 )
 
@@ -122,7 +121,7 @@ func (t *tearDown) mayHoldWork() bool {
 // keep leaves a stopped bottle as it is, out of every reaper's reach.
 func (t *tearDown) keep() error {
 	t.took.Kept = true
-	if err := spool.WriteFile(filepath.Join(t.Home.StateDir(t.bottle.Slug), state.PreserveFile), nil, 0o600); err != nil {
+	if err := t.preserve(t.bottle.Slug); err != nil {
 		return err
 	}
 	t.log.step("kept %s", t.bottle.Slug)
@@ -144,7 +143,7 @@ func (t *tearDown) demolish(ctx context.Context) error {
 		return err
 	}
 	t.log.step("removing containers, networks and volumes")
-	if err := t.remove(ctx, t.left); err != nil {
+	if err := errors.Join(t.remove(ctx, t.left), t.dropRebuilt(ctx)); err != nil {
 		return fmt.Errorf("cannot take %s down whole; run bottle-stop %s again: %w", slug, slug, err)
 	}
 	if err := t.Home.Retire(slug, historyFiles); err != nil {
@@ -158,6 +157,19 @@ func (t *tearDown) demolish(ctx context.Context) error {
 		t.took.Diff = diff
 	}
 	return t.dropUplink(ctx)
+}
+
+// dropRebuilt removes the image that was made for this bottle alone.
+func (t *tearDown) dropRebuilt(ctx context.Context) error {
+	p, err := t.loadPlan(t.took.Slug)
+	if err != nil {
+		return nil // without a plan nobody knows of one
+	}
+	image := p.Find(plan.AgentService).Image
+	if !plan.IsRebuilt(t.took.Slug, image) {
+		return nil
+	}
+	return t.Engine.RemoveImage(ctx, image)
 }
 
 func exists(path string) bool {

@@ -1,9 +1,9 @@
 package plan
 
 import (
-	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // BuildService is the service name of the container that carries out one step of
@@ -94,6 +94,9 @@ func (p *Plan) First() Original {
 
 // RebuiltImage is the tag of an image that replaces a bottle's own: of that
 // bottle alone, so that it goes with it.
-func RebuiltImage(slug, digest string) string {
-	return fmt.Sprintf("bottle-rebuilt:%s-%s", slug, digest)
-}
+func RebuiltImage(slug, digest string) string { return rebuiltPrefix(slug) + digest }
+
+// IsRebuilt says whether an image is one that replaced a bottle's own.
+func IsRebuilt(slug, image string) bool { return strings.HasPrefix(image, rebuiltPrefix(slug)) }
+
+func rebuiltPrefix(slug string) string { return "bottle-rebuilt:" + slug + "-" }
