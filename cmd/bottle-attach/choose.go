@@ -14,13 +14,17 @@ import (
 // the one that is picked. It refuses what the command line cannot mean.
 func choose(c *cli.Call, m *lifecycle.Manager) (string, error) {
 	switch {
-	case len(c.Args) > 1:
+	case c.Bool("send") && (c.Tail != nil || c.Bool("peek")):
+		return "", cli.Error{Code: cli.Usage, Msg: "--send sends, and does nothing else", Hint: "use bottle-attach --send SLUG TEXT"}
+	case c.Bool("send") && (len(c.Args) < 1 || len(c.Args) > 2):
+		return "", cli.Error{Code: cli.Usage, Msg: "a slug and a text are wanted", Hint: "quote the text: bottle-attach --send SLUG 'TEXT'"}
+	case len(c.Args) > 1 && !c.Bool("send"):
 		return "", cli.Error{Code: cli.Usage, Msg: "one bottle at a time", Hint: "a command stands behind --"}
 	case c.Tail != nil && len(c.Tail) == 0:
 		return "", cli.Error{Code: cli.Usage, Msg: "no command behind --"}
 	case c.Tail != nil && c.Bool("peek"):
 		return "", cli.Error{Code: cli.Usage, Msg: "--peek runs no command"}
-	case len(c.Args) == 1:
+	case len(c.Args) >= 1:
 		if bottle.CheckSlug(c.Args[0]) != nil {
 			return "", cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no bottle named %q", c.Args[0]), Hint: "run bottle-ls"}
 		}

@@ -17,6 +17,7 @@ import (
 	"bottle/pkg/operator"
 	"bottle/pkg/plan"
 	"bottle/pkg/session"
+	"bottle/pkg/state"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
@@ -27,19 +28,23 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 
 func app() cli.App {
 	return cli.App{
-		Name: "bottle-attach", Usage: "open a bottle's session, or run a command in the bottle", ArgsUsage: "[SLUG] [-- CMD…]",
+		Name: "bottle-attach", Usage: "open a bottle's session, or run a command in the bottle", ArgsUsage: "[SLUG [TEXT|-]] [-- CMD…]",
 		About: "Shows the agent's living session on this terminal until the agent ends or the\n" +
 			"detach keys are pressed; the agent goes on when the view ends. The wheel and\n" +
 			"PageUp scroll back, any key returns. Without SLUG it takes the one bottle that runs,\n" +
-			"or asks which. With CMD it runs that beside the agent, with a terminal where this has\n" +
+			"or asks which. Where the session has ended, it starts one, which goes on with the\n" +
+			"agent's last conversation. With --send it types TEXT (or standard input) into the\n" +
+			"session, submits it and ends. With CMD it runs that beside the agent, with a terminal where this has\n" +
 			"one, and in pipes otherwise.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "detach-keys", Value: session.DefaultDetachKeys,
 				Usage: "`KEYS` that leave the session: characters or ctrl-X between commas, or none"},
+			&urfave.BoolFlag{Name: "send", Usage: "type the argument behind SLUG, or standard input, into the session"},
 			&urfave.BoolFlag{Name: "peek", Usage: "print the screen as it is, and end"},
 			&urfave.BoolFlag{Name: "color", Usage: "with --peek: colours even where the output is no terminal"},
 		},
 		Examples: "bottle-attach dev-k3fq\nbottle-attach --detach-keys ctrl-^,d dev-k3fq\nbottle-attach --peek dev-k3fq | tail -n 5\n" +
+			"bottle-attach --send dev-k3fq 'now write the tests'\ngit diff | bottle-attach --send dev-k3fq -\n" +
 			"bottle-attach dev-k3fq -- git -C /work log --oneline | head",
 		Exit:    "with CMD: that command's own\n",
 		Command: true,
@@ -59,7 +64,8 @@ func app() cli.App {
 
 // act does what was asked of one bottle.
 func act(c *cli.Call, m *lifecycle.Manager, slug string) error {
-	if _, err := m.Home.Bottle(slug); err != nil {
+	// One whose metadata cannot be read lives all the same.
+	if _, err := m.Home.Bottle(slug); errors.Is(err, state.ErrNotFound) {
 		return err
 	}
 	container := plan.ContainerName(slug, plan.AgentService)
@@ -69,6 +75,8 @@ func act(c *cli.Call, m *lifecycle.Manager, slug string) error {
 	switch {
 	case c.Bool("peek"):
 		return peek(c, m.Engine, container)
+	case c.Bool("send"):
+		return send(c, m.Engine, container)
 	case c.Tail != nil:
 		code, err := session.Run(ctx, m.Engine, container, c.Tail, c.In, c.Out, c.Err)
 		if err == nil && code != 0 {
@@ -77,7 +85,7 @@ func act(c *cli.Call, m *lifecycle.Manager, slug string) error {
 		return err
 	}
 	fresh := operator.KeepFresh(m, slug)
-	err := attach(ctx, c, m.Engine, container, slug)
+	err := attach(ctx, c, m, container, slug)
 	if ferr := fresh(); ferr != nil {
 		fmt.Fprintf(c.Err, "bottle-attach: a credential of %s could not be renewed: %s\n", slug, cli.Inert(ferr.Error()))
 	}
@@ -94,7 +102,7 @@ func peek(c *cli.Call, e engine.Engine, container string) error {
 	return session.Peek(ctx, e, container, c.Out, level)
 }
 
-func attach(ctx context.Context, c *cli.Call, e engine.Engine, container, slug string) error {
+func attach(ctx context.Context, c *cli.Call, m *lifecycle.Manager, container, slug string) error {
 	keys, err := session.ParseKeys(c.String("detach-keys"))
 	if err != nil {
 		return cli.Error{Code: cli.Usage, Msg: err.Error()}
@@ -106,7 +114,14 @@ func attach(ctx context.Context, c *cli.Call, e engine.Engine, container, slug s
 		return cli.Error{Code: cli.Usage, Msg: "a session can be shown on a terminal only",
 			Hint: "--peek prints its screen, and -- CMD runs a command"}
 	}
-	outcome, err := session.Attach(ctx, e, container, tty, session.Options{Term: os.Getenv("TERM"), DetachKeys: keys})
+	o := session.Options{Term: os.Getenv("TERM"), DetachKeys: keys}
+	outcome, err := session.Attach(ctx, m.Engine, container, tty, o)
+	if errors.Is(err, session.ErrNoSession) {
+		if err := reopen(c, m, slug); err != nil {
+			return err
+		}
+		outcome, err = session.Attach(ctx, m.Engine, container, tty, o)
+	}
 	switch {
 	case err != nil:
 		return err

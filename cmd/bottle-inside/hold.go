@@ -17,6 +17,7 @@ const maxAsked = 8 << 20
 // to try the walls and then to start the session, which saves the engine a
 // command each; after that, and where nobody asks, it waits for the end.
 func hold(args []string, in io.Reader, out, errOut io.Writer) int {
+	inside.Begin()
 	go converse(in, out)
 	return inside.Hold(args, in, out, errOut)
 }

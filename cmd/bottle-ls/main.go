@@ -71,14 +71,35 @@ func list(c *cli.Call) error {
 	return listBottles(c)
 }
 
-var columns = []string{"SLUG", "STATUS", "AGENT", "BOTTLE", "PROGRAM", "STARTED", "UP", "FOLDER", "NOTE"}
+var columns = []string{"SLUG", "STATUS", "ACTIVITY", "AGENT", "BOTTLE", "PROGRAM", "STARTED", "UP", "FOLDER", "NOTE"}
 
 func cells(b bottle.Bottle) []string {
 	started := "?"
 	if !b.StartedAt.IsZero() {
 		started = b.StartedAt.Local().Format(time.DateTime)
 	}
-	return []string{b.Slug, string(b.Status), b.Agent, b.Bottle, b.Program, started, strings.Join(b.Services, ","), b.Folder, b.Reason}
+	return []string{b.Slug, string(b.Status), activity(b), b.Agent, b.Bottle, b.Program, started, strings.Join(b.Services, ","), b.Folder, b.Reason}
+}
+
+// activity is what a bottle's agent does, and for how long.
+func activity(b bottle.Bottle) string {
+	if b.Activity == "" {
+		return ""
+	}
+	return string(b.Activity) + " " + lasting(time.Since(b.ActivitySince))
+}
+
+// lasting is a time in its largest unit: 5s, 12m, 3h, 2d.
+func lasting(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
 }
 
 // pastCells are what --all shows besides.

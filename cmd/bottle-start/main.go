@@ -43,11 +43,15 @@ func app() cli.App {
 			&urfave.BoolFlag{Name: "rm", Usage: "stop the bottle when its session ends, and return the agent's exit code"},
 			&urfave.StringFlag{Name: "workspace", Usage: "`WHAT` is at /work: copy, the current folder; none, nothing", Value: lifecycle.WorkspaceCopy},
 			&urfave.StringFlag{Name: "resume", Usage: "hand the sidecars of bottle `SLUG` their secrets anew, after one was restarted"},
+			&urfave.StringFlag{Name: "task", Usage: "`TEXT` of the agent's first task; - reads it from standard input"},
+			&urfave.BoolFlag{Name: "rebuild", Usage: "make the agent's image anew, with the newest version that the manifest allows"},
+			&urfave.BoolFlag{Name: "remote-control", Usage: "let Claude Code be driven from claude.ai too, as remote_control in the manifest does"},
 			&urfave.StringFlag{Name: "name", Usage: "the bottle's `SLUG`, instead of AGENT and four random characters"},
 		},
-		Examples: "bottle-start dev\nbottle-start --dry-run -o json dev | jq .containers\nslug=$(bottle-start --yes --detach dev)",
-		Exit:     "with --rm in the foreground: the agent's own exit code",
-		Action:   start,
+		Examples: "bottle-start dev\nbottle-start --dry-run -o json dev | jq .containers\nslug=$(bottle-start --yes --detach dev)\n" +
+			"bottle-start dev --task 'fix issue 12'\ngh issue view 12 | bottle-start --yes --detach dev --task -",
+		Exit:   "with --rm in the foreground: the agent's own exit code",
+		Action: start,
 	}
 }
 
@@ -70,6 +74,9 @@ func start(c *cli.Call) error {
 	}
 	spec, err := specify(ctx, c, m, name)
 	if err != nil {
+		return err
+	}
+	if spec.Task, err = task(ctx, c); err != nil {
 		return err
 	}
 	if c.Bool("dry-run") && c.String("output") == "json" {
@@ -114,6 +121,12 @@ func checkFlags(c *cli.Call) error {
 	if c.String("resume") != "" && (len(c.Args) > 0 || c.Bool("dry-run") || c.Bool("rm") || c.String("name") != "") {
 		return cli.Error{Code: cli.Usage, Msg: "--resume is for a bottle that exists, and stands alone", Hint: "use bottle-start --resume SLUG"}
 	}
+	if c.String("resume") != "" && (c.IsSet("task") || c.Bool("rebuild") || c.Bool("remote-control")) {
+		return cli.Error{Code: cli.Usage, Msg: "--task, --rebuild and --remote-control are for a new bottle", Hint: "bottle-attach --send SLUG TEXT gives one that lives a task"}
+	}
+	if c.String("task") == "-" && !c.Bool("yes") && !c.Bool("dry-run") {
+		return cli.Error{Code: cli.Usage, Msg: "standard input is the task: nobody can be asked there", Hint: "add --yes"}
+	}
 	if c.Bool("rm") && c.Bool("detach") {
 		return cli.Error{Code: cli.Usage, Msg: "--rm and --detach exclude each other: somebody must wait for the end", Hint: "give one of them"}
 	}
@@ -129,6 +142,12 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 	if err != nil {
 		return lifecycle.Spec{}, operator.Explain(name, err)
 	}
+	if c.Bool("remote-control") {
+		if !man.Program.MayBeRemote() {
+			return lifecycle.Spec{}, cli.Error{Code: cli.Usage, Msg: "--remote-control is for program claude", Hint: "leave it out"}
+		}
+		man.Program.Remote = true
+	}
 	a, err := agent.Lookup(man.Program)
 	if err != nil {
 		return lifecycle.Spec{}, err
@@ -137,7 +156,7 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 	if err != nil {
 		return lifecycle.Spec{}, operator.Explain(name, err)
 	}
-	spec := lifecycle.Spec{Manifest: man, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"),
+	spec := lifecycle.Spec{Manifest: man, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"), Rebuild: c.Bool("rebuild"),
 		Secrets: values.Env, Credentials: values.Credentials}
 	spec.Manifest.Warnings = slices.Concat(man.Warnings, values.Warnings, lifecycle.Warnings(spec))
 	if spec.Workspace == lifecycle.WorkspaceCopy {

@@ -14,12 +14,36 @@ import (
 type Program struct {
 	Name    string
 	Command []string
+	Remote  bool // it may be driven from elsewhere, by its maker's service
 }
 
-// Start is how one session is started, as far as the agent must know.
+// MayBeRemote says whether Remote means anything to the program.
+func (p Program) MayBeRemote() bool { return p.Name == claude{}.Name() }
+
+// Start is what an agent must know of the bottle and of the session to start.
+// What a bottle offers to its agent, such as a server, is a field here: the
+// agent's file makes settings of it, or a line of its prompt.
 type Start struct {
 	WorkDir    string // absolute, in the container
-	PromptFile string // absolute, in the container; empty where there is no prompt
+	InDir      string // absolute: where Files are, read-only
+	Inside     string // absolute path of bottle-inside, for the agent's hooks
+	PromptFile string // absolute; empty where there is no prompt
+	Task       string // what it is to do first; empty: it waits for its operator
+}
+
+// Session is how one session is started.
+type Session struct {
+	Argv     []string // afresh
+	Continue []string // to go on with the last conversation; nil: none is kept
+	// Typed is what must be typed in once it reads keys: a task that the command
+	// lines do not carry.
+	Typed string
+}
+
+// Files are what an agent finds, by relative path.
+type Files struct {
+	In   map[string][]byte // in Start.InDir, read-only
+	Home map[string][]byte // in its home, where they are its own to change
 }
 
 // Package is an npm package that holds the agent's program. The zero Package
@@ -36,6 +60,7 @@ type Host struct {
 	Paths   []string // prefixes that end at a segment
 	Methods []string // in upper case
 	Model   string   // the API by which its model is asked there (policy.CheckModelAPI); empty: none
+	Foreign bool     // it logs in there by itself: no credential is known to be its own
 }
 
 // Agent is one coding agent. Its values are constants: two calls say the same.
@@ -46,10 +71,13 @@ type Agent interface {
 	Package(arch string) (Package, error)
 	// Steps are the Dockerfile lines that put it on top of the tools' image.
 	Steps() []string
-	// Argv is its command line for a fresh session.
-	Argv(Start) []string
-	// HomeFiles are what must lie in its home: relative path → content.
-	HomeFiles(Start) map[string][]byte
+	// Session says how a session is started.
+	Session(Start) Session
+	// Files are what must lie ready for it.
+	Files(Start) Files
+	// Hooks says whether it tells bottle-inside itself what it does (activity).
+	// Where it does not, the terminal's bell and title do.
+	Hooks() bool
 	// Env is what its environment needs.
 	Env() map[string]string
 	// Hosts are what it must reach to work at all.
@@ -62,6 +90,9 @@ type Agent interface {
 	Placeholder(header string) map[string]string
 	// SkillsDir is where it looks for skills, relative to its home.
 	SkillsDir() string
+	// Conversations is the directory below which it keeps them, relative to its
+	// home, as *.jsonl files; empty: it keeps none.
+	Conversations() string
 }
 
 // The table of agents. A new one is a file and a row.
@@ -85,9 +116,14 @@ func Lookup(p Program) (Agent, error) {
 		return command(slices.Clone(p.Command)), nil
 	}
 	for _, a := range agents {
-		if a.Name() == p.Name {
-			return a, nil
+		if a.Name() != p.Name {
+			continue
 		}
+		if c, ok := a.(claude); ok {
+			c.remote = p.Remote
+			return c, nil
+		}
+		return a, nil
 	}
 	return nil, fmt.Errorf("cannot run %q: %w", p.Name, ErrUnknown)
 }

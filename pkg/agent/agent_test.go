@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,21 +15,83 @@ import (
 	"testing"
 )
 
+// start is what agents are told of in these tests.
+var start = Start{WorkDir: "/work", InDir: "/etc/bottle", Inside: "/opt/bottle/bottle-inside"}
+
+// The golden files show what an agent is given: reviewers look at them when it
+// changes.
+func TestGoldenAgents(t *testing.T) {
+	for name, p := range map[string]Program{"claude": {Name: "claude"}, "claude-remote": {Name: "claude", Remote: true},
+		"shell": {Name: "shell"}, "command": {Command: []string{"vi", "a b"}}} {
+		a, err := Lookup(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := start
+		s.PromptFile, s.Task = "/etc/bottle/prompt.md", "-say \"hi\" to 'them'"
+		pkg, err := a.Package("amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		fmt.Fprintf(&b, "package  %q\nsteps    %q\n", pkg.Name, a.Steps())
+		run := a.Session(s)
+		fmt.Fprintf(&b, "argv     %q\ncontinue %q\ntyped    %q\n", run.Argv, run.Continue, run.Typed)
+		fmt.Fprintf(&b, "hooks    %v\nskills   %s\nconversations %s\nkeys     %q\n", a.Hooks(), a.SkillsDir(), a.Conversations(), a.Keys())
+		for _, h := range a.Hosts() {
+			fmt.Fprintf(&b, "host     %+v\n", h)
+		}
+		env := a.Env()
+		for _, k := range slices.Sorted(maps.Keys(env)) {
+			fmt.Fprintf(&b, "env      %s=%s\n", k, env[k])
+		}
+		list := func(dir string, files map[string][]byte) {
+			for _, path := range slices.Sorted(maps.Keys(files)) {
+				fmt.Fprintf(&b, "-- %s/%s --\n%s", dir, path, files[path])
+			}
+		}
+		list("in", a.Files(s).In)
+		list("home", a.Files(s).Home)
+		golden(t, name+".golden", b.Bytes())
+	}
+}
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs; if that is meant, run go test ./pkg/agent -update and read the diff\n%s", name, got)
+	}
+}
+
 func TestEveryRowIsFoundByItsName(t *testing.T) {
 	for _, name := range Names() {
 		a, err := Lookup(Program{Name: name})
 		if err != nil || a.Name() != name {
 			t.Errorf("Lookup(%q) = %v, %v", name, a, err)
 		}
-		if len(a.Argv(Start{WorkDir: "/work"})) == 0 || a.SkillsDir() == "" || filepath.IsAbs(a.SkillsDir()) {
+		if len(a.Session(start).Argv) == 0 || a.SkillsDir() == "" || filepath.IsAbs(a.SkillsDir()) || filepath.IsAbs(a.Conversations()) {
 			t.Errorf("%s: no command line, or no place for skills in its home", name)
 		}
-		for path, content := range a.HomeFiles(Start{WorkDir: "/work"}) {
-			if !filepath.IsLocal(path) {
-				t.Errorf("%s: %s is not below its home", name, path)
-			}
-			if strings.HasSuffix(path, ".json") && !json.Valid(content) {
-				t.Errorf("%s: %s is not JSON", name, path)
+		for _, files := range []map[string][]byte{a.Files(start).In, a.Files(start).Home} {
+			for path, content := range files {
+				if !filepath.IsLocal(path) {
+					t.Errorf("%s: %s is not below its directory", name, path)
+				}
+				if strings.HasSuffix(path, ".json") && !json.Valid(content) {
+					t.Errorf("%s: %s is not JSON", name, path)
+				}
 			}
 		}
 	}
@@ -41,19 +107,19 @@ func TestCommandLineIsTakenAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	words[0] = "changed"
-	if got := a.Argv(Start{}); !slices.Equal(got, []string{"python3", "-c", "print('a b')"}) {
+	if got := a.Session(Start{}).Argv; !slices.Equal(got, []string{"python3", "-c", "print('a b')"}) {
 		t.Errorf("argv is %q", got)
 	}
 }
 
 func TestClaudeGetsThePromptOnlyWhereThereIsOne(t *testing.T) {
-	with := claude{}.Argv(Start{PromptFile: "/etc/bottle/prompt.md"})
+	with := claude{}.Session(Start{PromptFile: "/etc/bottle/prompt.md"}).Argv
 	i := slices.Index(with, "--append-system-prompt-file")
 	if i < 0 || i+1 >= len(with) || with[i+1] != "/etc/bottle/prompt.md" {
 		t.Errorf("argv is %q", with)
 	}
 	// A missing file would end it at once.
-	if without := (claude{}).Argv(Start{}); slices.Contains(without, "--append-system-prompt-file") {
+	if without := (claude{}).Session(Start{}).Argv; slices.Contains(without, "--append-system-prompt-file") {
 		t.Errorf("argv is %q", without)
 	}
 }
@@ -82,10 +148,10 @@ func TestClaudeKeyArrivesByDescriptorAndLeavesTheEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ env, want string }{
-		{"ANTHROPIC_API_KEY=a key", "env=none fd=3\nkey=a key\nargs=--dangerously-skip-permissions\n"},
-		{"OTHER=1", "env=none fd=none\nargs=--dangerously-skip-permissions\n"},
+		{"ANTHROPIC_API_KEY=a key", "env=none fd=3\nkey=a key\nargs=--dangerously-skip-permissions --settings /etc/bottle/claude/settings.json\n"},
+		{"OTHER=1", "env=none fd=none\nargs=--dangerously-skip-permissions --settings /etc/bottle/claude/settings.json\n"},
 	} {
-		argv := claude{}.Argv(Start{})
+		argv := claude{}.Session(start).Argv
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Env = []string{"PATH=" + dir + ":/usr/bin:/bin", c.env}
 		if out, err := cmd.CombinedOutput(); err != nil || string(out) != c.want {

@@ -1,9 +1,15 @@
 package agent
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"path"
+)
 
 // claude is Claude Code, as its npm package carries it: one native program.
-type claude struct{}
+type claude struct {
+	remote bool // driven from claude.ai besides
+}
 
 func (claude) Name() string { return "claude" }
 
@@ -29,41 +35,94 @@ const claudeLaunch = `if [ -n "${ANTHROPIC_API_KEY-}" ]; then
 fi
 exec claude "$@"`
 
-func (claude) Argv(s Start) []string {
-	argv := []string{"/bin/bash", "-c", claudeLaunch, "claude", "--dangerously-skip-permissions"}
+// Session hands the task over as an argument: it is submitted in the living
+// session as soon as that can take it.
+func (c claude) Session(s Start) Session {
+	argv := []string{"/bin/bash", "-c", claudeLaunch, "claude", "--dangerously-skip-permissions",
+		"--settings", path.Join(s.InDir, claudeSettings)}
 	if s.PromptFile != "" {
 		argv = append(argv, "--append-system-prompt-file", s.PromptFile)
 	}
-	return argv
+	if c.remote {
+		argv = append(argv, "--remote-control")
+	}
+	again := append(argv[:len(argv):len(argv)], "--continue")
+	if s.Task != "" {
+		argv = append(argv[:len(argv):len(argv)], "--", s.Task)
+		again = append(again, "--", s.Task)
+	}
+	return Session{Argv: argv, Continue: again}
 }
 
-// HomeFiles answer every dialog of a first start. Their default answer is "no",
-// so that a key pressed blindly would end the agent.
-func (claude) HomeFiles(s Start) map[string][]byte {
+// claudeSettings is the file of settings of the session alone: a claude that the
+// agent itself starts has none of its hooks.
+const claudeSettings = "claude/settings.json"
+
+// Files answer every dialog of a first start. Their default answer is "no", so
+// that a key pressed blindly would end the agent.
+func (claude) Files(s Start) Files {
 	trusted := map[string]any{"hasTrustDialogAccepted": true}
-	return map[string][]byte{
-		".claude.json": document(map[string]any{
-			"hasCompletedOnboarding": true,
-			// Trust in / covers every folder below it.
-			"projects": map[string]any{"/": trusted, s.WorkDir: trusted},
-		}),
-		".claude/settings.json": document(map[string]any{"skipDangerousModePermissionPrompt": true}),
+	return Files{
+		In: map[string][]byte{claudeSettings: document(map[string]any{"hooks": claudeHooks(s.Inside)})},
+		Home: map[string][]byte{
+			".claude.json": document(map[string]any{
+				"hasCompletedOnboarding": true,
+				"preferredNotifChannel":  "terminal_bell", // who looks at the session hears it
+				// Trust in / covers every folder below it.
+				"projects": map[string]any{"/": trusted, s.WorkDir: trusted},
+			}),
+			".claude/settings.json": document(map[string]any{"skipDangerousModePermissionPrompt": true}),
+		},
 	}
 }
 
-// Env leaves nothing to talk to but the model's own host.
-func (claude) Env() map[string]string {
-	return map[string]string{
-		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC":             "1",
-		"CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
-		"DISABLE_AUTOUPDATER":                                  "1", // it came with the image, and the root is read-only
-		"SHELL":                                                "/bin/bash",
+// claudeHooks have Claude Code tell what it does. An interruption by a key has
+// no hook: the notification that it waits, a minute later, tells of it.
+func claudeHooks(inside string) map[string]any {
+	on := func(matcher, state string) map[string]any {
+		return map[string]any{"matcher": matcher, "hooks": []any{
+			map[string]any{"type": "command", "command": inside + " activity " + state, "timeout": 10},
+		}}
 	}
+	const asks = "AskUserQuestion|ExitPlanMode"
+	return map[string]any{
+		"SessionStart":       []any{on("startup|clear", "idle"), on("resume", "waiting")},
+		"UserPromptSubmit":   []any{on("", "working")},
+		"PreToolUse":         []any{on(asks, "waiting")}, // matching hooks run side by side: one for each tool
+		"PostToolUse":        []any{on("", "working")},
+		"PostToolUseFailure": []any{on("", "working")},
+		"PermissionRequest":  []any{on("", "waiting")},
+		"Notification":       []any{on("permission_prompt|idle_prompt|elicitation_dialog|agent_needs_input", "waiting")},
+		"Stop":               []any{on("", "waiting")},
+		"StopFailure":        []any{on("", "waiting")},
+	}
+}
+
+func (claude) Hooks() bool { return true }
+
+// Env leaves nothing to talk to but the model's own host. Who drives it from
+// elsewhere needs what this switches off.
+func (c claude) Env() map[string]string {
+	env := map[string]string{
+		"CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
+		"DISABLE_AUTOUPDATER": "1", // it came with the image, and the root is read-only
+		"SHELL":               "/bin/bash",
+	}
+	quiet := map[string]string{"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+	if c.remote {
+		quiet = map[string]string{"DISABLE_TELEMETRY": "1", "DISABLE_ERROR_REPORTING": "1"}
+	}
+	maps.Copy(env, quiet)
+	return env
 }
 
 // Hosts is the model and no more: its /v1/files takes uploads for whoever's key
-// is sent.
-func (claude) Hosts() []Host {
+// is sent. Remote control talks to the whole host, by a login that it keeps and
+// renews itself.
+func (c claude) Hosts() []Host {
+	if c.remote {
+		return []Host{{Name: "api.anthropic.com", Foreign: true, Model: "anthropic"}, {Name: "platform.claude.com", Paths: []string{"/v1/oauth"}, Foreign: true}}
+	}
 	return []Host{{Name: "api.anthropic.com", Paths: []string{"/v1/messages"}, Methods: []string{"POST"}, Model: "anthropic"}}
 }
 
@@ -81,3 +140,5 @@ func (claude) Placeholder(header string) map[string]string {
 }
 
 func (claude) SkillsDir() string { return ".claude/skills" }
+
+func (claude) Conversations() string { return ".claude/projects" }

@@ -12,10 +12,12 @@ const plainSkills = "skills"
 func (command) Name() string                         { return "command" }
 func (command) Package(string) (Package, error)      { return Package{}, nil }
 func (command) Steps() []string                      { return nil }
-func (c command) Argv(Start) []string                { return slices.Clone(c) }
-func (command) HomeFiles(Start) map[string][]byte    { return nil }
+func (c command) Session(s Start) Session            { return Session{Argv: slices.Clone(c), Typed: s.Task} }
+func (command) Files(Start) Files                    { return Files{} }
+func (command) Hooks() bool                          { return false }
 func (command) Env() map[string]string               { return map[string]string{"SHELL": "/bin/bash"} }
 func (command) Hosts() []Host                        { return nil }
 func (command) Keys() []string                       { return nil }
 func (command) Placeholder(string) map[string]string { return nil }
 func (command) SkillsDir() string                    { return plainSkills }
+func (command) Conversations() string                { return "" }

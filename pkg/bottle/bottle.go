@@ -39,6 +39,9 @@ type Bottle struct {
 	Reason    string    `json:"reason,omitempty"`     // why it is not running
 	Disk      *int64    `json:"disk_bytes,omitempty"` // of its volumes; in bottle-ls --size alone
 	Ran       bool      `json:"ran,omitempty"`        // its agent may have run: it may hold work
+	// Activity is its agent's, in a listing of one that runs.
+	Activity      Activity  `json:"activity,omitempty"`
+	ActivitySince time.Time `json:"activity_since,omitzero"` // RFC 3339, UTC
 	// Start is the commit of the work as it was at first; empty: nothing was copied.
 	Start string `json:"start,omitempty"`
 	// Of one that was stopped:

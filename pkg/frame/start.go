@@ -24,10 +24,19 @@ type Answer struct {
 // reads from its standard input, as JSON. Env holds secrets; nobody writes a
 // document that has it to a disk.
 type Start struct {
-	Argv []string          `json:"argv"`
+	Argv []string          `json:"argv"` // a fresh session
 	Dir  string            `json:"dir"`
 	Env  map[string]string `json:"env,omitempty"`
 
-	// Resume wants the last conversation to go on.
-	Resume bool `json:"resume,omitempty"`
+	// Resume wants the last conversation to go on: Continue is run in Argv's
+	// place. Where it ends as a failure before the agent has told of itself, there
+	// was nothing to continue, and Argv follows in the same pane.
+	Resume   bool     `json:"resume,omitempty"`
+	Continue []string `json:"continue,omitempty"` // none: the agent keeps no conversations
+
+	// Typed is typed in as soon as the agent reads keys, as bottle-inside send does.
+	Typed string `json:"typed,omitempty"`
+	// Terminal says that the agent does not tell itself what it does: its bell and
+	// its title do.
+	Terminal bool `json:"terminal,omitempty"`
 }

@@ -22,6 +22,7 @@ import (
 const (
 	LabelProgram = "bottle.program" // the agent's name
 	LabelVersion = "bottle.version" // of the agent's program, where it has one
+	LabelAnew    = "bottle.anew"    // when it was made in the place of one that was there
 )
 
 // Base is the image that scripts/base-image makes.
@@ -76,6 +77,17 @@ func (b Build) Provide(version string, f File) Build {
 		b.Labels = maps.Clone(b.Labels)
 		b.Labels[LabelVersion] = version
 	}
+	return b
+}
+
+// Anew returns the build so that the engine does every step again, none of them
+// out of its cache. The tag stays.
+func (b Build) Anew(now time.Time) Build {
+	b.Labels = maps.Clone(b.Labels)
+	if b.Labels == nil {
+		b.Labels = map[string]string{}
+	}
+	b.Labels[LabelAnew] = now.UTC().Format(time.RFC3339Nano)
 	return b
 }
 

@@ -9,8 +9,12 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/frame"
 )
 
 const answerOK = "ok"
@@ -37,7 +41,11 @@ func Agent(_ []string, _ io.Reader, _, errOut io.Writer) int {
 		return complain(errOut, err)
 	}
 	defer release()
-	p, err := s.spawn()
+	var k keeper
+	doc, err := s.command()
+	if err == nil {
+		err = k.spawn(first(doc), doc.Dir)
+	}
 	if err != nil {
 		code := exitCannotRun
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
@@ -48,30 +56,85 @@ func Agent(_ []string, _ io.Reader, _, errOut io.Writer) int {
 		return code
 	}
 	s.answer(answerOK)
-	go endKindly(p.Pid, signals)
-	code := reap(p.Pid)
+	go k.endKindly(signals)
+	code := s.keep(&k, doc)
 	if screen, err := output(s.tmux().Capture()); err == nil {
 		s.replace(fileLast, screen)
 	}
 	s.replace(fileExit, []byte(strconv.Itoa(code)))
+	tell(bottle.Exited, code)
 	return code
 }
 
-func (s session) spawn() (*os.Process, error) {
-	doc, err := s.command()
-	if err != nil {
-		return nil, err
+// first is the command line to begin with.
+func first(doc frame.Start) []string {
+	if doc.Resume && len(doc.Continue) > 0 {
+		return doc.Continue
 	}
-	path, err := exec.LookPath(doc.Argv[0])
-	if err != nil {
-		return nil, fmt.Errorf("cannot start the agent: %w", err)
+	return doc.Argv
+}
+
+// keep waits for the agent's end and returns its exit code. Where there was no
+// conversation to continue, it starts one.
+func (s session) keep(k *keeper, doc frame.Start) int {
+	if doc.Typed != "" {
+		go s.typeWhenRead(os.Stdin, doc.Typed)
 	}
-	p, err := os.StartProcess(path, doc.Argv, &os.ProcAttr{Dir: doc.Dir, Env: agentEnv(),
+	code := reap(k.pid())
+	said := told()
+	began := said == bottle.Working || said == bottle.Waiting
+	if !doc.Resume || len(doc.Continue) == 0 || code == 0 || code >= exitSignalBase || began || k.ended() {
+		return code
+	}
+	// Nobody needs to see that it said so.
+	fmt.Print("\x1bc")
+	output(s.tmux().ClearHistory())
+	if err := k.spawn(doc.Argv, doc.Dir); err != nil {
+		fmt.Println(err)
+		return exitCannotRun
+	}
+	return reap(k.pid())
+}
+
+// keeper holds the process that is the agent now.
+type keeper struct {
+	mu     sync.Mutex
+	now    int  // its process ID
+	ending bool // nothing is started any more
+}
+
+var errEnding = errors.New("cannot start the agent: the session is being ended")
+
+func (k *keeper) spawn(argv []string, dir string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ending {
+		return errEnding
+	}
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return fmt.Errorf("cannot start the agent: %w", err)
+	}
+	tell(bottle.Idle, 0)
+	p, err := os.StartProcess(path, argv, &os.ProcAttr{Dir: dir, Env: agentEnv(),
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
 	if err != nil {
-		return nil, fmt.Errorf("cannot start the agent: %w", err)
+		return fmt.Errorf("cannot start the agent: %w", err)
 	}
-	return p, nil
+	k.now = p.Pid
+	return nil
+}
+
+func (k *keeper) pid() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.now
+}
+
+func (k *keeper) ended() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.ending
 }
 
 // agentEnv hides that there is a tmux: the agent would talk to it.
@@ -98,12 +161,16 @@ func (s session) answer(text string) {
 }
 
 // endKindly ends the process once the keeper is told to end.
-func endKindly(pid int, signals <-chan os.Signal) {
+func (k *keeper) endKindly(signals <-chan os.Signal) {
 	for sig := range signals {
 		if sig == syscall.SIGHUP || sig == syscall.SIGTERM {
 			break
 		}
 	}
+	k.mu.Lock()
+	k.ending = true
+	pid := k.now
+	k.mu.Unlock()
 	syscall.Kill(pid, syscall.SIGHUP)
 	syscall.Kill(pid, syscall.SIGCONT)
 	time.Sleep(graceHangup)

@@ -35,6 +35,8 @@ func Commands() []Command {
 		{"agent", "run the agent and keep its exit code; for the session's own use", Agent},
 		{"view", "[--term T] [--cols N --rows N] [-- CMD…]: show the session, or CMD, on a terminal of its own", View},
 		{"run", "-- CMD…: run CMD in the session's environment", Run},
+		{"send", "type the text on standard input into the session", Send},
+		{"activity", "working|waiting|idle: tell the host what the agent does", Activity},
 		{"peek", "print the session's screen", Peek},
 		{"wait", "wait for the agent's end and return its exit code", Wait},
 	}
@@ -51,7 +53,7 @@ func Dispatch(table []Command, args []string, in io.Reader, out, errOut io.Write
 	}
 	fmt.Fprintln(errOut, "usage: bottle-inside COMMAND")
 	for _, c := range table {
-		fmt.Fprintf(errOut, "  %-6s %s\n", c.Name, c.Usage)
+		fmt.Fprintf(errOut, "  %-8s %s\n", c.Name, c.Usage)
 	}
 	return exitUsage
 }
@@ -62,6 +64,7 @@ const (
 	exitCannotRun  = 126
 	exitNoCommand  = 127
 	exitSignalBase = 128
+	exitKilled     = exitSignalBase + int(syscall.SIGKILL)
 )
 
 // Where things are in the container; the environment moves them for tests.

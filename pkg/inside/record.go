@@ -84,7 +84,7 @@ func (s session) ended() (code int, ended bool) {
 	release()
 	b, err := os.ReadFile(s.path(fileExit))
 	if err != nil {
-		return exitSignalBase + int(syscall.SIGKILL), true
+		return exitKilled, true
 	}
 	code, err = strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || code < 0 || code > 255 {

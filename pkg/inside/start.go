@@ -112,7 +112,8 @@ func (s session) prepare(doc frame.Start) error {
 			return fmt.Errorf("cannot remove an old session's record: %w", err)
 		}
 	}
-	b, err := json.Marshal(frame.Start{Argv: doc.Argv, Dir: doc.Dir})
+	doc.Env = nil
+	b, err := json.Marshal(doc)
 	if err != nil {
 		return fmt.Errorf("cannot encode what to start: %w", err)
 	}
@@ -120,6 +121,13 @@ func (s session) prepare(doc frame.Start) error {
 		return err
 	}
 	conf := tmux.Config(knownTerm("tmux-256color", "screen-256color"))
+	if doc.Terminal {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("cannot find this program's own path: %w", err)
+		}
+		conf += tmux.Tells(self+" activity waiting", self+" activity working")
+	}
 	if err := os.WriteFile(s.path("tmux.conf"), []byte(conf), 0o600); err != nil {
 		return fmt.Errorf("cannot write tmux's configuration: %w", err)
 	}

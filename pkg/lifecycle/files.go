@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"bottle/pkg/agent"
 	"bottle/pkg/bottle"
 	"bottle/pkg/ca"
 	"bottle/pkg/plan"
@@ -62,7 +61,12 @@ func (u *bringUp) writeFiles(context.Context) error {
 	t.put(plan.ResolvFile, resolvConf(u.plan), 0o644)
 	t.dir("agent/in", 0o755)
 	t.put("agent/in/prompt.md", []byte(u.spec.Manifest.Prompt), 0o644)
-	for path, content := range u.spec.Agent.HomeFiles(agentStart(u.spec)) {
+	t.activityFile()
+	files := u.spec.Agent.Files(agentStart(u.spec))
+	for path, content := range files.In {
+		t.put("agent/in/"+path, content, 0o644)
+	}
+	for path, content := range files.Home {
 		t.put("agent/in/home/"+path, content, 0o644)
 	}
 	for _, s := range u.spec.Manifest.Skills {
@@ -74,15 +78,6 @@ func (u *bringUp) writeFiles(context.Context) error {
 // resolvConf makes egress the name server of agents on gVisor.
 func resolvConf(p *plan.Plan) []byte {
 	return fmt.Appendf(nil, "nameserver %s\noptions timeout:1 attempts:1\n", p.IP(plan.EgressService))
-}
-
-// agentStart is how the agent is started, as far as the agent must know.
-func agentStart(s Spec) agent.Start {
-	start := agent.Start{WorkDir: plan.WorkDir}
-	if s.Manifest.Prompt != "" {
-		start.PromptFile = plan.AgentIn + "/prompt.md"
-	}
-	return start
 }
 
 // hostRoots are where systems keep their root certificates.

@@ -86,7 +86,7 @@ func (u *bringUp) makeImages(ctx context.Context) error {
 	if err := together(ctx, look(u.images.sidecar, &haveSidecar), look(u.images.agent, &haveAgent)); err != nil {
 		return err
 	}
-	if haveSidecar && haveAgent {
+	if haveSidecar && haveAgent && !u.spec.Rebuild {
 		return nil
 	}
 	lock, err := u.Home.LockImages(ctx)
@@ -99,7 +99,7 @@ func (u *bringUp) makeImages(ctx context.Context) error {
 
 func (u *bringUp) makeAgentImage(ctx context.Context) error {
 	has, err := u.Engine.HasImage(ctx, u.images.agent.Tag)
-	if err != nil || has {
+	if err != nil || has && !u.spec.Rebuild {
 		return err
 	}
 	if err := u.baseImage(ctx); err != nil {
@@ -108,12 +108,14 @@ func (u *bringUp) makeAgentImage(ctx context.Context) error {
 	if err := u.build(ctx, u.images.tools); err != nil {
 		return err
 	}
-	if u.images.agent.Tag == u.images.tools.Tag {
-		return nil
+	build := u.images.agent
+	if build.Tag != u.images.tools.Tag {
+		if build, err = u.provide(ctx, build); err != nil {
+			return err
+		}
 	}
-	build, err := u.provide(ctx, u.images.agent)
-	if err != nil {
-		return err
+	if u.spec.Rebuild && has {
+		return u.make(ctx, build.Anew(time.Now()))
 	}
 	return u.build(ctx, build)
 }
@@ -151,6 +153,12 @@ func (u *bringUp) build(ctx context.Context, b image.Build) error {
 	if err != nil || has {
 		return err
 	}
+	return u.make(ctx, b)
+}
+
+// make builds an image; one of its name loses that name, and stays with the
+// containers that were made of it.
+func (u *bringUp) make(ctx context.Context, b image.Build) error {
 	u.log.step("building image %s", b.Tag)
 	content, stream := io.Pipe()
 	go func() { stream.CloseWithError(b.Context(stream)) }()

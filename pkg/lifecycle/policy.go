@@ -28,7 +28,7 @@ func Policy(s Spec) (policy.Policy, error) {
 				r.Methods = own.Methods
 			}
 			if !r.Wrote("foreign_credentials") {
-				r.RefuseForeign = true
+				r.RefuseForeign = !own.Foreign
 			}
 			r.Model = own.Model
 		}
@@ -60,6 +60,11 @@ func Warnings(s Spec) []string {
 		return nil // Up will tell
 	}
 	var warnings []string
+	for _, h := range s.Agent.Hosts() {
+		if h.Foreign {
+			warnings = append(warnings, fmt.Sprintf("%s logs in by itself: anybody's account at %s is a way out", s.Agent.Name(), h.Name))
+		}
+	}
 	for _, v := range s.Manifest.Env {
 		if !slices.Contains(s.Agent.Keys(), v.Name) {
 			continue
@@ -82,6 +87,6 @@ func isOwn(a agent.Agent, r policy.Route) bool {
 // there: a key that somebody slipped in is refused.
 func ownRoute(h agent.Host) (policy.Route, error) {
 	r, err := policy.NewRoute(h.Name)
-	r.Paths, r.Methods, r.RefuseForeign, r.Model = h.Paths, h.Methods, true, h.Model
+	r.Paths, r.Methods, r.RefuseForeign, r.Model = h.Paths, h.Methods, !h.Foreign, h.Model
 	return r, err
 }

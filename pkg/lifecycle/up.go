@@ -31,6 +31,8 @@ type Spec struct {
 	Slug      string            // empty: a new one
 	Workspace string            // WorkspaceCopy or WorkspaceNone
 	Folder    string            // what is copied, absolute
+	Task      string            // what the agent is to do first; empty: nothing yet
+	Rebuild   bool              // the agent's image is made anew, though it exists
 	Secrets   map[string]string // values for the session's environment
 	// Credentials are values for egress, by the names that the policy has for
 	// them. Neither map may reach a file, an argv or a log.
@@ -150,15 +152,14 @@ func (u *bringUp) run(ctx context.Context) error {
 // takes it from then on.
 func (u *bringUp) handOver(inside *opening) error {
 	u.nameServices()
-	doc := firstSession(u.spec, u.subdir)
-	if err := u.saveSession(u.bottle.Slug, doc); err != nil {
+	if err := u.saveSession(u.bottle.Slug, u.spec, u.subdir); err != nil {
 		return err
 	}
 	u.bottle.Ran = true
 	if err := u.Home.Save(u.bottle); err != nil {
 		return err
 	}
-	if err := u.startSession(inside, withSecrets(doc, u.spec.Secrets)); err != nil {
+	if err := u.startSession(inside, withSecrets(firstSession(u.spec, u.subdir), u.spec.Secrets)); err != nil {
 		return err
 	}
 	u.bottle.Status = bottle.Running

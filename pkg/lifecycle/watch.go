@@ -30,14 +30,20 @@ func (m *Manager) Watch(ctx context.Context, emit func(bottle.Bottle) error, los
 	if err := files.Add(filepath.Join(m.Home.Dir, "state")); err != nil {
 		return fmt.Errorf("cannot watch %s: %w", m.Home.Dir, err)
 	}
-	w := watcher{Manager: m, files: files, changes: worthALook(files.Events), emit: emit, lost: lost, told: map[string]bottle.Bottle{}}
+	outs, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("cannot watch %s: %w", m.Home.Dir, err)
+	}
+	defer outs.Close()
+	w := watcher{Manager: m, files: files, outs: outs, changes: worthALook(files.Events), acts: calmed(ctx, outs),
+		emit: emit, lost: lost, told: map[string]bottle.Bottle{}}
 	w.listen(ctx)
 	for {
 		if err := w.refresh(ctx); err != nil {
 			return err
 		}
 		if !w.wait(ctx) {
-			return nil
+			return w.failed
 		}
 	}
 }
@@ -47,12 +53,16 @@ type watcher struct {
 	files *fsnotify.Watcher
 	// changes are those of files that say how a bottle is.
 	changes <-chan struct{}
-	events  <-chan engine.Event // nil while the engine is away
-	retry   <-chan time.Time
-	emit    func(bottle.Bottle) error
-	lost    func(error)
-	told    map[string]bottle.Bottle
-	away    bool // the engine, when it was asked last
+	// outs watches what agents write, and acts says that one did.
+	outs   *fsnotify.Watcher
+	acts   <-chan struct{}
+	events <-chan engine.Event // nil while the engine is away
+	retry  <-chan time.Time
+	emit   func(bottle.Bottle) error
+	lost   func(error)
+	told   map[string]bottle.Bottle
+	away   bool  // the engine, when it was asked last
+	failed error // emit's, where that ended the watch
 }
 
 // retryEngine is how long an engine that went away is left alone. There is no
@@ -87,6 +97,65 @@ func worthALook(events <-chan fsnotify.Event) <-chan struct{} {
 		}
 	}()
 	return changes
+}
+
+// calm is how often it is looked at what agents do. They write when they like:
+// in between, the kernel makes one event of many.
+const calm = 100 * time.Millisecond
+
+// maxActs bounds the events that are read in that time; the rest waits its turn.
+const maxActs = 1000
+
+// calmed passes on that something happened, at most once in calm.
+func calmed(ctx context.Context, outs *fsnotify.Watcher) <-chan struct{} {
+	acts := make(chan struct{}, 1)
+	go func() {
+		for {
+			select {
+			case _, open := <-outs.Events:
+				if !open {
+					return
+				}
+			case <-outs.Errors: // more happened than the kernel could tell of
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case acts <- struct{}{}:
+			default:
+			}
+			pause := time.After(calm)
+			for left, over := maxActs, false; !over; {
+				events := outs.Events
+				if left--; left < 0 {
+					events = nil
+				}
+				select {
+				case _, open := <-events:
+					over = !open
+				case <-pause:
+					over = true
+				}
+			}
+		}
+	}()
+	return acts
+}
+
+// act tells of what agents do that differs from what was told. The engine is not
+// asked: an agent could have it asked all the time.
+func (w *watcher) act() error {
+	for slug, old := range w.told {
+		b := acting(old)
+		if b.Activity == old.Activity {
+			continue
+		}
+		w.told[slug] = b
+		if err := w.emit(b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lockLook is how often the locks of those that programs are at work on are
@@ -136,6 +205,10 @@ func (w *watcher) change(ctx context.Context) bool {
 			return true
 		case <-w.changes:
 			return true
+		case <-w.acts:
+			if w.failed = w.act(); w.failed != nil {
+				return false
+			}
 		case <-w.files.Errors: // an overflow: look at everything, as after any event
 			return true
 		case <-look:
@@ -166,6 +239,7 @@ func (w *watcher) refresh(ctx context.Context) error {
 		// It may be gone by now; known ones cost nothing.
 		_ = w.files.Add(w.Home.StateDir(slug))
 		_ = w.files.Add(filepath.Join(w.Home.StateDir(slug), plan.EgressService, "out"))
+		_ = w.outs.Add(activityDir(w.Home.StateDir(slug)))
 	}
 	list, failed := List(ctx, w.Home, w.Engine)
 	if ctx.Err() != nil {

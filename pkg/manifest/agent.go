@@ -17,6 +17,7 @@ type agentFile struct {
 	program    agent.Program
 	version    string
 	skills     []skillLine
+	remote     bool
 	prompt     string
 }
 
@@ -37,8 +38,13 @@ func parseAgent(name string, data []byte) (agentFile, error) {
 		return a, err
 	}
 	a.prompt = f.body
-	versionLine := 0
-	keys := later("remote_control")
+	versionLine, remoteLine := 0, 0
+	keys := map[string]key{}
+	keys["remote_control"] = key{read: func(n *yaml.Node) (err error) {
+		remoteLine = n.Line
+		a.remote, err = f.truth(n, `"remote_control"`)
+		return err
+	}}
 	keys["bottle"] = key{read: func(n *yaml.Node) (err error) {
 		a.bottleLine = n.Line
 		if a.bottle, err = f.text(n, `"bottle"`); err == nil && bottle.CheckName(a.bottle) != nil {
@@ -63,9 +69,12 @@ func parseAgent(name string, data []byte) (agentFile, error) {
 		return a, f.err(1, `"bottle" is missing: the name of a policy`)
 	case a.program.Name == "" && a.program.Command == nil:
 		return a, f.err(1, `"program" is missing%s`, suggest("", agent.Names()))
+	case a.remote && !a.program.MayBeRemote():
+		return a, f.err(remoteLine, `"remote_control" is for program claude`)
 	case a.version != "" && !fetched(a.program):
 		return a, f.err(versionLine, `"version" is for programs that are fetched, which this one is not`)
 	}
+	a.program.Remote = a.remote
 	return a, nil
 }
 

@@ -86,8 +86,8 @@ func TestMistakesAreNamed(t *testing.T) {
 	const head = "---\nbottle: dev\n"
 	for _, c := range []struct{ name, agent, bottle, want string }{
 		{"unknown key", head + "progam: shell\n---\n", "", `agents/a.md:3: unknown key "progam"; did you mean "program"?`},
-		{"nothing near", head + "colour: red\n---\n", "", `agents/a.md:3: unknown key "colour"; known: bottle, program, skills, version`},
-		{"later key", head + "program: shell\nremote_control: false\n---\n", "", `agents/a.md:4: "remote_control" is not supported yet`},
+		{"nothing near", head + "colour: red\n---\n", "", `agents/a.md:3: unknown key "colour"; known: bottle, program, remote_control, skills, version`},
+		{"remote shell", head + "program: shell\nremote_control: true\n---\n", "", `agents/a.md:4: "remote_control" is for program claude`},
 		{"unknown program", head + "program: cluade\n---\n", "", `agents/a.md:3: unknown program "cluade"; did you mean "claude"? (or a command line: {command: [...]})`},
 		{"no program", head + "---\n", "", `agents/a.md:1: "program" is missing; known: claude, shell`},
 		{"no bottle", "---\nprogram: shell\n---\n", "", `agents/a.md:1: "bottle" is missing`},

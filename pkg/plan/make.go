@@ -35,6 +35,7 @@ const (
 	InsideDir  = "/opt/bottle"
 	InsideBin  = InsideDir + "/bottle-inside"
 	AgentIn    = "/etc/bottle"
+	AgentOut   = "/var/lib/bottle" // a file of its own is in it
 	AgentHome  = "/home/agent"
 	WorkDir    = "/work"
 	CertsDir   = "/etc/ssl/certs"
@@ -212,6 +213,7 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	c.Mounts = []Mount{
 		{Type: "bind", Source: b.h.Inside, Target: InsideDir, ReadOnly: true},
 		b.bind("agent/in", AgentIn, true),
+		b.bind("agent/out", AgentOut, false),
 		b.bind("agent/certs", CertsDir, true),
 		{Type: "volume", Source: VolumeName(b.slug, HomeVolume), Target: AgentHome},
 		{Type: "volume", Source: VolumeName(b.slug, WorkVolume), Target: WorkDir},

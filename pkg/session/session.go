@@ -86,6 +86,21 @@ func Wait(ctx context.Context, e engine.Engine, container string) (int, error) {
 	return code, nil
 }
 
+// Send types text into the session and submits it.
+func Send(ctx context.Context, e engine.Engine, container string, text io.Reader) error {
+	var said words
+	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "send"}, Stdin: text, Stderr: &said})
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot type into the session: %w", err)
+	case code == frame.ExitNoSession:
+		return ErrNoSession
+	case code != 0:
+		return fmt.Errorf("cannot type into the session: %s", said.text(code))
+	}
+	return nil
+}
+
 // Bounds of a screen in bytes and lines; one of 300 by 100 in ever new colours
 // has a fraction of them.
 const (

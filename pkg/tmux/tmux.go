@@ -20,6 +20,16 @@ func Config(term string) string {
 	return config + "set -g default-terminal " + quote(term) + "\n"
 }
 
+// Tells has the session's server run a program when what runs in it rings the
+// bell, and when it gives itself another title. bell and title are command
+// lines for a shell.
+func Tells(bell, title string) string {
+	hook := func(event, command string) string {
+		return "set-hook -g " + event + " " + quote("run-shell -b "+quote(Literal(command))) + "\n"
+	}
+	return "setw -g monitor-bell on\n" + hook("alert-bell", bell) + hook("pane-title-changed", title)
+}
+
 // Server names a tmux server of its own: its socket and its configuration.
 type Server struct {
 	Socket string
@@ -50,10 +60,22 @@ func (s Server) Has() []string { return s.args("has-session", "-t", "="+Session)
 // Kill ends the server.
 func (s Server) Kill() []string { return s.args("kill-server") }
 
+// Type pastes the text on standard input, and a newline behind it as a key of
+// its own. buffer is a name for that moment. A paste goes to the program even
+// while somebody scrolls.
+func (s Server) Type(buffer string) []string {
+	pane := "=" + Session + ":"
+	return s.args("load-buffer", "-b", buffer, "-", ";", "paste-buffer", "-p", "-d", "-b", buffer, "-t", pane, ";",
+		"set-buffer", "-b", buffer, "\n", ";", "paste-buffer", "-d", "-b", buffer, "-t", pane)
+}
+
 // Capture prints the screen with its colours.
 func (s Server) Capture() []string {
 	return s.args("capture-pane", "-p", "-e", "-t", "="+Session+":")
 }
+
+// ClearHistory forgets what has scrolled off the screen.
+func (s Server) ClearHistory() []string { return s.args("clear-history", "-t", "="+Session+":") }
 
 // ServerPID prints the process ID of the server.
 func (s Server) ServerPID() []string {
