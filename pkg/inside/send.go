@@ -57,6 +57,10 @@ func (s session) send(text string) error {
 // lines gets them after that.
 const typeTime = 5 * time.Second
 
+// typeSettle is how long what it says of its terminal is on its way, such as
+// that it wants pastes to be marked.
+const typeSettle = 100 * time.Millisecond
+
 // typeWhenRead types the first task once the program at the terminal f reads
 // keys: what comes earlier is cut at a line's bound.
 func (s session) typeWhenRead(f *os.File, text string) {
@@ -64,6 +68,7 @@ func (s session) typeWhenRead(f *os.File, text string) {
 	defer tick.Stop()
 	for limit := time.After(typeTime); ; {
 		if t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil || t.Lflag&unix.ICANON == 0 {
+			<-time.After(typeSettle)
 			break
 		}
 		select {

@@ -169,10 +169,16 @@ func TestASessionOutlivesItsViewersAndTheyLeaveNothing(t *testing.T) {
 	if _, said, code := r.Run("bottle-attach", "--peek", slug); code != 0 {
 		t.Errorf("the last screen: %d %s", code, said)
 	}
-	again := attach(t, r, slug)
-	again.sees("does not live")
-	if code := again.ends(); code != 6 {
-		t.Errorf("attaching to a session that ended: %d", code)
+	if a := r.Bottles()[0]; a.Activity != "exited" || a.Status != "running" {
+		t.Errorf("after the agent's end it is %s, and its agent %s", a.Status, a.Activity)
+	}
+	again := attach(t, r, slug) // which starts a session in the place of that one
+	again.sees("$ ")
+	again.types("echo again-$((40+2))\r")
+	again.sees("again-42")
+	again.types("\x11\x11")
+	if code := again.ends(); code != 0 {
+		t.Errorf("detaching ended with %d", code)
 	}
 }
 

@@ -201,18 +201,26 @@ func (d *diary) switched(w http.ResponseWriter, kind string) {
 // maxBody bounds what is told of a request's body.
 const maxBody = 4 << 10
 
+// headerLines are a request's, as NAME: VALUE, sorted by name.
+func headerLines(r *http.Request) (lines []string) {
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			lines = append(lines, name+": "+value)
+		}
+	}
+	return lines
+}
+
 // handler answers every request with what it was; /redirect?to=URL answers with
 // a redirect besides, /switch with a change of protocol that nobody asked for,
 // the path of a file with that file.
 func (d *diary) handler(kind string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
-		e := entry{Kind: kind, From: r.RemoteAddr, Host: r.Host, Method: r.Method, Path: r.URL.RequestURI(), Detail: string(body)}
-		for _, name := range slices.Sorted(maps.Keys(r.Header)) {
-			for _, value := range r.Header[name] {
-				e.Header = append(e.Header, name+": "+value)
-			}
+		if d.messages(w, r, kind) {
+			return
 		}
+		body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
+		e := entry{Kind: kind, From: r.RemoteAddr, Host: r.Host, Method: r.Method, Path: r.URL.RequestURI(), Detail: string(body), Header: headerLines(r)}
 		d.note(e)
 		if r.URL.Path == "/switch" {
 			d.switched(w, kind)

@@ -1,0 +1,195 @@
+package inside
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/frame"
+)
+
+// bed is a container of one test's own, with what the host gives it.
+type bed struct {
+	t       *testing.T
+	command func(...string) *exec.Cmd
+	out     string // the activity's directory
+	dir     string // where the session runs
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	b := &bed{t: t, out: t.TempDir(), dir: t.TempDir()}
+	t.Setenv("BOTTLE_OUT", b.out)
+	if err := os.WriteFile(filepath.Join(b.out, bottle.ActivityFile), bottle.ActivityRecord(bottle.Idle, 0), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	b.command = container(t)
+	return b
+}
+
+func (b *bed) start(doc frame.Start) {
+	b.t.Helper()
+	doc.Dir = b.dir
+	text, err := json.Marshal(doc)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.run(string(text), "start")
+}
+
+func (b *bed) run(in string, args ...string) string {
+	b.t.Helper()
+	c := b.command(args...)
+	c.Stdin = strings.NewReader(in)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		b.t.Fatalf("%v: %s: %v", args, out, err)
+	}
+	return string(out)
+}
+
+// does waits until the activity is said to be this.
+func (b *bed) does(a string) {
+	b.t.Helper()
+	await(b.t, "grep -q '^"+a+" *$' "+filepath.Join(b.out, bottle.ActivityFile))
+}
+
+func sh(script string, args ...string) []string {
+	return append([]string{"bash", "-c", script, "bash"}, args...)
+}
+
+func TestWhereThereIsNothingToContinueAFreshSessionTakesThePane(t *testing.T) {
+	b := newBed(t)
+	b.start(frame.Start{Resume: true, Continue: sh("echo No conversation found; seq 100; exit 1"),
+		Argv: sh("echo fresh session for $1; >fresh; sleep 1000", "a 'b' \"c\"")})
+	await(t, "[ -e "+b.dir+"/fresh ]")
+	b.does("idle")
+	screen := b.run("", "peek")
+	if !strings.Contains(screen, `fresh session for a 'b' "c"`) || strings.Contains(screen, "No conversation") || strings.Contains(screen, "100") {
+		t.Errorf("the screen:\n%s", screen)
+	}
+}
+
+func TestAConversationThatWentOnIsNotBegunAfresh(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		script string
+		code   int
+	}{
+		"it told of itself": {self + " activity waiting; exit 1", 1},
+		"it ended well":     {"exit 0", 0},
+		"it was killed":     {"kill -KILL $$", 137},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t)
+			b.start(frame.Start{Resume: true, Continue: sh(c.script), Argv: sh(">fresh")})
+			if got := code(b.command("wait").Run()); got != c.code {
+				t.Errorf("it ended with %d", got)
+			}
+			if _, err := os.Stat(filepath.Join(b.dir, "fresh")); err == nil {
+				t.Error("a fresh session was started")
+			}
+		})
+	}
+}
+
+func TestWithoutAWishToResumeNothingIsContinued(t *testing.T) {
+	b := newBed(t)
+	b.start(frame.Start{Continue: sh(">continued; sleep 1000"), Argv: sh(">fresh; sleep 1000")})
+	await(t, "[ -e "+b.dir+"/fresh ]")
+	if _, err := os.Stat(filepath.Join(b.dir, "continued")); err == nil {
+		t.Error("the last conversation goes on")
+	}
+}
+
+func TestActivityFollowsTheSession(t *testing.T) {
+	b := newBed(t)
+	b.start(frame.Start{Argv: sh("read; exit 7")})
+	b.does("idle")
+	b.run("", "activity", "working")
+	b.does("working")
+	file := filepath.Join(b.out, bottle.ActivityFile)
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.run("", "activity", "working")
+	if after, err := os.Stat(file); err != nil || !after.ModTime().Equal(before.ModTime()) {
+		t.Errorf("what was told already is told as news: %v", err)
+	}
+	b.run("", "activity", "waiting")
+	b.does("waiting")
+	b.run("x", "send")
+	b.does("exited 7")
+	b.run("", "activity", "working") // a hook that was late
+	b.does("exited 7")
+	for _, bad := range [][]string{{"activity"}, {"activity", "exited"}, {"activity", "sleeping"}, {"activity", "idle", "idle"}} {
+		if out, err := b.command(bad...).CombinedOutput(); code(err) != exitFailed || len(out) == 0 {
+			t.Errorf("%v: %v %q", bad, err, out)
+		}
+	}
+	b.start(frame.Start{Argv: sh("sleep 1000")})
+	b.does("idle")
+}
+
+func TestBellAndTitleTellOfAgentsThatDoNot(t *testing.T) {
+	b := newBed(t)
+	b.start(frame.Start{Terminal: true, Argv: sh(`read; printf '\033]2;busy\007'; read; printf '\a'; read`)})
+	b.does("idle")
+	b.run("x", "send")
+	b.does("working")
+	b.run("x", "send")
+	b.does("waiting")
+	b.run("x", "send")
+	b.does("exited 0")
+}
+
+func TestTextIsTypedInWholeAndSubmitted(t *testing.T) {
+	b := newBed(t)
+	// It reads keys, and asked for pastes to be marked.
+	b.start(frame.Start{Typed: "first 'task'\nin \"two\" lines\x1b[201~\x03",
+		Argv: sh(`stty raw -echo; printf '\033[?2004h'; >ready; cat >typed`)})
+	await(t, "[ -e "+b.dir+"/ready ]")
+	const first = "\x1b[200~first 'task'\rin \"two\" lines[201~\x1b[201~\r"
+	const want = first + "\x1b[200~fix issue 12;\x1b[201~\r"
+	typed := func(n int) { await(t, fmt.Sprintf("[ $(wc -c <%s/typed) -ge %d ]", b.dir, n)) }
+	typed(len(first))
+	b.run("fix issue 12;\n", "send")
+	typed(len(want))
+	if got, err := os.ReadFile(filepath.Join(b.dir, "typed")); err != nil || string(got) != want {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	c := b.command("send")
+	c.Stdin = strings.NewReader("\x1b\x00\n")
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "nothing to type") {
+		t.Errorf("nothing is sent: %q %v", out, err)
+	}
+}
+
+func TestNothingIsTypedWhereNoSessionLives(t *testing.T) {
+	b := newBed(t)
+	c := b.command("send")
+	c.Stdin = strings.NewReader("x")
+	if err := c.Run(); code(err) != frame.ExitNoSession {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestAContainerThatBeginsAnewHasNoAgent(t *testing.T) {
+	b := newBed(t)
+	t.Setenv("BOTTLE_SESSION", t.TempDir())
+	tell(bottle.Working, 0)
+	Begin()
+	b.does("exited 137")
+	tell(bottle.Exited, 3)
+	Begin() // how the last one ended is known
+	b.does("exited 3")
+}
