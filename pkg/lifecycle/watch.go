@@ -120,26 +120,37 @@ func calmed(ctx context.Context, outs *fsnotify.Watcher) <-chan struct{} {
 			case <-ctx.Done():
 				return
 			}
-			select {
-			case acts <- struct{}{}:
-			default:
-			}
-			pause := time.After(calm)
-			for left, over := maxActs, false; !over; {
-				events := outs.Events
-				if left--; left < 0 {
-					events = nil
-				}
+			for more := true; more; more = drained(ctx, outs) {
 				select {
-				case _, open := <-events:
-					over = !open
-				case <-pause:
-					over = true
+				case acts <- struct{}{}:
+				default: // one is waiting already
 				}
 			}
 		}
 	}()
 	return acts
+}
+
+// drained lets the calm pass, and says whether more happened in it.
+func drained(ctx context.Context, outs *fsnotify.Watcher) (more bool) {
+	events := outs.Events
+	pause := time.After(calm)
+	for left := maxActs; ; left-- {
+		if left == 0 {
+			events = nil
+		}
+		select {
+		case _, open := <-events:
+			if !open {
+				return false
+			}
+			more = true
+		case <-pause:
+			return more
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // act tells of what agents do that differs from what was told. The engine is not

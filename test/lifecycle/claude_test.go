@@ -36,11 +36,7 @@ func TestClaudeCodeLandsAtItsPromptWithoutADialog(t *testing.T) {
 		}
 		screen, _, _ = r.Run("bottle-attach", "--peek", slug)
 	}
-	for _, dialog := range []string{"Do you trust", "Yes, I accept", "Choose the text style", "Detected a custom API key"} {
-		if strings.Contains(screen, dialog) {
-			t.Errorf("a dialog is on its screen:\n%s", screen)
-		}
-	}
+	noDialog(t, screen)
 }
 
 func needNPM(ctx context.Context, t *testing.T) {

@@ -18,7 +18,7 @@ const scriptFile = "messages.json"
 
 // line is one line of the script. The first whose texts are all found speaks.
 type line struct {
-	Last    string          `json:"last"`    // in the message that came last, tool results included
+	Last    string          `json:"last"`    // in the user's last message, which tool results are too
 	History string          `json:"history"` // anywhere in the conversation
 	Say     string          `json:"say"`
 	Tool    string          `json:"tool"`  // the tool to call, besides
@@ -66,7 +66,10 @@ func pick(lines []line, q asked) line {
 	last := ""
 	for _, m := range q.Messages {
 		all.Write(m)
-		last = string(m)
+		var who struct{ Role string }
+		if json.Unmarshal(m, &who) == nil && who.Role == "user" { // reminders may follow it
+			last = string(m)
+		}
 	}
 	for _, l := range lines {
 		if strings.Contains(last, l.Last) && strings.Contains(all.String(), l.History) {
@@ -76,22 +79,23 @@ func pick(lines []line, q asked) line {
 	return line{Say: "nothing in the script fits"}
 }
 
-func (l line) blocks() (blocks []map[string]any, reason string) {
+// blocks is the content of the answer to a conversation of n messages.
+func (l line) blocks(n int) (blocks []map[string]any, reason string) {
 	reason = "end_turn"
 	if l.Say != "" {
 		blocks = append(blocks, map[string]any{"type": "text", "text": l.Say})
 	}
 	if l.Tool != "" {
 		reason = "tool_use"
-		blocks = append(blocks, map[string]any{"type": "tool_use", "id": "toolu_" + strings.Repeat("0", 24), "name": l.Tool, "input": l.Input})
+		blocks = append(blocks, map[string]any{"type": "tool_use", "id": fmt.Sprintf("toolu_%024d", n), "name": l.Tool, "input": l.Input})
 	}
 	return blocks, reason
 }
 
 func (l line) answer(w http.ResponseWriter, q asked) {
-	blocks, reason := l.blocks()
+	blocks, reason := l.blocks(len(q.Messages))
 	usage := map[string]int{"input_tokens": 1, "output_tokens": 1}
-	message := map[string]any{"id": "msg_0", "type": "message", "role": "assistant", "model": q.Model, "usage": usage, "content": blocks, "stop_reason": reason}
+	message := map[string]any{"id": fmt.Sprintf("msg_%d", len(q.Messages)), "type": "message", "role": "assistant", "model": q.Model, "usage": usage, "content": blocks, "stop_reason": reason}
 	if !q.Stream {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(message)

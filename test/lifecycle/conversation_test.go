@@ -1,0 +1,237 @@
+package lifecycle
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"bottle/test/rig"
+)
+
+// said is one line of the scripted model.
+type said struct {
+	Last    string         `json:"last,omitempty"`
+	History string         `json:"history,omitempty"`
+	Say     string         `json:"say,omitempty"`
+	Tool    string         `json:"tool,omitempty"`
+	Input   map[string]any `json:"input,omitempty"`
+}
+
+func bash(last, command string) said {
+	return said{Last: last, Tool: "Bash", Input: map[string]any{"command": command, "description": "as the script says"}}
+}
+
+// operatorsKey is what the agent must never hold.
+const operatorsKey = "sk-ant-the-operators-own-0123456789"
+
+// conversation is a bottle with the real Claude Code, whose model follows a
+// script.
+type conversation struct {
+	t    *testing.T
+	ctx  context.Context
+	r    *rig.Rig
+	u    *rig.Upstream
+	slug string
+}
+
+func converse(t *testing.T, script []said, flags ...string) *conversation {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	needNPM(ctx, t)
+	c := &conversation{t: t, ctx: ctx, r: rig.New(t)}
+	c.u = c.r.Upstream("api.anthropic.com")
+	text, err := json.Marshal(script)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(c.u.Files(), "messages.json"), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 8\negress:\n  routes:\n"+
+		"    - {host: api.anthropic.com, private: true, auth: {header: x-api-key, token_ref: OPERATORS_KEY}}\n---\n")
+	c.r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n---\nBe brief, 'quote' \"this\".\n")
+	c.r.Env = []string{"OPERATORS_KEY=" + operatorsKey}
+	c.slug = c.r.Start("dev", flags...)
+	c.u.Join(c.slug)
+	return c
+}
+
+// shows waits until the agent's screen has all of these texts.
+func (c *conversation) shows(texts ...string) string {
+	c.t.Helper()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		screen, _, _ := c.r.Run("bottle-attach", "--peek", c.slug)
+		missing := ""
+		for _, text := range texts {
+			if !strings.Contains(screen, text) {
+				missing = text
+			}
+		}
+		if missing == "" {
+			return screen
+		}
+		select {
+		case <-tick.C:
+		case <-c.ctx.Done():
+			c.t.Fatalf("no %q on the screen:\n%s\nthe model was asked: %+v", missing, screen, c.u.Heard("/v1/messages"))
+		}
+	}
+}
+
+func (c *conversation) send(text string) {
+	c.t.Helper()
+	if _, said, code := c.r.Run("bottle-attach", "--send", c.slug, text); code != 0 {
+		c.t.Fatalf("--send ended with %d: %s", code, said)
+	}
+}
+
+func (c *conversation) activity() string { return string(c.r.Bottles()[0].Activity) }
+
+// does waits until bottle-ls --watch has told of these activities, in this order.
+func (c *conversation) does(wanted []string, act func()) {
+	c.t.Helper()
+	cmd := c.r.Command(c.ctx, "bottle-ls", "--watch")
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}()
+	lines := json.NewDecoder(out)
+	var told []string
+	acted := false
+	for len(wanted) > 0 {
+		var b struct{ Activity string }
+		if err := lines.Decode(&b); err != nil {
+			c.t.Fatalf("after %v, no %v: %v", told, wanted, err)
+		}
+		if !acted { // the snapshot
+			acted = true
+			act()
+			continue
+		}
+		told = append(told, b.Activity)
+		if b.Activity == wanted[0] {
+			wanted = wanted[1:]
+		}
+	}
+}
+
+// The real Claude Code does a task, and goes on with it after its end.
+func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
+	t.Parallel()
+	c := converse(t, []said{
+		{Last: "the second task", History: "the first task", Say: "second answer, knowing the first"},
+		{Last: "the second task", Say: "second answer, knowing nothing"},
+		{Last: "refused-with", Say: "all done, and one host was refused"},
+		bash("committed-it", "curl -sS https://refused.example/ 2>&1; echo refused-with $?"),
+		bash("the first task", "git init -q . && git config user.email a@b.c && git config user.name a && git commit -q --allow-empty -m 'by the agent' && echo committed-it"),
+		{Say: "what else"},
+	}, "--task", "do the first task, \"quoted\" and 'so'")
+	screen := c.shows("all done, and one host was refused", "bypass permissions on")
+	noDialog(t, screen)
+	if out, _, _ := c.r.Inside(c.slug, "git", "-C", "/work", "log", "--format=%s"); strings.TrimSpace(out) != "by the agent" {
+		t.Errorf("the work: %q", out)
+	}
+	if denied, _, _ := c.r.Run("bottle-log", "--denied", "-o", "text", c.slug); !strings.Contains(denied, "refused.example") {
+		t.Errorf("what was refused: %s", denied)
+	}
+	transcript, _, _ := c.r.Inside(c.slug, "sh", "-c", "cat ~/.claude/projects/*/*.jsonl")
+	if !strings.Contains(transcript, "refused.example is not on this bottle's allowlist") || !strings.Contains(transcript, `do the first task, \"quoted\" and 'so'`) {
+		t.Errorf("it did not read why, or was not given its task: %.3000s", transcript)
+	}
+	c.neverHadTheKey()
+
+	// It ends, and the next one goes on.
+	c.send("/exit")
+	c.ends()
+	c.reopen()
+	c.shows("all done, and one host was refused", "bypass permissions on")
+	c.does([]string{"working", "waiting"}, func() { c.send("the second task") })
+	c.shows("second answer, knowing the first")
+	for _, e := range c.u.Heard("/v1/messages") {
+		if all := strings.Join(e.Header, "\n"); strings.Count(all, operatorsKey) != 1 {
+			t.Errorf("the model's host got %s", all)
+		}
+	}
+}
+
+// ends waits until the agent is told to have ended.
+func (c *conversation) ends() {
+	c.t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for c.activity() != "exited" {
+		select {
+		case <-tick.C:
+		case <-c.ctx.Done():
+			c.t.Fatalf("its agent is %s", c.activity())
+		}
+	}
+}
+
+// neverHadTheKey searches environment and files of the agent.
+func (c *conversation) neverHadTheKey() {
+	c.t.Helper()
+	// The pattern comes on standard input: in a command line it would find itself.
+	cmd := c.r.Command(c.ctx, "bottle-attach", c.slug, "--", "sh", "-c",
+		"cat >/tmp/pattern; for at in /proc/[0-9]*/environ /proc/[0-9]*/cmdline /home /work /etc /var /tmp/[!p]*; do grep -l -a -r -s -F -f /tmp/pattern $at; done; echo searched; rm /tmp/pattern")
+	cmd.Stdin = strings.NewReader(operatorsKey)
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "searched\n" {
+		c.t.Errorf("the key is in %s, %v", out, err)
+	}
+	cmd = c.r.Command(c.ctx, "bottle-attach", c.slug, "--", "sh", "-c", "cat >/tmp/pattern; grep -l -a -r -s -F -f /tmp/pattern /home; rm /tmp/pattern")
+	cmd.Stdin = strings.NewReader("do the first task")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), ".jsonl") {
+		c.t.Errorf("the search finds nothing: %s, %v", out, err)
+	}
+}
+
+// reopen has a viewer start the session that goes on, and leaves.
+func (c *conversation) reopen() {
+	c.t.Helper()
+	cmd := c.r.Command(c.ctx, "bottle-attach", c.slug)
+	cmd.Env = append(cmd.Env, "TERM=xterm-256color")
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer tty.Close()
+	seen := make([]byte, 0, 1<<16)
+	for buf := make([]byte, 4096); !bytes.Contains(seen, []byte("bypass")); {
+		n, err := tty.Read(buf)
+		if seen = append(seen, buf[:n]...); err != nil {
+			c.t.Fatalf("the view ended: %q", seen)
+		}
+	}
+	tty.WriteString("\x11\x11")
+	go io.Copy(io.Discard, tty)
+	if err := cmd.Wait(); err != nil {
+		c.t.Errorf("the view ended with %v", err)
+	}
+}
+
+func noDialog(t *testing.T, screen string) {
+	t.Helper()
+	for _, dialog := range []string{"Do you trust", "Yes, I accept", "Choose the text style", "Detected a custom API key"} {
+		if strings.Contains(screen, dialog) {
+			t.Errorf("a dialog is on its screen:\n%s", screen)
+		}
+	}
+}
