@@ -22,6 +22,6 @@ func commands() []inside.Command {
 	return append(inside.Commands(),
 		inside.Command{Name: "hold", Usage: "do what standard input asks, then wait for the container's end", Run: hold},
 		inside.Command{Name: "unpack", Usage: "DIR: make the workspace of the stream on standard input", Run: unpack},
-		inside.Command{Name: "capture", Usage: "[--wait] DIR: write the work as a git bundle, when a line of standard input says so", Run: capture},
+		inside.Command{Name: "capture", Usage: "[--conversations HOME DIR] [--wait] DIR: write the work as a git bundle, when a line of standard input says so", Run: capture},
 		inside.Command{Name: "probe", Usage: "[ID…]: try the walls (no ID: the self-test); targets are read as JSON", Run: probe.Main})
 }

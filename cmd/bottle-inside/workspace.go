@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"bottle/pkg/inside"
 	"bottle/pkg/workspace"
 )
 
@@ -32,10 +33,14 @@ func unpack(args []string, in io.Reader, out, errOut io.Writer) int {
 	})
 }
 
-// capture writes the work as a git bundle. The line that it waits for may name
-// the commit that the work began with.
+// capture writes the work as a git bundle, and before it the agent's
+// conversations where it is told where they are. The line that it waits for may
+// name the commit that the work began with.
 func capture(args []string, in io.Reader, out, errOut io.Writer) int {
-	start := ""
+	start, home, said := "", "", ""
+	if len(args) > 3 && args[0] == "--conversations" {
+		home, said, args = args[1], args[2], args[3:]
+	}
 	if len(args) > 0 && args[0] == "--wait" {
 		args = args[1:]
 		line, err := bufio.NewReader(in).ReadString('\n')
@@ -46,6 +51,11 @@ func capture(args []string, in io.Reader, out, errOut io.Writer) int {
 		_, start, _ = strings.Cut(strings.TrimSpace(line), " ")
 	}
 	return withDir(args, errOut, func(ctx context.Context, dir string) error {
+		if home != "" {
+			if err := inside.Conversations(home, said, out); err != nil {
+				return err
+			}
+		}
 		warn := func(line string) { fmt.Fprintf(errOut, "note: %s\n", line) }
 		return workspace.Capture(ctx, dir, out, workspace.Limits{Warn: warn, Start: start})
 	})

@@ -6,6 +6,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 )
 
@@ -90,9 +91,12 @@ type Agent interface {
 	Placeholder(header string) map[string]string
 	// SkillsDir is where it looks for skills, relative to its home.
 	SkillsDir() string
-	// Conversations is the directory below which it keeps them, relative to its
-	// home, as *.jsonl files; empty: it keeps none.
+	// Conversations is the directory in whose folders it keeps them, relative to
+	// its home, as *.jsonl files; empty: it keeps none.
 	Conversations() string
+	// Transcript writes conversations as Markdown. The agent wrote what it reads:
+	// lines that it does not understand are passed over.
+	Transcript(conversations io.Reader, w io.Writer) error
 }
 
 // The table of agents. A new one is a file and a row.

@@ -24,8 +24,9 @@ import (
 type capture struct {
 	*Manager
 	slug      string
-	start     string // the commit that the work began with
-	diffs     bool   // it is known what the work began with
+	start     string         // the commit that the work began with
+	diffs     bool           // it is known what the work began with
+	talks     *conversations // nil: there are none to take
 	log       *journal
 	container plan.Container
 	scratch   plan.Volume
@@ -44,7 +45,7 @@ func (c *capture) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.container, c.scratch = p.Capture()
+	c.container, c.scratch = p.Capture(c.talks.where())
 	err = whole(ctx, func(ctx context.Context) error {
 		if err := c.Engine.Remove(ctx, c.container.Name); err != nil { // of an earlier try
 			return err
@@ -140,7 +141,12 @@ func (c *capture) read(ctx context.Context) error {
 // work.
 func (c *capture) receive(ctx context.Context, f *os.File) (found bool, err error) {
 	out := bufio.NewWriterSize(f, 1<<20)
-	c.into.to(&bounded{w: out, left: captureSize})
+	into, err := c.talks.from(&bounded{w: out, left: captureSize})
+	if err != nil {
+		return false, err
+	}
+	defer c.talks.drop()
+	c.into.to(into)
 	if _, err := io.WriteString(c.say, strings.TrimSpace("now "+c.start)+"\n"); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return false, fmt.Errorf("cannot begin the capture: %w", err)
 	}
@@ -156,6 +162,11 @@ func (c *capture) receive(ctx context.Context, f *os.File) (found bool, err erro
 	for line := range strings.Lines(c.said.String()) {
 		if note, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "note: "); ok {
 			c.notes = append(c.notes, note)
+		}
+	}
+	if end.Err == nil && (end.Code == 0 || end.Code == captureNothing) {
+		if err := c.talks.save(); err != nil {
+			return false, err
 		}
 	}
 	switch {

@@ -216,7 +216,7 @@ func (r *revival) clear(ctx context.Context) error {
 		return nil
 	}
 	delete(r.have, plan.CaptureService)
-	_, scratch := r.plan.Capture()
+	_, scratch := r.plan.Capture("")
 	return whole(ctx, func(ctx context.Context) error {
 		return r.remove(ctx, remains{containers: []string{left.Name}, volumes: []string{scratch.Name}})
 	})

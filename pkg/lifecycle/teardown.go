@@ -79,7 +79,7 @@ func (t *tearDown) stopAndCapture(ctx context.Context) error {
 	if !t.mayHoldWork() {
 		return t.stop(ctx)
 	}
-	c := &capture{Manager: t.Manager, slug: t.took.Slug, log: t.log}
+	c := &capture{Manager: t.Manager, slug: t.took.Slug, log: t.log, talks: t.talks()}
 	c.start, c.diffs = begun(t.bottle)
 	agent, others := make(chan error, 1), make(chan error, 1)
 	go func() {
@@ -184,6 +184,8 @@ var historyFiles = []state.Keep{
 	{From: state.ComposeLog, To: state.ComposeLog},
 	{From: state.WorkBundle, To: state.WorkBundle},
 	{From: state.WorkDiff, To: state.WorkDiff},
+	{From: state.Conversation, To: state.Conversation},
+	{From: state.Transcript, To: state.Transcript},
 	{From: filepath.Join(plan.EgressService, "out", "events.jsonl.1"), To: "egress-events.jsonl.1"},
 	{From: filepath.Join(plan.EgressService, "out", "events.jsonl"), To: "egress-events.jsonl"},
 }

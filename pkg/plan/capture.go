@@ -5,10 +5,14 @@ import "fmt"
 // CaptureService is the service name of the container that captures the work.
 const CaptureService = "capture"
 
+// CaptureHome is where the capture finds the agent's home.
+const CaptureHome = "/home/captured"
+
 // Capture plans the container that reads a stopped bottle's work: the agent's
 // image and walls, no network, the workspace read-only, and a home of its own
-// to write to.
-func (p *Plan) Capture() (Container, Volume) {
+// to write to. conversations is where in the agent's home these are, which it
+// reads too; empty: nowhere.
+func (p *Plan) Capture(conversations string) (Container, Volume) {
 	b := builder{slug: p.Slug, project: p.Project, h: Host{Home: p.Home, StateDir: p.StateDir}}
 	scratch := b.volume(scratchVolume)
 	agent := p.Find(AgentService)
@@ -17,11 +21,13 @@ func (p *Plan) Capture() (Container, Volume) {
 	c.Image, c.User = agent.Image, agent.User
 	// It reads when it is told to, and writes the bundle to its output.
 	c.Entrypoint, c.Stdin, c.NoLog = []string{InsideBin, "capture", "--wait", WorkDir}, true, true
+	if conversations != "" {
+		c.Entrypoint = []string{InsideBin, "capture", "--conversations", CaptureHome, conversations, "--wait", WorkDir}
+		c.Mounts = []Mount{{Type: "volume", Source: VolumeName(p.Slug, HomeVolume), Target: CaptureHome, ReadOnly: true}}
+	}
 	c.WorkingDir = AgentHome
 	c.Env = map[string]string{"HOME": AgentHome, "TMPDIR": AgentHome, "LANG": "C.UTF-8"}
-	c.Mounts = []Mount{
-		{Type: "volume", Source: scratch.Name, Target: AgentHome},
-	}
+	c.Mounts = append(c.Mounts, Mount{Type: "volume", Source: scratch.Name, Target: AgentHome})
 	for _, m := range agent.Mounts {
 		switch m.Target {
 		case InsideDir:

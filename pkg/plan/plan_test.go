@@ -101,7 +101,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestEveryContainerStandsBehindTheWalls(t *testing.T) {
 	p := made(t, simple("claude"), host())
-	capture, _ := p.Capture()
+	capture, _ := p.Capture(".claude/projects")
 	for _, c := range append(slices.Clone(p.Containers), capture) {
 		if !slices.Equal(c.CapDrop, []string{"ALL"}) || !slices.Contains(c.SecurityOpt, "no-new-privileges:true") || !c.ReadOnly || !c.Init {
 			t.Errorf("%s: %+v", c.Service, c)

@@ -26,6 +26,8 @@ const (
 	TeardownLog  = "teardown.log"
 	ComposeLog   = "compose.log"
 	WorkBundle   = "work.bundle"
+	Conversation = "conversation.jsonl"
+	Transcript   = "transcript.md"
 	WorkDiff     = "work.diff"
 	PreserveFile = ".preserve"
 )

@@ -1,17 +1,14 @@
 package lifecycle
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/creack/pty"
 
 	"bottle/test/rig"
 )
@@ -137,6 +134,7 @@ func (c *conversation) does(wanted []string, act func()) {
 func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
 	t.Parallel()
 	c := converse(t, []said{
+		{Last: "the third task", History: "second answer", Say: "third answer, knowing the second"},
 		{Last: "the second task", History: "the first task", Say: "second answer, knowing the first"},
 		{Last: "the second task", Say: "second answer, knowing nothing"},
 		{Last: "refused-with", Say: "all done, and one host was refused"},
@@ -165,6 +163,39 @@ func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
 	c.shows("all done, and one host was refused", "bypass permissions on")
 	c.does([]string{"working", "waiting"}, func() { c.send("the second task") })
 	c.shows("second answer, knowing the first")
+
+	// It is stopped and brought back, and goes on again.
+	if _, said, code := c.r.Run("bottle-stop", "--keep", c.slug); code != 0 {
+		t.Fatalf("bottle-stop --keep ended with %d: %s", code, said)
+	}
+	if a := c.activity(); a != "" {
+		t.Errorf("an agent that was stopped is %s", a)
+	}
+	if _, said, code := c.r.Run("bottle-start", "--resume", c.slug, "--detach"); code != 0 {
+		t.Fatalf("bottle-start --resume ended with %d: %s", code, said)
+	}
+	c.shows("second answer, knowing the first", "bypass permissions on")
+	c.send("the third task")
+	c.shows("third answer, knowing the second")
+
+	// What was said is in the history.
+	if _, said, code := c.r.Run("bottle-stop", c.slug); code != 0 {
+		t.Fatalf("bottle-stop ended with %d: %s", code, said)
+	}
+	for name, texts := range map[string][]string{
+		"transcript.md":      {`do the first task, "quoted" and 'so'`, "all done, and one host was refused", "third answer, knowing the second", "git commit -q"},
+		"conversation.jsonl": {`do the first task, \"quoted\" and 'so'`, `"sessionId"`},
+	} {
+		content, err := os.ReadFile(filepath.Join(c.r.Home, "history", c.slug, name))
+		if err != nil {
+			t.Error(err)
+		}
+		for _, text := range texts {
+			if !strings.Contains(string(content), text) {
+				t.Errorf("no %q in %s:\n%.3000s", text, name, content)
+			}
+		}
+	}
 	for _, e := range c.u.Heard("/v1/messages") {
 		if all := strings.Join(e.Header, "\n"); strings.Count(all, operatorsKey) != 1 {
 			t.Errorf("the model's host got %s", all)
@@ -203,28 +234,39 @@ func (c *conversation) neverHadTheKey() {
 	}
 }
 
-// reopen has a viewer start the session that goes on, and leaves.
+// reopen has a viewer in a tmux of the operator's start the session that goes on,
+// and leaves it.
 func (c *conversation) reopen() {
 	c.t.Helper()
-	cmd := c.r.Command(c.ctx, "bottle-attach", c.slug)
-	cmd.Env = append(cmd.Env, "TERM=xterm-256color")
-	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
-	if err != nil {
-		c.t.Fatal(err)
+	socket := filepath.Join(c.t.TempDir(), "tmux")
+	tmux := func(args ...string) string {
+		out, _ := exec.CommandContext(c.ctx, "tmux", append([]string{"-S", socket, "-f", "/dev/null"}, args...)...).Output()
+		return string(out)
 	}
-	defer tty.Close()
-	seen := make([]byte, 0, 1<<16)
-	for buf := make([]byte, 4096); !bytes.Contains(seen, []byte("bypass")); {
-		n, err := tty.Read(buf)
-		if seen = append(seen, buf[:n]...); err != nil {
-			c.t.Fatalf("the view ended: %q", seen)
+	view := c.r.Command(c.ctx, "tmux", "-S", socket, "-f", "/dev/null", "new-session", "-d", "-s", "view", "-x", "120", "-y", "40",
+		filepath.Join(c.r.Bin, "bottle-attach"), c.slug)
+	view.Path, _ = exec.LookPath("tmux")
+	if out, err := view.CombinedOutput(); err != nil {
+		c.t.Fatalf("tmux: %v: %s", err, out)
+	}
+	c.t.Cleanup(func() { tmux("kill-server") })
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	await := func(what string, there func() bool) {
+		for !there() {
+			select {
+			case <-tick.C:
+			case <-c.ctx.Done():
+				c.t.Fatalf("in tmux, %s:\n%s", what, tmux("capture-pane", "-p", "-t", "view"))
+			}
 		}
 	}
-	tty.WriteString("\x11\x11")
-	go io.Copy(io.Discard, tty)
-	if err := cmd.Wait(); err != nil {
-		c.t.Errorf("the view ended with %v", err)
-	}
+	await("it does not come to its prompt", func() bool {
+		return strings.Contains(tmux("capture-pane", "-p", "-t", "view"), "bypass permissions on")
+	})
+	noDialog(c.t, tmux("capture-pane", "-p", "-t", "view"))
+	tmux("send-keys", "-t", "view", "C-q", "C-q")
+	await("the view does not end", func() bool { return tmux("list-sessions") == "" })
 }
 
 func noDialog(t *testing.T, screen string) {
