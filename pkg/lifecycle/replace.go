@@ -83,11 +83,13 @@ func (r *revival) rebuild(ctx context.Context, dockerfile string, answer func() 
 	}
 	// From here on it is told to the agent, so it is done to its end.
 	ctx = context.WithoutCancel(ctx)
+	r.told = "The operator approved your Dockerfile, and you run in the image that it makes now. It is in /etc/bottle/" + DockerfileInForce + ". Go on with your task."
 	failed := r.goOver(ctx, before.Replace(tag, env), dockerfile)
 	if failed == nil {
 		return r.dropImage(ctx, old, tag)
 	}
 	r.log.step("going back to the old image: %v", failed)
+	r.told = "The operator approved your Dockerfile, but its image could not be gone over to: you run in the old one. Go on with your task."
 	if err := r.goOver(ctx, before, inForce); err != nil {
 		return r.giveUp(ctx, errors.Join(failed, err))
 	}

@@ -84,6 +84,7 @@ type revival struct {
 	have  map[string]engine.Container // what there is, by service
 	alive bool                        // the agent's container runs, and goes on
 	lived bool                        // it did so before anything was begun
+	told  string                      // to the agent, when its session goes on
 	anew  []string                    // networks that this resume made: who was in them before is not any more
 }
 
@@ -250,6 +251,9 @@ func (r *revival) revive(ctx context.Context) error {
 	doc, err := r.NextSession(r.again.Slug, r.again.Env)
 	if err != nil {
 		return err
+	}
+	if !doc.Terminal { // one that takes words for commands is told nothing
+		doc.Typed = r.told
 	}
 	return r.startSession(m.inside, doc)
 }
