@@ -16,6 +16,8 @@ type Request struct {
 	// Now is the time of the judgement. The zero time finds every grant that has
 	// an end to be over.
 	Now time.Time
+	// Spent says whether a grant has no use left; nil: none has.
+	Spent func(grant string) bool
 }
 
 // Verdict is the judgement of one request.
@@ -29,7 +31,10 @@ type Verdict struct {
 	// Expires is when the permission ends; zero: it does not.
 	Expires time.Time
 
-	grant string
+	// Limited: each use counts, of the grant Grant.
+	Limited bool
+	Grant   string // ID of the grant that allows it; empty: a route does
+
 	index int
 }
 
@@ -39,8 +44,8 @@ func (v *Verdict) Rule() string {
 	switch {
 	case v.Route == nil:
 		return ""
-	case v.grant != "":
-		return "grant " + v.grant
+	case v.Grant != "":
+		return "grant " + v.Grant
 	case v.index < len(routeNames):
 		return routeNames[v.index]
 	}
@@ -58,28 +63,46 @@ var routeNames = func() (names [64]string) {
 }()
 
 // Decide judges q. The first entry that allows it, routes before grants, is the
-// one it rests on. Where none does, the reason names the nearest miss.
+// one it rests on; but a grant that injects a credential goes before an entry that
+// injects none, since somebody approved it for that, and one whose uses are
+// counted goes last. Where none allows it, the reason names the nearest miss.
 func Decide(p Policy, q Request) Verdict {
 	if fault := pathFault(q.Path); fault != "" {
 		return deny(400, "%s", fault)
 	}
 	m := miss{q: &q}
+	var best Verdict
 	for i := range p.Routes {
 		if r := &p.Routes[i]; m.allows(r) {
-			return Verdict{Allow: true, Route: r, index: i}
+			best = Verdict{Allow: true, Route: r, index: i}
+			break
 		}
 	}
 	for i := range p.Grants {
 		g := &p.Grants[i]
-		if !g.Live(q.Now) {
+		switch {
+		case !g.Opens() || best.Allow && !g.before(&best):
+		case !g.Live(q.Now):
 			m.expired(g)
-			continue
-		}
-		if m.allows(&g.Route) {
-			return Verdict{Allow: true, Route: &g.Route, Expires: g.Expires, grant: g.ID}
+		case g.Uses > 0 && q.Spent != nil && q.Spent(g.ID):
+			m.spent = m.spent || (&miss{q: m.q}).allows(&g.Route)
+		case m.allows(&g.Route):
+			best = Verdict{Allow: true, Route: &g.Route, Expires: g.Expires, Grant: g.ID, Limited: g.Uses > 0}
 		}
 	}
+	if best.Allow {
+		return best
+	}
 	return m.verdict()
+}
+
+// before says whether a request would rather rest on the grant than on what
+// allows it already.
+func (g *Grant) before(v *Verdict) bool {
+	if g.Auth.Set() != v.Route.Auth.Set() {
+		return g.Auth.Set()
+	}
+	return v.Limited && g.Uses == 0
 }
 
 // miss is how near entries came to allowing a request.
@@ -87,6 +110,7 @@ type miss struct {
 	q                        *Request
 	host, port, origin, path bool
 	ended                    time.Time // of the grant that allowed it last
+	spent                    bool      // a grant that would allow it has no use left
 	ambiguity                string
 	looked                   bool // ambiguity is known
 }
@@ -149,6 +173,8 @@ func (m *miss) verdict() Verdict {
 	switch {
 	case !m.ended.IsZero():
 		return deny(403, "the grant for this on %s ended at %s", q.Host, m.ended.Format(time.RFC3339))
+	case m.spent:
+		return deny(403, "the grant for this on %s is used up", q.Host)
 	case !m.host:
 		return deny(403, "%s is not on this bottle's allowlist", q.Host)
 	case !m.origin && (m.port || q.Port == DefaultPort(q.Scheme)):

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -33,6 +34,8 @@ const (
 //	  - id: egress-block-k3zq
 //	    host: docs.example.com
 //	    expires: 2026-11-24T09:30:00Z        # default: the bottle's life
+//	    uses: 1                              # how many requests; default: any number
+//	    rule: jwt                            # an exception for this rule of the scanner; it opens nothing
 //	silenced:
 //	  - {host: telemetry.example.com, path: /v1}
 //	given:                                   # what the agent itself holds
@@ -127,6 +130,12 @@ func parseGrant(n *yaml.Node) (Grant, error) {
 			}
 		case "expires":
 			g.Expires, err = instant(v, key)
+		case "uses":
+			g.Uses, err = uses(v)
+		case "rule":
+			if g.Rule, err = text(v, key); err == nil {
+				err = CheckRule(g.Rule)
+			}
 		default:
 			err = g.set(key, v)
 		}
@@ -312,6 +321,18 @@ func instant(v *yaml.Node, what string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%s %q is no time as 2026-01-02T15:04:05Z is", what, word)
 	}
 	return t, nil
+}
+
+func uses(v *yaml.Node) (int64, error) {
+	word, err := text(v, "uses")
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(word, 10, 64)
+	if err != nil || n < 1 || n > MaxUses || strconv.FormatInt(n, 10) != word {
+		return 0, fmt.Errorf("uses %q is not a number from 1 to %d", word, MaxUses)
+	}
+	return n, nil
 }
 
 func truth(v *yaml.Node, what string) (bool, error) {

@@ -60,6 +60,10 @@ type Grant struct {
 	ID string // CheckID
 	Route
 	Expires time.Time // UTC, whole seconds; zero: the bottle's life
+	Uses    int64     // how many requests it is good for; 0: any number
+	// Rule makes it an exception: what this rule of the scanner finds below Paths
+	// is let through. Such a grant allows no request. CheckRule
+	Rule string
 }
 
 // Silence is what the operator does not want to be asked about again: refused
@@ -142,10 +146,13 @@ func (g *Grant) Live(now time.Time) bool {
 	return g.Expires.IsZero() || !now.IsZero() && now.Before(g.Expires)
 }
 
+// Opens says whether the grant allows requests at all: an exception does not.
+func (g *Grant) Opens() bool { return g.Rule == "" }
+
 // NamesPort says whether any entry has this port, whatever its host.
 func (p *Policy) NamesPort(port int) bool {
 	return slices.ContainsFunc(p.Routes, func(r Route) bool { return r.Port == port }) ||
-		slices.ContainsFunc(p.Grants, func(g Grant) bool { return g.Port == port })
+		slices.ContainsFunc(p.Grants, func(g Grant) bool { return g.Port == port && g.Opens() })
 }
 
 // Reaches says whether any entry that is in force names this origin, whatever
@@ -157,7 +164,7 @@ func (p *Policy) Reaches(scheme, host string, port int, now time.Time) bool {
 		}
 	}
 	for i := range p.Grants {
-		if p.Grants[i].origin(scheme, host, port) && p.Grants[i].Live(now) {
+		if g := &p.Grants[i]; g.Opens() && g.origin(scheme, host, port) && g.Live(now) {
 			return true
 		}
 	}

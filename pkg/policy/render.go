@@ -17,6 +17,12 @@ func Render(p Policy) []byte {
 			if !g.Expires.IsZero() {
 				fmt.Fprintf(&b, "    expires: %q\n", g.Expires.Format(time.RFC3339))
 			}
+			if g.Uses > 0 {
+				fmt.Fprintf(&b, "    uses: %d\n", g.Uses)
+			}
+			if g.Rule != "" {
+				fmt.Fprintf(&b, "    rule: %q\n", g.Rule)
+			}
 		})
 	}
 	if len(p.Silenced) > 0 {

@@ -79,7 +79,7 @@ func View(p Policy, now time.Time) []Row {
 	for i := range p.Grants {
 		g := &p.Grants[i]
 		switch {
-		case !g.Live(now):
+		case !g.Live(now), !g.Opens():
 		case g.Expires.IsZero():
 			add(&g.Route, nil)
 		default:

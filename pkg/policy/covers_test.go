@@ -1,0 +1,75 @@
+package policy
+
+import (
+	"testing"
+	"time"
+)
+
+const granted = `routes:
+- {host: a.example, path_allowlist: [/open]}
+grants:
+- {id: once, host: a.example, path_allowlist: [/x], uses: 1}
+- {id: more, host: a.example, path_allowlist: [/x], methods: [GET]}
+- {id: keyed, host: a.example, path_allowlist: [/open/keyed], auth: {scheme: Bearer, credential: docs}}
+- {id: harmless, host: a.example, path_allowlist: [/login], rule: jwt, expires: "2026-11-24T10:00:00Z"}
+`
+
+func TestAGrantIsTakenInTheOrderOfItsCost(t *testing.T) {
+	p, err := Parse([]byte(granted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := Parse(Render(p)); err != nil || string(Render(back)) != string(Render(p)) {
+		t.Errorf("%v\n%s", err, Render(p))
+	}
+	spent := func(string) bool { return true }
+	for _, c := range []struct {
+		method, path, rule string
+		spent              func(string) bool
+	}{
+		{"GET", "/x", "grant more", nil}, // none that is counted is used up where another allows it
+		{"POST", "/x", "grant once", nil},
+		{"POST", "/x", "", spent},
+		{"GET", "/open/x", "route 1", nil},
+		{"GET", "/open/keyed", "grant keyed", nil},
+		{"GET", "/login", "", nil}, // an exception opens nothing
+	} {
+		v := Decide(p, Request{Scheme: HTTPS, Host: "a.example", Port: 443, Method: c.method, Path: c.path, Now: time.Unix(1, 0), Spent: c.spent})
+		if v.Rule() != c.rule || v.Limited != (c.rule == "grant once") {
+			t.Errorf("%s %s: %q, %q", c.method, c.path, v.Rule(), v.Reason)
+		}
+	}
+}
+
+func TestAnExceptionIsForItsRuleHostPathAndTime(t *testing.T) {
+	p, err := Parse([]byte(granted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after := time.Date(2026, 11, 24, 9, 0, 0, 0, time.UTC), time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		rule, host, path string
+		now              time.Time
+		id               string
+	}{
+		{"jwt", "a.example", "/login", before, "harmless"},
+		{"jwt", "a.example", "/login/x", before, "harmless"},
+		{"jwt", "a.example", "/login", after, ""},
+		{"jwt", "a.example", "/login/../x", before, ""},
+		{"jwt", "a.example", "/loginx", before, ""},
+		{"jwt", "b.example", "/login", before, ""},
+		{"aws", "a.example", "/login", before, ""},
+	} {
+		if id := p.Exempt(c.rule, c.host, c.path, c.now); id != c.id {
+			t.Errorf("%+v: %q", c, id)
+		}
+	}
+}
+
+func TestUsesAndRulesAreReadStrictly(t *testing.T) {
+	for _, key := range []string{"uses: 0", "uses: -1", "uses: 01", "uses: 1e3", "uses: 1000001", "uses: all", "rule: 'a b'", "rule: ''", "rule: A"} {
+		if _, err := Parse([]byte("routes: []\ngrants:\n- {id: x, host: a.example, " + key + "}\n")); err == nil {
+			t.Errorf("%s was read", key)
+		}
+	}
+}
