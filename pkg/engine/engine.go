@@ -73,6 +73,9 @@ type Engine interface {
 	Attach(ctx context.Context, name string, s Streams) (<-chan End, error)
 	Stop(ctx context.Context, name string) error
 	Remove(ctx context.Context, name string) error
+	// Signal sends a signal, such as HUP, to the main process of a container:
+	// ErrConflict where it does not run, ErrNotFound where there is none.
+	Signal(ctx context.Context, name, signal string) error
 	// Wait returns when the container does not run (any more), with its exit code.
 	Wait(ctx context.Context, name string) (int, error)
 	// LastEnd tells of the last end of a container that does not run.

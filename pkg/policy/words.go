@@ -44,7 +44,6 @@ var (
 	methodWord     = word{upper, upper + "_-", 32}
 	headerWord     = word{lower + digits, lower + digits + "-", 64}
 	schemeWord     = word{upper + lower, upper + lower + digits + "-", 32}
-	ruleWord       = word{lower + digits, lower + digits + "-", 64}
 	idWord         = word{upper + lower + digits, upper + lower + digits + "._-", 128}
 	credentialWord = word{upper + lower + digits + "_", upper + lower + digits + "_.:-", 256}
 )
@@ -126,11 +125,3 @@ func CheckID(s string) error {
 
 // MaxUses is how many requests a grant with an end of uses may be good for.
 const MaxUses = 1_000_000
-
-// CheckRule says what is wrong with the name of a rule of the scanner.
-func CheckRule(s string) error {
-	if !ruleWord.fits(s) {
-		return fmt.Errorf("%q is not a rule's name", s)
-	}
-	return nil
-}

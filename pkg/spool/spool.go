@@ -50,6 +50,25 @@ func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 	return Sync(dir)
 }
 
+// CreateFile is WriteFile for a path that must not be there: of several who
+// create it one wins, and the others get fs.ErrExist.
+func CreateFile(path string, data []byte, perm fs.FileMode) error {
+	dir, base := filepath.Dir(path), filepath.Base(path)
+	f, err := os.CreateTemp(dir, TempPrefix+base+"-")
+	if err != nil {
+		return fmt.Errorf("cannot create %s: %w", path, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Chmod(perm), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("cannot create %s: %w", path, err)
+	}
+	if err := os.Link(f.Name(), path); err != nil {
+		return fmt.Errorf("cannot create %s: %w", path, err)
+	}
+	return Sync(dir)
+}
+
 // Sync makes durable what appeared in dir, and what left it.
 func Sync(dir string) error {
 	d, err := os.Open(dir)

@@ -2,10 +2,13 @@ package spool
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -89,5 +92,25 @@ func TestSweepTakesTemporaryFilesAlone(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 || entries[0].Name() != "kept" {
 		t.Errorf("left: %v", entries)
+	}
+}
+
+func TestOfManyWhoCreateAFileOneWins(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "doc")
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			switch err := CreateFile(path, fmt.Append(nil, i), 0o600); {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, fs.ErrExist):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if entries, _ := os.ReadDir(filepath.Dir(path)); won.Load() != 1 || len(entries) != 1 {
+		t.Errorf("%d won, %d files", won.Load(), len(entries))
 	}
 }

@@ -166,6 +166,11 @@ func (e *Engine) Stop(ctx context.Context, name string) error {
 	return wrap("stop container "+name, ignoreMissing(err))
 }
 
+// Signal implements engine.Engine.
+func (e *Engine) Signal(ctx context.Context, name, signal string) error {
+	return wrap("signal container "+name, e.api.ContainerKill(ctx, name, signal))
+}
+
 // Remove implements engine.Engine; what still runs is killed, and volumes that
 // its image made the engine make, which have neither a name nor a label, go too.
 func (e *Engine) Remove(ctx context.Context, name string) error {

@@ -28,6 +28,8 @@ type Fake struct {
 	OnAttach func(c plan.Container, x engine.Exec) (code int, holds bool)
 	// OnStart, where set, is told of every container that starts.
 	OnStart func(c plan.Container)
+	// OnSignal, where set, takes signals; otherwise they end the container.
+	OnSignal func(name, signal string) error
 
 	mu         sync.Mutex
 	containers map[string]*fakeContainer
@@ -278,6 +280,26 @@ func (f *Fake) Stop(_ context.Context, name string) error {
 		f.end(c)
 	}
 	return nil
+}
+
+func (f *Fake) Signal(_ context.Context, name, signal string) error {
+	if err := f.begin("Signal", name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	c, err := f.find(name)
+	if err == nil && c.state != "running" {
+		err = fmt.Errorf("cannot signal %s: %w", name, engine.ErrConflict)
+	}
+	if err == nil && f.OnSignal == nil {
+		c.code = 129
+		f.end(c)
+	}
+	f.mu.Unlock()
+	if err == nil && f.OnSignal != nil {
+		err = f.OnSignal(name, signal)
+	}
+	return err
 }
 
 func (f *Fake) Remove(_ context.Context, name string) error {

@@ -35,6 +35,7 @@ func Run(t *testing.T, lab func(t *testing.T) Lab) {
 		"RemovingWhatIsNotThereIsNoError":            removes,
 		"EventsTellOfStartAndDeath":                  events,
 		"WaitReturnsTheExitCode":                     waits,
+		"SignalsReachTheMainProcess":                 signals,
 		"AttachedStreamsAreTheMainProcess":           attaches,
 		"ARunningContainerJoinsOneMoreNetwork":       joins,
 		"AnEndedContainerBecomesAnImage":             commits,
@@ -363,5 +364,22 @@ func commits(t *testing.T, l Lab) {
 	}
 	if err := l.Engine.Commit(t.Context(), c.Name+"-none", tag); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("an image of nothing: %v", err)
+	}
+}
+
+func signals(t *testing.T, lab Lab) {
+	c := lab.idle("signal")
+	if err := lab.Engine.Signal(t.Context(), c.Name, "HUP"); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("one that is not there: %v", err)
+	}
+	lab.up(t, c)
+	if err := lab.Engine.Signal(t.Context(), c.Name, "HUP"); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := lab.Engine.Wait(t.Context(), c.Name); err != nil || code != 129 {
+		t.Errorf("it ended with %d, %v", code, err)
+	}
+	if err := lab.Engine.Signal(t.Context(), c.Name, "HUP"); !errors.Is(err, engine.ErrConflict) {
+		t.Errorf("one that has ended: %v", err)
 	}
 }
