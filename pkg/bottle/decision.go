@@ -24,6 +24,9 @@ type Decision struct {
 	By       string    `json:"by"`               // the operator's user name
 	Program  string    `json:"program"`          // what decided: bottle-approve, …
 	Grant    *Grant    `json:"grant,omitempty"`  // what approval gave, where it gave something
+	// As is the form in which it was approved, where the operator changed it; what
+	// was asked for stays in the proposal's own file.
+	As *Proposal `json:"as,omitempty"`
 	// Push is what of a held push may pass: these refs to these object ids with
 	// these findings, and nothing else.
 	Push *PushAsk `json:"push,omitempty"`

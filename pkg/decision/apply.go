@@ -1,0 +1,147 @@
+package decision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/policy"
+	"bottle/pkg/proposal"
+	"bottle/pkg/spool"
+)
+
+const (
+	policyFile  = "routes.yaml"
+	appliedFile = "applied.json"
+	maxPolicy   = 16 << 20
+	maxApplied  = 256 << 10
+)
+
+// answerTime is how long egress has to acknowledge a policy.
+const answerTime = 10 * time.Second
+
+func (d *Decider) policyPath(slug string) string {
+	return filepath.Join(d.Home.StateDir(slug), proposal.Egress, "in", policyFile)
+}
+
+func (d *Decider) outDir(slug string) string {
+	return filepath.Join(d.Home.StateDir(slug), proposal.Egress, "out")
+}
+
+// text is the policy's file.
+func (d *Decider) text(slug string) ([]byte, error) {
+	data, err := spool.ReadFile(filepath.Dir(d.policyPath(slug)), policyFile, maxPolicy)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
+	}
+	return data, nil
+}
+
+// inForce reads the policy that egress has, or is about to have.
+func (d *Decider) inForce(slug string) ([]byte, policy.Policy, error) {
+	text, err := d.text(slug)
+	if err != nil {
+		return nil, policy.Policy{}, err
+	}
+	p, err := policy.Parse(text)
+	if err != nil {
+		return text, p, fmt.Errorf("%w: %w", ErrPolicy, err)
+	}
+	if a, ok := d.applied(slug); ok && a.Error != "" && a.Tried == sum(string(text)) {
+		return text, p, fmt.Errorf("%w: egress says: %s", ErrPolicy, a.Error)
+	}
+	return text, p, nil
+}
+
+// Policy is the policy in force, and its text.
+func (d *Decider) Policy(slug string) ([]byte, policy.Policy, error) { return d.inForce(slug) }
+
+func (d *Decider) applied(slug string) (a bottle.Applied, ok bool) {
+	data, err := spool.ReadFile(d.outDir(slug), appliedFile, maxApplied)
+	return a, err == nil && json.Unmarshal(data, &a) == nil
+}
+
+// apply writes a policy, tells egress, and waits until it says that this very
+// one is in force.
+func (d *Decider) apply(ctx context.Context, slug, text string) error {
+	if _, err := policy.Parse([]byte(text)); err != nil {
+		return fmt.Errorf("the new policy cannot be read: %w", err) // whoever wrote Render has to know
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	watch, err := d.watch(slug)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	if err := spool.WriteFile(d.policyPath(slug), []byte(text), 0o600); err != nil {
+		return err
+	}
+	if err := d.Signal(ctx, slug, proposal.Egress); err != nil {
+		return err
+	}
+	return d.until(ctx, slug, sum(text), watch)
+}
+
+func (d *Decider) watch(slug string) (*fsnotify.Watcher, error) {
+	watch, err := fsnotify.NewWatcher()
+	if err == nil {
+		if err = watch.Add(d.outDir(slug)); err != nil {
+			watch.Close()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch egress: %w", err)
+	}
+	return watch, nil
+}
+
+// await waits until a policy is in force.
+func (d *Decider) await(ctx context.Context, slug, hash string) error {
+	watch, err := d.watch(slug)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	return d.until(ctx, slug, hash, watch)
+}
+
+func (d *Decider) until(ctx context.Context, slug, hash string, watch *fsnotify.Watcher) error {
+	for {
+		a, ok := d.applied(slug)
+		switch {
+		case ok && a.SHA256 == hash:
+			return nil
+		case ok && a.Tried == hash && a.Error != "":
+			return fmt.Errorf("%w: %s", ErrRefused, a.Error)
+		}
+		if err := change(ctx, watch); err != nil {
+			return err
+		}
+	}
+}
+
+// change waits until applied.json may have changed.
+func change(ctx context.Context, watch *fsnotify.Watcher) error {
+	for {
+		select {
+		case e := <-watch.Events:
+			if filepath.Base(e.Name) == appliedFile {
+				return nil
+			}
+		case <-watch.Errors: // events were lost: look
+			return nil
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return ErrNoAnswer
+			}
+			return ctx.Err()
+		}
+	}
+}
