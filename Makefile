@@ -9,7 +9,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # Go is often installed there and not on root's PATH.
 export PATH := $(PATH):/usr/local/go/bin
 
-HOST := bottle-start bottle-attach bottle-ls bottle-log bottle-stop
+HOST := bottle-start bottle-attach bottle-ls bottle-approve bottle-edit bottle-log bottle-stop
 SIDECARS := bottle-egress
 INSIDE := bottle-inside
 BIN := bin

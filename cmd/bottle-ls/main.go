@@ -1,4 +1,5 @@
-// Command bottle-ls lists bottles, and the agents that can be started.
+// Command bottle-ls lists bottles, what they ask, what was granted, and the agents
+// that can be started.
 package main
 
 import (
@@ -29,17 +30,17 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 
 func app() cli.App {
 	return cli.App{
-		Name: "bottle-ls", Usage: "list bottles, or the agents that can be started", ArgsUsage: "[bottles|agents]",
+		Name: "bottle-ls", Usage: "list bottles, what they ask, what was granted, and agents", ArgsUsage: "[bottles|proposals|grants|agents]",
 		About: "Prints one JSON object a line. With the engine out of reach it prints what the\n" +
 			"disk knows and exits 5.",
 		Flags: []urfave.Flag{
 			cli.OutputFlag(),
 			&urfave.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "show what each bottle takes of the disk; the engine counts it, which may take seconds"},
-			&urfave.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also bottles that are gone, and which of the others bottle-start --resume brings back"},
+			&urfave.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also bottles that are gone, and which bottle-start --resume brings back; decided proposals; ended grants"},
 			&urfave.BoolFlag{Name: "watch", Usage: "print a snapshot, then a line at each change, until the reader goes away"},
 		},
 		Examples: "bottle-ls -o table\nbottle-ls | jq -r 'select(.status==\"running\").slug'\n" +
-			"bottle-ls --watch | jq --unbuffered -r '[.slug,.status]|@tsv'\nbottle-ls agents -o tsv | fzf | cut -f1 | xargs -r bottle-start --yes --detach\n" +
+			"bottle-ls --watch | jq --unbuffered -r '[.slug,.status]|@tsv'\nbottle-ls proposals | jq -r .id | bottle-approve --for 10m -\nbottle-ls agents -o tsv | fzf | cut -f1 | xargs -r bottle-start --yes --detach\n" +
 			"bottle-ls --all | jq -r 'select(.resumable).slug' | xargs -rn1 bottle-start --resume",
 		Action: list,
 	}
@@ -50,25 +51,25 @@ func list(c *cli.Call) error {
 	if len(c.Args) > 0 {
 		what = c.Args[0]
 	}
-	if len(c.Args) > 1 || (what != "bottles" && what != "agents") {
-		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("cannot list %q", strings.Join(c.Args, " ")), Hint: "say bottles or agents"}
+	lists := map[string]struct{ list, watch func(*cli.Call) error }{
+		"bottles": {listBottles, watch}, "proposals": {listProposals, watchProposals}, "grants": {listGrants, nil}, "agents": {listAgents, nil},
 	}
-	if c.Bool("all") && (what == "agents" || c.Bool("watch")) {
-		return cli.Error{Code: cli.Usage, Msg: "--all is for one listing of bottles", Hint: "leave --all out, or --watch and agents"}
+	l, known := lists[what]
+	switch {
+	case len(c.Args) > 1 || !known:
+		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("cannot list %q", strings.Join(c.Args, " ")), Hint: "say bottles, proposals, grants or agents"}
+	case c.Bool("all") && (what == "agents" || what == "bottles" && c.Bool("watch")):
+		return cli.Error{Code: cli.Usage, Msg: "--all is for one listing of bottles, and for proposals and grants", Hint: "leave --all out, or --watch and agents"}
+	case c.Bool("size") && what != "bottles":
+		return cli.Error{Code: cli.Usage, Msg: "--size is for bottles", Hint: "leave it out"}
+	case !c.Bool("watch"):
+		return l.list(c)
+	case l.watch == nil:
+		return cli.Error{Code: cli.Usage, Msg: what + " cannot be watched, bottles and proposals can", Hint: "leave --watch out"}
+	case c.Bool("size"):
+		return cli.Error{Code: cli.Usage, Msg: "sizes cannot be watched: no event tells of them", Hint: "run bottle-ls --size now and then"}
 	}
-	if what == "agents" && c.Bool("watch") {
-		return cli.Error{Code: cli.Usage, Msg: "agents cannot be watched, bottles can", Hint: "leave --watch or agents out"}
-	}
-	if what == "agents" {
-		return listAgents(c)
-	}
-	if c.Bool("watch") {
-		if c.Bool("size") {
-			return cli.Error{Code: cli.Usage, Msg: "sizes cannot be watched: no event tells of them", Hint: "run bottle-ls --size now and then"}
-		}
-		return watch(c)
-	}
-	return listBottles(c)
+	return l.watch(c)
 }
 
 var columns = []string{"SLUG", "STATUS", "ACTIVITY", "AGENT", "BOTTLE", "PROGRAM", "STARTED", "UP", "FOLDER", "NOTE"}

@@ -145,3 +145,6 @@ func change(ctx context.Context, watch *fsnotify.Watcher) error {
 		}
 	}
 }
+
+// Text is the policy's file, whether it can be read as one or not.
+func (d *Decider) Text(slug string) ([]byte, error) { return d.text(slug) }

@@ -367,3 +367,9 @@ func (d *Decider) Edit(ctx context.Context, slug string, old []byte, p policy.Po
 	return d.commit(ctx, slug, &journal{Old: string(text), New: string(policy.Render(p)),
 		Record: &audit.Record{Kind: audit.Edit, Slug: slug, Sidecar: proposal.Egress, Diff: diff}})
 }
+
+// HasGrant says whether a bottle's policy has a grant.
+func (d *Decider) HasGrant(slug, id string) bool {
+	_, p, err := d.inForce(slug)
+	return err == nil && slices.ContainsFunc(p.Grants, func(g policy.Grant) bool { return g.ID == id })
+}

@@ -244,19 +244,7 @@ func (d *Decider) unrecorded(records []audit.Record) []audit.Record {
 	}
 	of := func(r audit.Record) key { return key{r.Kind, r.Slug, r.Proposal, r.Grant, r.Time.UnixMilli()} }
 	known := map[key]bool{}
-	f, err := os.Open(filepath.Join(d.Home.Dir, audit.File))
-	if err != nil {
-		return records
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var r audit.Record
-		if json.Unmarshal(lines.Bytes(), &r) == nil {
-			known[of(r)] = true
-		}
-	}
+	d.eachRecord(func(r audit.Record) { known[of(r)] = true })
 	var left []audit.Record
 	for _, r := range records {
 		if !known[of(r)] {
@@ -264,6 +252,23 @@ func (d *Decider) unrecorded(records []audit.Record) []audit.Record {
 		}
 	}
 	return left
+}
+
+// eachRecord reads the log, as far as it can be read.
+func (d *Decider) eachRecord(f func(audit.Record)) {
+	file, err := os.Open(filepath.Join(d.Home.Dir, audit.File))
+	if err != nil {
+		return // there is none yet
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var r audit.Record
+		if json.Unmarshal(lines.Bytes(), &r) == nil {
+			f(r)
+		}
+	}
 }
 
 func sum(text string) string {

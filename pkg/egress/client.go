@@ -105,6 +105,9 @@ func (c *client) one() bool {
 		ev.Rule = v.Rule()
 		refused = c.credentials(v.Route, target)
 	}
+	if refused == nil {
+		refused = c.reserve(&v)
+	}
 	if refused != nil {
 		c.rested()
 		return c.refuse(ev, refused, c.skipBody())
@@ -216,9 +219,9 @@ func (c *client) tunnel(ev *bottle.Event) bool {
 	switch {
 	case refused != nil:
 	case o.address:
-		_, refused = judge(c.s.policy.Load(), &c.q, o, "")
+		_, refused = judge(c.s.policy.Load(), c.s.uses, &c.q, o, "")
 	case o.port != policy.DefaultPort(policy.HTTPS) && !c.s.policy.Load().NamesPort(o.port):
-		_, refused = judge(c.s.policy.Load(), &c.q, o, "")
+		_, refused = judge(c.s.policy.Load(), c.s.uses, &c.q, o, "")
 	}
 	if refused != nil {
 		return c.refuse(ev, refused, false)

@@ -99,7 +99,7 @@ func sameHost(q *request, o origin) *refusal {
 
 // judge is the policy's word on a request, before anything is looked up. What
 // is allowed rests on the verdict's entry. path is raw, without the query.
-func judge(p *policy.Policy, q *request, o origin, path string) (policy.Verdict, *refusal) {
+func judge(p *policy.Policy, u *uses, q *request, o origin, path string) (policy.Verdict, *refusal) {
 	switch {
 	case q.method == "TRACE":
 		return policy.Verdict{}, refuse(405, "TRACE is not allowed")
@@ -110,7 +110,7 @@ func judge(p *policy.Policy, q *request, o origin, path string) (policy.Verdict,
 	case q.expect != nil && !equalFold(q.expect, "100-continue"):
 		return policy.Verdict{}, refuse(417, "an expectation other than 100-continue")
 	}
-	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: path, Now: time.Now()})
+	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: path, Now: time.Now(), Spent: u.spent})
 	switch {
 	case !v.Allow:
 		return v, refuse(v.Status, v.Reason)

@@ -46,7 +46,7 @@ func FuzzRequest(f *testing.F) {
 		if refused != nil {
 			return
 		}
-		if _, refused = judge(p, &q, o, string(path(target))); refused != nil {
+		if _, refused = judge(p, &uses{}, &q, o, string(path(target))); refused != nil {
 			return
 		}
 		if o.host != "plain.example" && o.host != "odd.example" {

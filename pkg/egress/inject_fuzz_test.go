@@ -38,7 +38,7 @@ func FuzzInjection(f *testing.F) {
 		if refused != nil {
 			return
 		}
-		v, refused := judge(p, &q, o, string(path(target)))
+		v, refused := judge(p, &uses{}, &q, o, string(path(target)))
 		if refused != nil || k.admit(v.Route, &q, target) != nil {
 			return
 		}

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,7 +35,9 @@ func (c *client) local(ev *bottle.Event, target []byte) bool {
 	case c.q.method != "GET" && c.q.method != "HEAD":
 		return c.refuse(ev, refuse(405, "only GET and HEAD are for "+allowlistPath), keep)
 	}
-	doc, err := json.MarshalIndent(allowlist{policy.View(*c.s.policy.Load(), time.Now())}, "", "  ")
+	open := *c.s.policy.Load()
+	open.Grants = slices.DeleteFunc(slices.Clone(open.Grants), func(g policy.Grant) bool { return c.s.uses.spent(&g) })
+	doc, err := json.MarshalIndent(allowlist{policy.View(open, time.Now())}, "", "  ")
 	if err != nil {
 		return c.refuse(ev, refuse(500, "the allowlist cannot be written"), keep)
 	}

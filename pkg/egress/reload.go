@@ -107,6 +107,7 @@ type rest struct {
 	active  bool
 	request policy.Request
 	route   *policy.Route
+	grant   string // whose route it is
 	expires time.Time
 	cut     bool
 }
@@ -116,12 +117,12 @@ type rest struct {
 func (c *client) judgeOn(o origin, path string) (policy.Verdict, *refusal) {
 	for {
 		p := c.s.policy.Load()
-		v, refused := judge(p, &c.q, o, path)
+		v, refused := judge(p, c.s.uses, &c.q, o, path)
 		if refused != nil {
 			return v, refused
 		}
 		c.rest.mu.Lock()
-		c.rest.active, c.rest.cut, c.rest.route, c.rest.expires = true, false, v.Route, v.Expires
+		c.rest.active, c.rest.cut, c.rest.route, c.rest.grant, c.rest.expires = true, false, v.Route, v.Grant, v.Expires
 		c.rest.request = policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: c.q.method, Path: path}
 		c.rest.mu.Unlock()
 		if c.s.policy.Load() == p { // a new one that came meanwhile may have missed us
@@ -161,6 +162,14 @@ func (s *Server) cut(now time.Time) {
 // cutEnded ends the requests whose grant is over.
 func (s *Server) cutEnded(now time.Time) {
 	p := s.policy.Load()
+	// Wall-clock time: a machine that slept is past the end when it wakes.
+	before := s.looked
+	s.looked = now.Round(0)
+	for i := range p.Grants {
+		if g := &p.Grants[i]; !before.IsZero() && g.Live(before) && !g.Live(s.looked) {
+			s.record(bottle.Event{Kind: "grant", Verdict: "ended", Rule: "grant " + g.ID, Host: g.Host, Port: g.Port, Detail: "it ended at " + g.Expires.Format(time.RFC3339)})
+		}
+	}
 	s.clients.each(func(c *client) {
 		c.rest.mu.Lock()
 		over := c.rest.active && !c.rest.expires.IsZero() && !now.Before(c.rest.expires)
@@ -181,9 +190,11 @@ func (c *client) cutUnless(p *policy.Policy, now time.Time) {
 	}
 	q := c.rest.request
 	q.Now = now
+	own := c.rest.grant // it took a use of that one, and takes none of another
+	q.Spent = func(g *policy.Grant) bool { return g.ID != own }
 	v := policy.Decide(*p, q)
 	if old := c.rest.route; v.Allow && v.Route.Auth == old.Auth && v.Route.Private == old.Private && v.Route.RefuseForeign == old.RefuseForeign {
-		c.rest.route, c.rest.expires = v.Route, v.Expires
+		c.rest.route, c.rest.grant, c.rest.expires = v.Route, v.Grant, v.Expires
 		return
 	}
 	c.rest.cut = true

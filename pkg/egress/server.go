@@ -70,6 +70,8 @@ type Server struct {
 	policy   atomic.Pointer[policy.Policy]
 	known    atomic.Pointer[known] // of the policy in force
 	force    force
+	uses     *uses
+	looked   time.Time // when sweep last looked for grants that ended
 	tls      *tls.Config
 	pool     pool
 	clients  registry
@@ -97,6 +99,10 @@ func Start(cfg Config) (*Server, error) {
 	s.force.out, s.force.secrets = cfg.Out, cfg.Secrets
 	if s.force.secrets == nil {
 		s.force.secrets = &sidecar.Secrets{}
+	}
+	var err error
+	if s.uses, err = openUses(cfg.Out); err != nil {
+		return nil, err
 	}
 	if err := s.Reload(); err != nil {
 		return nil, err

@@ -22,10 +22,10 @@ func TestAGrantIsTakenInTheOrderOfItsCost(t *testing.T) {
 	if back, err := Parse(Render(p)); err != nil || string(Render(back)) != string(Render(p)) {
 		t.Errorf("%v\n%s", err, Render(p))
 	}
-	spent := func(string) bool { return true }
+	spent := func(*Grant) bool { return true }
 	for _, c := range []struct {
 		method, path, rule string
-		spent              func(string) bool
+		spent              func(*Grant) bool
 	}{
 		{"GET", "/x", "grant more", nil}, // none that is counted is used up where another allows it
 		{"POST", "/x", "grant once", nil},
@@ -35,7 +35,7 @@ func TestAGrantIsTakenInTheOrderOfItsCost(t *testing.T) {
 		{"GET", "/login", "", nil}, // an exception opens nothing
 	} {
 		v := Decide(p, Request{Scheme: HTTPS, Host: "a.example", Port: 443, Method: c.method, Path: c.path, Now: time.Unix(1, 0), Spent: c.spent})
-		if v.Rule() != c.rule || v.Limited != (c.rule == "grant once") {
+		if v.Rule() != c.rule || (v.Uses > 0) != (c.rule == "grant once") {
 			t.Errorf("%s %s: %q, %q", c.method, c.path, v.Rule(), v.Reason)
 		}
 	}

@@ -17,7 +17,7 @@ type Request struct {
 	// an end to be over.
 	Now time.Time
 	// Spent says whether a grant has no use left; nil: none has.
-	Spent func(grant string) bool
+	Spent func(*Grant) bool
 }
 
 // Verdict is the judgement of one request.
@@ -31,9 +31,8 @@ type Verdict struct {
 	// Expires is when the permission ends; zero: it does not.
 	Expires time.Time
 
-	// Limited: each use counts, of the grant Grant.
-	Limited bool
-	Grant   string // ID of the grant that allows it; empty: a route does
+	Grant string // ID of the grant that allows it; empty: a route does
+	Uses  int64  // how many requests that grant is good for; 0: any number
 
 	index int
 }
@@ -84,10 +83,10 @@ func Decide(p Policy, q Request) Verdict {
 		case !g.Opens() || best.Allow && !g.before(&best):
 		case !g.Live(q.Now):
 			m.expired(g)
-		case g.Uses > 0 && q.Spent != nil && q.Spent(g.ID):
+		case g.Uses > 0 && q.Spent != nil && q.Spent(g):
 			m.spent = m.spent || (&miss{q: m.q}).allows(&g.Route)
 		case m.allows(&g.Route):
-			best = Verdict{Allow: true, Route: &g.Route, Expires: g.Expires, Grant: g.ID, Limited: g.Uses > 0}
+			best = Verdict{Allow: true, Route: &g.Route, Expires: g.Expires, Grant: g.ID, Uses: g.Uses}
 		}
 	}
 	if best.Allow {
@@ -102,7 +101,7 @@ func (g *Grant) before(v *Verdict) bool {
 	if g.Auth.Set() != v.Route.Auth.Set() {
 		return g.Auth.Set()
 	}
-	return v.Limited && g.Uses == 0
+	return v.Uses > 0 && g.Uses == 0
 }
 
 // miss is how near entries came to allowing a request.

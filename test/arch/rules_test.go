@@ -58,23 +58,26 @@ var rules = map[string]rule{
 		why: "the operator's end of a session; a bottle's life is not its business"},
 	"pkg/sidecar": {may: []string{"pkg/bottle", "pkg/spool"},
 		why: "what sidecars share, and nothing that only the host may know"},
-	"pkg/egress": {may: []string{"pkg/dlp", "pkg/policy", "pkg/sidecar", "pkg/bottle", "pkg/ca"},
+	"pkg/egress": {may: []string{"pkg/dlp", "pkg/policy", "pkg/sidecar", "pkg/bottle", "pkg/ca", "pkg/spool"},
 		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
 	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/dockerfile", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
 		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
 		why: "the one place where engine and state meet; it asks nobody and prints nothing"},
-	"pkg/operator": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/session", "pkg/state", "pkg/tokenref"},
+	"pkg/operator": {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/policy",
+		"pkg/proposal", "pkg/session", "pkg/state", "pkg/tokenref"},
 		why: "what the host's programs share at their command line: home, engine, errors as people see them"},
 
 	"cmd/bottle-start": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/frame", "pkg/lifecycle", "pkg/manifest", "pkg/operator", "pkg/plan",
 		"pkg/policy", "pkg/session", "pkg/spool", "pkg/tokenref", "pkg/workspace"}, why: "flags, the preflight, then one call"},
 	"cmd/bottle-attach": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/plan", "pkg/session", "pkg/state"},
 		why: "flags, then one call"},
-	"cmd/bottle-ls":     {may: []string{"pkg/bottle", "pkg/cli", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
-	"cmd/bottle-log":    {may: []string{"pkg/audit", "pkg/bottle", "pkg/cli", "pkg/eventlog", "pkg/operator", "pkg/state"}, why: "flags, then one call"},
-	"cmd/bottle-stop":   {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator"}, why: "flags, then one call"},
-	"cmd/bottle-egress": {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
-	"cmd/bottle-inside": {may: []string{"pkg/frame", "pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
+	"cmd/bottle-ls":      {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
+	"cmd/bottle-approve": {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/operator", "pkg/proposal", "pkg/state"}, why: "flags, the queue, then one call"},
+	"cmd/bottle-edit":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/operator", "pkg/policy", "pkg/state"}, why: "flags, the editor, then one call"},
+	"cmd/bottle-log":     {may: []string{"pkg/audit", "pkg/bottle", "pkg/cli", "pkg/eventlog", "pkg/operator", "pkg/state"}, why: "flags, then one call"},
+	"cmd/bottle-stop":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator"}, why: "flags, then one call"},
+	"cmd/bottle-egress":  {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
+	"cmd/bottle-inside":  {may: []string{"pkg/frame", "pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
 
 	"test/arch":          {why: "reads the sources, and imports none of them"},
 	"test/bench":         {may: []string{"test/rig"}, why: "measures the programs as they are installed"},
@@ -83,6 +86,7 @@ var rules = map[string]rule{
 	"test/bench/goproxy": {may: []string{"pkg/ca"}, why: "what egress is compared with has nothing of ours but a CA"},
 	"test/bench/peer":    {may: []string{"pkg/ca"}, why: "both ends of what is measured, and nothing of what is between"},
 	"test/programs":      {may: []string{"test/rig"}, why: "sees the programs as their user does, by their command line alone"},
+	"test/decide":        {may: []string{"pkg/bottle", "pkg/proposal", "test/rig"}, why: "writes what a sidecar writes, and meets the programs as their user does"},
 	"test/scripts":       {why: "runs the scripts as people do, on a PATH of its own"},
 	"test/engines":       {may: []string{"test/rig"}, why: "runs the other suites, elsewhere"},
 	"test/escape":        {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
@@ -108,7 +112,7 @@ var walls = []struct {
 
 var (
 	sidecars = []string{"cmd/bottle-egress"}
-	host     = []string{"cmd/bottle-start", "cmd/bottle-attach", "cmd/bottle-ls", "cmd/bottle-log", "cmd/bottle-stop"}
+	host     = []string{"cmd/bottle-start", "cmd/bottle-attach", "cmd/bottle-ls", "cmd/bottle-approve", "cmd/bottle-edit", "cmd/bottle-log", "cmd/bottle-stop"}
 )
 
 // doors are the standard library's ways to the outside, which pure packages do

@@ -1,0 +1,126 @@
+// Command bottle-edit opens a living bottle's policy in the operator's editor.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/diff"
+	urfave "github.com/urfave/cli/v2"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
+	"bottle/pkg/decision"
+	"bottle/pkg/lifecycle"
+	"bottle/pkg/operator"
+	"bottle/pkg/policy"
+	"bottle/pkg/state"
+)
+
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	return app().Run(args, in, out, errOut)
+}
+
+func app() cli.App {
+	return cli.App{
+		Name: "bottle-edit", Usage: "change a living bottle's policy", ArgsUsage: "SLUG [routes]",
+		About: "Opens the policy in $EDITOR, shows what changes, asks, and puts it in force. A\n" +
+			"mistake opens the editor again. It prints the difference.",
+		Flags:    []urfave.Flag{cli.YesFlag()},
+		Examples: "bottle-edit dev-k3zq routes\nEDITOR='sed -i s/GET/POST/' bottle-edit --yes dev-k3zq",
+		Action:   edit,
+	}
+}
+
+func edit(c *cli.Call) error {
+	if len(c.Args) < 1 || len(c.Args) > 2 || len(c.Args) == 2 && c.Args[1] != "routes" {
+		return cli.Error{Code: cli.Usage, Msg: "it takes a bottle, and what of it to change", Hint: "write bottle-edit SLUG routes"}
+	}
+	if !c.Bool("yes") && !c.CanAsk() {
+		return cli.Error{Code: cli.Usage, Msg: "nobody can be asked whether the change is meant: this is no terminal", Hint: "say --yes"}
+	}
+	ctx, cancel := operator.Context()
+	defer cancel()
+	m, err := operator.Open()
+	if err != nil {
+		return err
+	}
+	slug := c.Args[0]
+	if err := living(ctx, m, slug); err != nil {
+		return err
+	}
+	d := operator.Decider(m, "bottle-edit")
+	if err := d.LookAfter(ctx, slug); err != nil {
+		return operator.ExplainDecision(slug, err)
+	}
+	old, err := d.Text(slug)
+	if err != nil {
+		return operator.ExplainDecision(slug, err)
+	}
+	return change(ctx, c, d, slug, old)
+}
+
+func change(ctx context.Context, c *cli.Call, d *decision.Decider, slug string, old []byte) error {
+	var p policy.Policy
+	_, changed, err := operator.Edit(ctx, c.Streams, "routes.yaml", old, func(text []byte) (err error) {
+		p, err = policy.Parse(text)
+		return err
+	})
+	if err != nil || !changed {
+		return err
+	}
+	// What is enforced is what was understood, not what was typed.
+	delta := string(diff.Diff("in force", old, "edited", policy.Render(p)))
+	if delta == "" {
+		return nil
+	}
+	for line := range strings.Lines(delta) {
+		fmt.Fprintln(c.Out, cli.Inert(strings.TrimSuffix(line, "\n")))
+	}
+	if !c.Bool("yes") {
+		yes, err := c.Confirm(ctx, "put it in force?")
+		if err != nil {
+			return err
+		}
+		if !yes {
+			return cli.Error{Code: cli.Declined, Msg: "nothing was changed"}
+		}
+	}
+	return operator.ExplainDecision(slug, d.Edit(ctx, slug, old, p, delta))
+}
+
+// living refuses a bottle whose egress is not there to take a policy.
+func living(ctx context.Context, m *lifecycle.Manager, slug string) error {
+	if _, err := m.Home.Bottle(slug); err != nil {
+		return operator.Explain(slug, err)
+	}
+	bottles, err := lifecycle.List(ctx, m.Home, m.Engine)
+	if err != nil {
+		return operator.Explain(slug, err)
+	}
+	for _, b := range bottles {
+		if b.Slug != slug {
+			continue
+		}
+		for _, service := range b.Services {
+			if service == "egress" {
+				return nil
+			}
+		}
+		return notUp(b)
+	}
+	return operator.Explain(slug, state.ErrNotFound)
+}
+
+func notUp(b bottle.Bottle) error {
+	why := string(b.Status)
+	if b.Reason != "" {
+		why += ": " + b.Reason
+	}
+	return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("the egress of %s does not run (%s)", b.Slug, why), Hint: "there is no policy in force to change"}
+}

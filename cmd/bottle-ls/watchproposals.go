@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"bottle/pkg/cli"
+	"bottle/pkg/decision"
+	"bottle/pkg/operator"
+)
+
+// settleTime lets a burst of changes become one look.
+const settleTime = 30 * time.Millisecond
+
+// watchProposals prints what waits, then a line for each change: one that came,
+// one that was decided (its status is the verdict), one that went with its
+// bottle ("gone").
+func watchProposals(c *cli.Call) error {
+	if c.String("output") == "table" {
+		return cli.Error{Code: cli.Usage, Msg: "a table cannot be watched: its columns would move", Hint: "use -o json or -o tsv"}
+	}
+	p, err := cli.NewPrinter(c.Out, c.String("output"), proposalColumns...)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := operator.Context()
+	defer cancel()
+	go func() {
+		if cli.ReaderGone(ctx, c.Out) {
+			cancel()
+		}
+	}()
+	d, err := open(ctx, c.Err)
+	if err != nil {
+		return err
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("cannot watch: %w", err)
+	}
+	defer w.Close()
+	err = (&follower{d: d, w: w, all: c.Bool("all"), known: map[string]operator.Line{},
+		emit: func(l operator.Line) error { return p.Print(l, proposalCells(l)...) }}).run(ctx)
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return err
+}
+
+// follower tells of changes between one look and the next.
+type follower struct {
+	d     *decision.Decider
+	w     *fsnotify.Watcher
+	all   bool // decided ones in the first look too
+	known map[string]operator.Line
+	emit  func(operator.Line) error
+}
+
+func (f *follower) run(ctx context.Context) error {
+	first := true
+	var settled <-chan time.Time
+	for {
+		if settled == nil {
+			if err := f.look(first); err != nil {
+				return err
+			}
+			first = false
+		}
+		select {
+		case <-f.w.Events:
+			if settled == nil {
+				settled = time.After(settleTime)
+			}
+			// Events without end must not keep us from looking: the time stays.
+			if err := f.drain(ctx, settled); err != nil {
+				return nil
+			}
+			settled = nil
+		case <-f.w.Errors: // events were lost: look
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// drain takes events until it is time to look.
+func (f *follower) drain(ctx context.Context, until <-chan time.Time) error {
+	for {
+		select {
+		case <-f.w.Events:
+		case <-f.w.Errors:
+		case <-until:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// look watches what there is now, and tells what is otherwise than before.
+func (f *follower) look(first bool) error {
+	// Watch first, so that no change falls between the reading and the watching.
+	f.w.Add(f.d.Home.StateDir(""))
+	slugs, err := f.d.Home.Slugs()
+	if err != nil {
+		return err
+	}
+	for _, slug := range slugs {
+		for _, dir := range []string{"out", "out/proposals", "in", "in/decisions"} {
+			paths, _ := filepath.Glob(filepath.Join(f.d.Home.StateDir(slug), "*", dir)) // the pattern is good
+			for _, path := range paths {
+				f.w.Add(path) // what is not there yet shows as a change of what is above it
+			}
+		}
+	}
+	lines, _ := proposals(f.d, true)
+	now := map[string]operator.Line{}
+	for _, l := range lines {
+		key := l.Slug + "/" + l.ID
+		now[key] = l
+		old, known := f.known[key]
+		switch {
+		case known && old.Status == l.Status:
+			continue
+		case first && !f.all && l.Status != "pending", !known && !first && l.Status != "pending":
+			continue
+		}
+		if err := f.emit(l); err != nil {
+			return err
+		}
+	}
+	for key, l := range f.known {
+		if _, there := now[key]; !there && l.Status == "pending" {
+			l.Status = "gone"
+			if err := f.emit(l); err != nil {
+				return err
+			}
+		}
+	}
+	f.known = now
+	return nil
+}

@@ -1,0 +1,211 @@
+package operator
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
+	"bottle/pkg/decision"
+	"bottle/pkg/policy"
+	"bottle/pkg/proposal"
+	"bottle/pkg/state"
+)
+
+// Line is a proposal as bottle-ls prints it.
+type Line struct {
+	ID            string           `json:"id"`
+	Slug          string           `json:"slug"`
+	Agent         string           `json:"agent"`
+	Kind          bottle.Kind      `json:"kind"`
+	Status        string           `json:"status"` // pending, or the verdict
+	Summary       string           `json:"summary"`
+	Justification string           `json:"justification"`
+	CreatedAt     time.Time        `json:"created_at"`
+	Age           int64            `json:"age"` // seconds
+	Proposed      any              `json:"proposed"`
+	Diff          string           `json:"diff"`
+	Note          string           `json:"note,omitempty"`    // why there is no diff
+	Pending       *bottle.Pending  `json:"pending,omitempty"` // what the sidecar says of it
+	Decision      *bottle.Decision `json:"decision,omitempty"`
+}
+
+// Payload is what a proposal asks, without the rest.
+func Payload(p bottle.Proposal) any {
+	switch {
+	case p.Egress != nil:
+		return p.Egress
+	case p.Exception != nil:
+		return p.Exception
+	case p.Capability != nil:
+		return p.Capability
+	case p.Push != nil:
+		return p.Push
+	}
+	return struct{}{}
+}
+
+// LineOf is a proposal against the policy that its bottle has.
+func LineOf(f state.Filed, p policy.Policy, rules proposal.Rules, now time.Time) Line {
+	l := Line{ID: f.ID, Slug: f.Slug, Agent: f.Agent, Kind: f.Kind, Status: "pending", Summary: proposal.Summary(f.Proposal), Justification: f.Justification,
+		CreatedAt: f.CreatedAt, Age: int64(now.Sub(f.CreatedAt) / time.Second), Proposed: Payload(f.Proposal), Decision: f.Decision}
+	if f.Pending != (bottle.Pending{}) {
+		l.Pending = &f.Pending
+	}
+	if f.Decision != nil {
+		l.Status = string(f.Decision.Verdict)
+		return l
+	}
+	c, err := proposal.Approve(f.Proposal, proposal.Context{Policy: p, Rules: rules, Now: now})
+	l.Diff, l.Note = c.Diff, c.Note
+	if err != nil {
+		l.Note = err.Error()
+	}
+	return l
+}
+
+// Filed reads the proposals of all bottles, oldest first within a bottle. What
+// cannot be read is an error each.
+func Filed(h *state.Home, all bool) ([]state.Filed, []error) {
+	slugs, err := h.Slugs()
+	if err != nil {
+		return nil, []error{err}
+	}
+	var found []state.Filed
+	var bad []error
+	for _, slug := range slugs {
+		some, errs := h.Proposals(slug, all)
+		found = append(found, some...)
+		for _, err := range errs {
+			bad = append(bad, fmt.Errorf("%s: %w", slug, err))
+		}
+	}
+	return found, bad
+}
+
+// Lines are proposals as they are printed, each against its bottle's policy.
+func Lines(d *decision.Decider, found []state.Filed, now time.Time) []Line {
+	type base struct {
+		policy policy.Policy
+		rules  proposal.Rules
+		err    error
+	}
+	bases := map[string]base{}
+	lines := make([]Line, 0, len(found))
+	for _, f := range found {
+		b, known := bases[f.Slug]
+		if !known {
+			_, b.policy, b.err = d.Policy(f.Slug)
+			b.rules, _ = d.Rules(f.Slug) // without them a credential is told as one that cannot be given
+			bases[f.Slug] = b
+		}
+		l := LineOf(f, b.policy, b.rules, now)
+		if b.err != nil && f.Decision == nil {
+			l.Diff, l.Note = "", b.err.Error()
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// Target is a proposal that a program was told to decide.
+type Target struct {
+	Slug, ID string
+	state.Filed
+}
+
+// Targets are the proposals that a program was told to act on: its arguments,
+// where "-" stands for the lines of standard input (ids, SLUG/ID, or the JSON
+// lines of bottle-ls proposals). Doubles are dropped. All are known to exist when
+// it returns.
+func Targets(ctx context.Context, c *cli.Call, h *state.Home) ([]Target, error) {
+	words, err := words(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if len(words) == 0 {
+		return nil, nil
+	}
+	found, _ := Filed(h, true)
+	byID := map[string][]state.Filed{}
+	for _, f := range found {
+		byID[f.ID] = append(byID[f.ID], f)
+	}
+	var targets []Target
+	seen := map[string]bool{}
+	for _, w := range words {
+		var those []state.Filed
+		for _, f := range byID[w.id] {
+			if w.slug == "" || w.slug == f.Slug {
+				those = append(those, f)
+			}
+		}
+		switch len(those) {
+		case 0:
+			return nil, cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no proposal %q", w.String()), Hint: "run bottle-ls proposals"}
+		case 1:
+		default:
+			return nil, cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("%q is a proposal of several bottles", w.id), Hint: "write SLUG/ID"}
+		}
+		if key := those[0].Slug + "/" + those[0].ID; !seen[key] {
+			seen[key] = true
+			targets = append(targets, Target{Slug: those[0].Slug, ID: those[0].ID, Filed: those[0]})
+		}
+	}
+	return targets, nil
+}
+
+// word is what names a proposal or a grant.
+type word struct{ slug, id string }
+
+func (w word) String() string {
+	if w.slug != "" {
+		return w.slug + "/" + w.id
+	}
+	return w.id
+}
+
+// ParseWord reads ID, SLUG/ID, or a JSON object that has them.
+func ParseWord(line string) (slug, id string) {
+	line = strings.TrimSpace(line)
+	if strings.HasPrefix(line, "{") {
+		var doc struct{ ID, Slug string }
+		if json.Unmarshal([]byte(line), &doc) == nil && doc.ID != "" {
+			return doc.Slug, doc.ID
+		}
+		return "", line
+	}
+	first, _, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+	if slug, id, both := strings.Cut(first, "/"); both {
+		return slug, id
+	}
+	return "", first
+}
+
+// maxLine bounds a line of standard input: a proposal has 64 KiB, escaped.
+const maxLine = 1 << 20
+
+func words(ctx context.Context, c *cli.Call) (all []word, err error) {
+	for _, arg := range c.Args {
+		if arg != "-" {
+			slug, id := ParseWord(arg)
+			all = append(all, word{slug, id})
+			continue
+		}
+		lines := bufio.NewScanner(c.Input(ctx))
+		lines.Buffer(nil, maxLine)
+		for lines.Scan() {
+			if slug, id := ParseWord(lines.Text()); id != "" {
+				all = append(all, word{slug, id})
+			}
+		}
+		if err := lines.Err(); err != nil {
+			return nil, Explain("", fmt.Errorf("cannot read standard input: %w", err))
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,187 @@
+// Package decide tries what the operator decides on real bottles: proposals are
+// written as a sidecar writes them, and decided by the programs.
+package decide
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/proposal"
+	"bottle/test/rig"
+)
+
+func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+
+// File writes a proposal as a bottle's sidecar does, and returns its ID.
+func file(t testing.TB, r *rig.Rig, slug string, p bottle.Proposal) string {
+	t.Helper()
+	p, err := proposal.Make(p, proposal.Rules{}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"in", "out/proposals"} {
+		if err := os.MkdirAll(filepath.Join(r.Home, "state", slug, p.Source, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(r.Home, "state", slug, p.Source, "out/proposals")
+	temp := filepath.Join(path, ".tmp-"+p.ID)
+	if err := os.WriteFile(temp, proposal.Encode(p), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(temp, filepath.Join(path, p.ID+".json")); err != nil {
+		t.Fatal(err)
+	}
+	return p.ID
+}
+
+func host(name string, paths ...string) bottle.Proposal {
+	return bottle.Proposal{Kind: bottle.EgressBlock, Justification: "to read its pages", Egress: &bottle.EgressAsk{Host: name, Paths: paths}}
+}
+
+// decided runs bottle-approve on what a shell line prints.
+func piped(t testing.TB, r *rig.Rig, line string) (out, said string, code int) {
+	t.Helper()
+	cmd := r.Command(t.Context(), "bottle-ls")
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", line}
+	cmd.Env = append(cmd.Env, "PATH="+r.Bin+":"+os.Getenv("PATH"))
+	var o, e strings.Builder
+	cmd.Stdout, cmd.Stderr = &o, &e
+	cmd.Run() // its code tells
+	return o.String(), e.String(), cmd.ProcessState.ExitCode()
+}
+
+// status is what a request of the agent's is answered with.
+func status(t testing.TB, r *rig.Rig, slug, url string) string {
+	t.Helper()
+	out, said, _ := r.Inside(slug, "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10", url)
+	if out == "000" || out == "" {
+		return said
+	}
+	return out
+}
+
+func TestAGrantIsInForceUntilItEnds(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	u := r.Upstream("docs.example")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
+	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
+	slug := r.Start("dev")
+	u.Join(slug)
+	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
+		t.Fatalf("before: %s", got)
+	}
+	p := host("docs.example", "/a", "/slow")
+	id := file(t, r, slug, p)
+	listed, said, _ := r.Run("bottle-ls", "proposals")
+	if !strings.Contains(listed, id) || !strings.Contains(listed, `"diff":"+  - id:`) {
+		t.Fatalf("bottle-ls: %s%s", listed, said)
+	}
+	out, said, code := piped(t, r, "bottle-ls proposals | jq -r .id | bottle-approve --for 6s -")
+	if code != 0 || !strings.Contains(out, `"verdict":"approved"`) {
+		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
+	}
+	if got := status(t, r, slug, "https://docs.example/a"); got != "200" {
+		t.Errorf("granted: %s", got)
+	}
+	if got := status(t, r, slug, "https://docs.example/b"); got != "403" {
+		t.Errorf("another path: %s", got)
+	}
+	if left, _, _ := r.Run("bottle-ls", "grants"); !strings.Contains(left, `"left":`) {
+		t.Errorf("bottle-ls grants: %s", left)
+	}
+	stream(t, r, slug, "https://docs.example/slow")
+	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
+		t.Errorf("after its end: %s", got)
+	}
+	if left, _, _ := r.Run("bottle-ls", "grants"); left != "" {
+		t.Errorf("grants that are over: %s", left)
+	}
+	if said, _, code := r.Run("bottle-log", "--verify"); code != 0 {
+		t.Errorf("the chain: %s", said)
+	}
+	audit, err := os.ReadFile(filepath.Join(r.Home, "audit.jsonl"))
+	if err != nil || strings.Count(string(audit), "\n") != 2 || !strings.Contains(string(audit), `"kind":"expire"`) {
+		t.Errorf("audit: %s%v", audit, err)
+	}
+	if _, said, code := r.Run("bottle-approve", id); code != 6 {
+		t.Errorf("decided twice: %d, %s", code, said)
+	}
+}
+
+// stream sends a body that does not end by itself, and fails unless it is cut.
+func stream(t *testing.T, r *rig.Rig, slug, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := r.Command(ctx, "bottle-attach", slug, "--", "sh", "-c",
+		`mkfifo /tmp/f && { (echo; exec sleep 40) >/tmp/f & } && exec curl -sS -T - --max-time 25 "$0" </tmp/f`, url)
+	out, err := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code == 28 || ctx.Err() != nil || err == nil && !strings.Contains(string(out), "is gone") {
+		t.Errorf("the stream was not cut: curl ended with %d: %s", code, out)
+	}
+}
+
+func TestUsesRevocationAndEditAreInForceAtOnce(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	u := r.Upstream("docs.example")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
+	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
+	slug := r.Start("dev")
+	u.Join(slug)
+	want := func(what, path, code string) {
+		t.Helper()
+		if got := status(t, r, slug, "https://docs.example"+path); got != code {
+			t.Errorf("%s: %s", what, got)
+		}
+	}
+	approve := func(code int, args ...string) {
+		t.Helper()
+		if out, said, got := r.Run("bottle-approve", args...); got != code {
+			t.Errorf("bottle-approve %q ended with %d: %s%s", args, got, out, said)
+		}
+	}
+	approve(0, "--once", file(t, r, slug, host("docs.example", "/once")))
+	want("the first use", "/once", "200")
+	want("the second use", "/once", "403")
+	r.Docker("restart", "-t", "1", "bottle-"+slug+"-egress-1")
+	want("after a restart", "/once", "403")
+	id := file(t, r, slug, host("docs.example", "/wide"))
+	approve(0, "--path", "/wide/only", id)
+	want("narrowed", "/wide/only/x", "200")
+	want("beside it", "/wide/x", "403")
+	approve(0, "--revoke", id)
+	want("revoked", "/wide/only/x", "403")
+	approve(3, "--revoke", id)
+	approve(3, "egress-block-aaaaaaaaaaaaaaaa")
+	approve(2, "--once", "--uses", "3", id)
+	r.Env = append(r.Env, `EDITOR=sed -i 's/^routes:.*/routes:\n  - host: docs.example\n    private: true/'`)
+	if out, said, code := r.Run("bottle-edit", "--yes", slug, "routes"); code != 0 || !strings.Contains(out, "docs.example") {
+		t.Errorf("bottle-edit ended with %d: %s%s", code, out, said)
+	}
+	want("edited", "/anything", "200")
+	r.Env[len(r.Env)-1] = "EDITOR=true"
+	if out, said, code := r.Run("bottle-edit", "--yes", slug); code != 0 || out != "" {
+		t.Errorf("an edit without a change ended with %d: %s%s", code, out, said)
+	}
+	r.Env[len(r.Env)-1] = "EDITOR=sed -i s/routes:/rutes:/"
+	if out, said, code := r.Run("bottle-edit", "--yes", slug); code != 1 || !strings.Contains(said, "rutes") {
+		t.Errorf("a mistake ended with %d: %s%s", code, out, said)
+	}
+	r.Docker("kill", "bottle-"+slug+"-egress-1")
+	pending := file(t, r, slug, host("late.example"))
+	approve(1, pending)
+	if _, said, code := r.Run("bottle-edit", "--yes", slug); code != 1 || !strings.Contains(said, "does not run") {
+		t.Errorf("an edit without egress ended with %d: %s", code, said)
+	}
+	if out, _, _ := r.Run("bottle-ls", "proposals"); !strings.Contains(out, pending) {
+		t.Errorf("it does not wait any more: %s", out)
+	}
+}
