@@ -105,6 +105,7 @@ func (c *client) one() bool {
 		ev.Rule = v.Rule()
 		refused = c.credentials(v.Route, target)
 	}
+	defer c.endScan()
 	if refused == nil {
 		refused = c.reserve(&v)
 	}
@@ -112,7 +113,6 @@ func (c *client) one() bool {
 		c.rested()
 		return c.refuse(ev, refused, c.skipBody())
 	}
-	defer c.endScan()
 	return c.forward(ev, place{o, v.Route.Private}, target)
 }
 

@@ -93,12 +93,11 @@ func unknownRule(p *policy.Policy) error {
 		}
 	}
 	for i := range p.Grants {
-		if err := check(p.Grants[i].Scan.Allow); err != nil {
-			return err
+		list := p.Grants[i].Scan.Allow
+		if g := &p.Grants[i]; !g.Opens() {
+			list = append(slices.Clip(list), policy.Exception{Rule: g.Rule})
 		}
-	}
-	for i := range p.Excepted {
-		if err := check([]policy.Exception{p.Excepted[i].Exception}); err != nil {
+		if err := check(list); err != nil {
 			return err
 		}
 	}

@@ -61,40 +61,28 @@ func (r *Route) allAs(o *Route, path, method string) bool {
 	return method == "" && len(r.Methods) == 0 || method != "" && r.takes(method)
 }
 
-// Exempt returns the ID of the grant by which a finding of rule in a request to
-// host is let through, or "". path is raw, without the query.
-func (p *Policy) Exempt(rule, host, path string, now time.Time) string {
-	for i := range p.Grants {
-		g := &p.Grants[i]
-		if g.Opens() || g.Rule != rule || g.Host != host || !g.Live(now) {
-			continue
-		}
-		if len(g.Paths) == 0 || pathFault(path) == "" && ambiguity(path) == "" && g.covers(path) {
-			return g.ID
-		}
-	}
-	return ""
-}
-
 // Holds says whether a prefix lies below one of the entry's; each does where the
 // entry has none.
 func (r *Route) Holds(prefix string) bool { return len(r.Paths) == 0 || r.covers(prefix) }
 
-// HostWay is how the host's routes handle requests, for a grant that is made for
-// it: the credential of the first route that has one, private where any is, and
-// foreign credentials refused where any refuses them.
-func (p *Policy) HostWay(scheme, host string, port int) (auth Auth, private, refuseForeign bool) {
+// HostWay fills in how the host's routes handle requests, for a grant that is made
+// for it: the credential of the first route that has one, private where any is,
+// foreign credentials refused where any refuses them, and the model's API, whose
+// requests are looked into. What the scanner lets through is not taken over.
+func (p *Policy) HostWay(r *Route) {
 	for i := range p.Routes {
-		r := &p.Routes[i]
-		if !r.origin(scheme, host, port) {
+		o := &p.Routes[i]
+		if !o.origin(r.Scheme, r.Host, r.Port) {
 			continue
 		}
-		if !auth.Set() {
-			auth = r.Auth
+		if !r.Auth.Set() {
+			r.Auth = o.Auth
 		}
-		private, refuseForeign = private || r.Private, refuseForeign || r.RefuseForeign
+		if r.Model == "" {
+			r.Model = o.Model
+		}
+		r.Private, r.RefuseForeign = r.Private || o.Private, r.RefuseForeign || o.RefuseForeign
 	}
-	return auth, private, refuseForeign
 }
 
 // Silences says whether a refused request is one that nobody wants to be asked

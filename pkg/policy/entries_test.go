@@ -225,6 +225,7 @@ func (Policy) Generate(r *rand.Rand, _ int) reflect.Value {
 		if r.Intn(2) == 0 {
 			g.Expires = noon.Add(time.Duration(r.Intn(3)-1) * time.Second)
 		}
+		g.Uses, g.Rule = some(r, int64(0), 1, MaxUses), some(r, "", "jwt")
 		p.Grants = append(p.Grants, g)
 	}
 	for range r.Intn(2) {
@@ -232,13 +233,6 @@ func (Policy) Generate(r *rand.Rand, _ int) reflect.Value {
 	}
 	for range r.Intn(2) {
 		p.Given = append(p.Given, Given{Name: "KEY", Credential: some(r, "env:KEY", "file:00ff"), Hosts: several(r, "a.com", "no")})
-	}
-	for i := range r.Intn(3) {
-		g := ScanGrant{ID: fmt.Sprintf("x%d", i), Host: some(r, "a.com", "null"), Exception: Exception{Rule: "jwt", Path: some(r, "", "/v1")}}
-		if r.Intn(2) == 0 {
-			g.Expires = noon
-		}
-		p.Excepted = append(p.Excepted, g)
 	}
 	p.Model = Model{ServerTools: several(r, "web_search", "mcp"), URLSources: r.Intn(2) == 0}
 	p.MaxBody = some(r, int64(0), 1<<10, 123456, 1<<30)

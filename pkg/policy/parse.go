@@ -40,8 +40,6 @@ const (
 //	  - {host: telemetry.example.com, path: /v1}
 //	given:                                   # what the agent itself holds
 //	  - {name: NPM_TOKEN, credential: env:NPM_TOKEN, hosts: [packages.example.com]}
-//	exceptions:                              # findings that somebody held to be harmless
-//	  - {id: dlp-block-k3zq, host: docs.example.com, rule: jwt, path: /login, expires: 2026-11-24T09:30:00Z}
 //	model: {server_tools: [web_search], url_sources: false}  # default: none, false
 //	max_body: 33554432                       # bytes that are scanned of a body; this is the default
 //
@@ -75,8 +73,6 @@ func parsePolicy(n *yaml.Node) (p Policy, err error) {
 			p.Silenced, err = list(v, key, maxEntries, parseSilence)
 		case "given":
 			p.Given, err = list(v, key, maxEntries, parseGiven)
-		case "exceptions":
-			p.Excepted, err = list(v, key, maxEntries, parseScanGrant)
 		case "model":
 			p.Model, err = parseModel(v)
 		case "max_body":
@@ -94,12 +90,6 @@ func parsePolicy(n *yaml.Node) (p Policy, err error) {
 	}
 	ids := map[string]bool{}
 	for _, g := range p.Grants {
-		if err == nil && ids[g.ID] {
-			err = fmt.Errorf("the grant %s is there twice", g.ID)
-		}
-		ids[g.ID] = true
-	}
-	for _, g := range p.Excepted {
 		if err == nil && ids[g.ID] {
 			err = fmt.Errorf("the grant %s is there twice", g.ID)
 		}

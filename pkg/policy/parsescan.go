@@ -49,31 +49,6 @@ func (e *Exception) set(key string, v *yaml.Node) error {
 	return err
 }
 
-func parseScanGrant(n *yaml.Node) (g ScanGrant, err error) {
-	err = eachKey(n, func(key string, v *yaml.Node) (err error) {
-		switch key {
-		case "id":
-			if g.ID, err = text(v, key); err == nil {
-				err = CheckID(g.ID)
-			}
-		case "host":
-			var word string
-			if word, err = text(v, key); err == nil {
-				g.Host, err = RouteHost(word)
-			}
-		case "expires":
-			g.Expires, err = instant(v, key)
-		default:
-			err = g.Exception.set(key, v)
-		}
-		return err
-	})
-	if err == nil && (g.ID == "" || g.Host == "" || g.Rule == "") {
-		err = fmt.Errorf("line %d: an exception needs an id, a host and a rule", n.Line)
-	}
-	return g, err
-}
-
 func parseModel(n *yaml.Node) (m Model, err error) {
 	err = eachKey(n, func(key string, v *yaml.Node) (err error) {
 		switch key {

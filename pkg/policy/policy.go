@@ -87,7 +87,6 @@ type Policy struct {
 	Grants   []Grant
 	Silenced []Silence
 	Given    []Given
-	Excepted []ScanGrant
 	Model    Model // what a model's provider may do for the agent
 	// MaxBody is how many bytes of a body are scanned; 0: DefaultMaxBody.
 	MaxBody int64

@@ -33,15 +33,6 @@ func Render(p Policy) []byte {
 			fmt.Fprintf(&b, "  - {name: %q, credential: %q, hosts: [%s]}\n", g.Name, g.Credential, quoted(g.Hosts))
 		})
 	}
-	if len(p.Excepted) > 0 {
-		section(&b, "exceptions", p.Excepted, func(g ScanGrant) {
-			fmt.Fprintf(&b, "  - {id: %q, host: %q, %s", g.ID, g.Host, g.Exception.keys())
-			if !g.Expires.IsZero() {
-				fmt.Fprintf(&b, ", expires: %q", g.Expires.Format(time.RFC3339))
-			}
-			b.WriteString("}\n")
-		})
-	}
 	if !p.Model.zero() {
 		fmt.Fprintf(&b, "model: {server_tools: [%s], url_sources: %t}\n", quoted(p.Model.ServerTools), p.Model.URLSources)
 	}

@@ -29,25 +29,17 @@ func (s Scan) Equal(o Scan) bool { return s.Stream == o.Stream && slices.Equal(s
 
 func (s Scan) zero() bool { return !s.Stream && len(s.Allow) == 0 }
 
-// ScanGrant is an exception that somebody approved after the start.
-type ScanGrant struct {
-	ID   string // CheckID
-	Host string // canonical
-	Exception
-	Expires time.Time // UTC, whole seconds; zero: the bottle's life
-}
-
-// Live says whether the exception is in force.
-func (g *ScanGrant) Live(now time.Time) bool {
-	return g.Expires.IsZero() || !now.IsZero() && now.Before(g.Expires)
-}
-
-// Exceptions are those that hold for a request which rests on an entry.
+// Exceptions are those that hold for a request which rests on an entry: its own,
+// and those that were granted for its host.
 func (p *Policy) Exceptions(r *Route, now time.Time) []Exception {
 	list := r.Scan.Allow
-	for i := range p.Excepted {
-		if g := &p.Excepted[i]; g.Host == r.Host && g.Live(now) {
-			list = append(slices.Clip(list), g.Exception)
+	for i := range p.Grants {
+		g := &p.Grants[i]
+		if g.Opens() || g.Host != r.Host || !g.Live(now) {
+			continue
+		}
+		for _, path := range orAll(g.Paths) {
+			list = append(slices.Clip(list), Exception{g.Rule, path})
 		}
 	}
 	return list

@@ -3,8 +3,10 @@ package proposal
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/dlp/ruleids"
 	"bottle/pkg/policy"
 )
 
@@ -20,6 +22,9 @@ func (dlpBlock) check(p *bottle.Proposal) (err error) {
 	e := *p.Exception
 	if err := policy.CheckRule(e.Rule); err != nil {
 		return err
+	}
+	if !slices.Contains(ruleids.All(), e.Rule) {
+		return fmt.Errorf("the scanner has no rule %q", e.Rule)
 	}
 	if e.Host, err = policy.CanonicalHost(e.Host); err != nil {
 		return err

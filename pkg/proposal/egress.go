@@ -105,7 +105,7 @@ func (egressBlock) summary(p *bottle.Proposal) string {
 func (egressBlock) approve(c *Change, p *bottle.Proposal, in Context) error {
 	e := p.Egress
 	r := policy.Route{Host: e.Host, Scheme: e.Scheme, Port: e.Port, Paths: e.Paths, Methods: e.Methods}
-	r.Auth, r.Private, r.RefuseForeign = in.Policy.HostWay(e.Scheme, e.Host, e.Port)
+	in.Policy.HostWay(&r)
 	if e.Credential != "" && !in.Terms.NoCredential {
 		credential, err := in.Rules.For(e.Credential, e.Host)
 		if err != nil {

@@ -30,7 +30,7 @@ var rules = map[string]rule{
 
 	"pkg/dlp/ruleids": {pure: true, why: "names of rules, for who checks what an operator wrote without the scanner: a leaf"},
 
-	"pkg/proposal": {may: []string{"pkg/bottle", "pkg/dockerfile", "pkg/policy"}, pure: true,
+	"pkg/proposal": {may: []string{"pkg/bottle", "pkg/dlp/ruleids", "pkg/dockerfile", "pkg/policy"}, pure: true,
 		why: "what a proposal is and what its approval changes, as values: for sidecars that ask and for the host that decides"},
 	"pkg/manifest": {may: []string{"pkg/agent", "pkg/bottle", "pkg/dlp/ruleids", "pkg/policy", "pkg/tokenref"},
 		why: "reads what the operator wrote, by the names and hosts that these call good; it makes nothing"},

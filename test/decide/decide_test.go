@@ -121,7 +121,7 @@ func stream(t *testing.T, r *rig.Rig, slug, url string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := r.Command(ctx, "bottle-attach", slug, "--", "sh", "-c",
-		`mkfifo /tmp/f && { (echo; exec sleep 40) >/tmp/f & } && exec curl -sS -T - --max-time 25 "$0" </tmp/f`, url)
+		`mkfifo /tmp/f && { (echo; exec sleep 40) >/tmp/f & } && exec curl -sS -T . --max-time 25 "$0" </tmp/f`, url)
 	out, err := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code == 28 || ctx.Err() != nil || err == nil && !strings.Contains(string(out), "is gone") {
 		t.Errorf("the stream was not cut: curl ended with %d: %s", code, out)
