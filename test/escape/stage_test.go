@@ -26,20 +26,23 @@ const (
 	keyed   = "keyed.test"         // egress has its credential
 	owned   = "owned.test"         // nobody else's credentials
 	foreign = "xn--bcher-kva.test" // bücher.test
+	// The host of a model, as an agent's own (agent.Host).
+	modelHost = "api.anthropic.com"
 )
 
 // stage is what all rows play on: a bottle, another one beside it, an internet
 // that both their egresses reach, a listener on the host, and a container
 // without walls in which the same probes must get through.
 type stage struct {
-	r     *rig.Rig
-	u     *rig.Upstream
-	keys  keys   // the bottle whose routes have paths and credentials
-	slug  string // the bottle under attack
-	other string // its neighbour
-	weak  string // the container without walls
-	leaky string // the same, into which egress' files were mounted
-	host  *listener
+	r       *rig.Rig
+	u       *rig.Upstream
+	keys    keys    // the bottle whose routes have paths and credentials
+	guarded guarded // the bottle that holds secrets
+	slug    string  // the bottle under attack
+	other   string  // its neighbour
+	weak    string  // the container without walls
+	leaky   string  // the same, into which egress' files were mounted
+	host    *listener
 
 	rawBottle rawBottled // the bottle that raw bytes are sent in
 
@@ -55,7 +58,7 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{r: rig.New(t)}
-	s.u = s.r.Upstream(allowed, refused, narrow, keyed, owned, foreign)
+	s.u = s.r.Upstream(allowed, refused, narrow, keyed, owned, foreign, modelHost)
 	s.r.Agent("wall", allowed)
 	s.r.Agent("other", allowed)
 	s.slug = s.r.Start("wall")

@@ -60,6 +60,18 @@ func (r *Rig) Provide(agent string) {
 // changed before anything was made of it, and returns its slug.
 func (r *Rig) Up(name string, change func(*plan.Plan)) (string, error) {
 	r.t.Helper()
+	return r.up(name, func(*lifecycle.Spec) {}, change)
+}
+
+// UpAs is Up for a specification that was changed: another agent, or values that
+// no environment has.
+func (r *Rig) UpAs(name string, change func(*lifecycle.Spec)) (string, error) {
+	r.t.Helper()
+	return r.up(name, change, nil)
+}
+
+func (r *Rig) up(name string, specify func(*lifecycle.Spec), change func(*plan.Plan)) (string, error) {
+	r.t.Helper()
 	man, err := manifest.Load(r.Home, name)
 	if err != nil {
 		return "", err
@@ -68,9 +80,11 @@ func (r *Rig) Up(name string, change func(*plan.Plan)) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	spec := lifecycle.Spec{Manifest: man, Agent: a, Workspace: lifecycle.WorkspaceNone}
+	specify(&spec)
 	m := r.Manager()
 	m.Adjust = change
-	b, err := m.Up(context.Background(), lifecycle.Spec{Manifest: man, Agent: a, Workspace: lifecycle.WorkspaceNone}, nil)
+	b, err := m.Up(context.Background(), spec, nil)
 	return b.Slug, err
 }
 

@@ -213,13 +213,22 @@ func headerLines(r *http.Request) (lines []string) {
 
 // handler answers every request with what it was; /redirect?to=URL answers with
 // a redirect besides, /switch with a change of protocol that nobody asked for,
-// the path of a file with that file.
+// the path of a file with that file. What is below /whole/ is told of only when
+// all of the request has come.
 func (d *diary) handler(kind string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if d.messages(w, r, kind) {
 			return
 		}
-		body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
+		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+		if strings.HasPrefix(r.URL.Path, "/whole/") {
+			if err == nil {
+				_, err = io.Copy(io.Discard, r.Body)
+			}
+			if err != nil {
+				return
+			}
+		}
 		e := entry{Kind: kind, From: r.RemoteAddr, Host: r.Host, Method: r.Method, Path: r.URL.RequestURI(), Detail: string(body), Header: headerLines(r)}
 		d.note(e)
 		if r.URL.Path == "/switch" {
