@@ -207,14 +207,15 @@ func (b *Body) choose(head []byte) {
 	}
 }
 
-// walkerFor makes the walker of a body, or of a part of one, by what it is said
-// to be and by how it begins.
+// walkerFor makes the walker of a body, or of a part of one, by how it begins
+// and by what it is said to be: the sender's word, which must hide nothing.
 func walkerFor(t *text, root *place, form string, head []byte) walker {
 	switch c := first(head); {
+	case compression(head) != nil:
 	case c == '{' || c == '[' || form == "application/json" || strings.HasSuffix(form, "+json"):
 		return newJSON(t, root)
 	case form == "application/x-www-form-urlencoded":
-		return &formWalker{t: t, root: root}
+		return newForm(t, root)
 	}
 	w := &plainWalker{t: t}
 	t.runMark = mark{up: root, index: -1}

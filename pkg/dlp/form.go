@@ -1,13 +1,25 @@
 package dlp
 
-// formWalker writes a form's pairs, decoded, into a text.
+// formWalker writes a form's pairs, decoded, into a text. In another one it
+// looks for keys in the bytes as they are: what is no form can be cut by & and =
+// too (HTML's escapes, for one), and be put together again by who reads it so.
 type formWalker struct {
 	t       *text
+	raw     *text
 	root    *place
 	begun   bool
 	inValue bool
 	key     string
 	escape  []byte // % and a digit, whose end has not come
+}
+
+func newForm(t *text, root *place) *formWalker {
+	raw := t.q.newText(t.depth)
+	raw.classes = formatOnly
+	m := mark{up: root, index: -1}
+	raw.runMark = m
+	raw.mark(m)
+	return &formWalker{t: t, raw: raw, root: root}
 }
 
 func (w *formWalker) write(p []byte) {
@@ -19,6 +31,15 @@ func (w *formWalker) write(p []byte) {
 		w.step(c)
 	}
 	w.t.full()
+	w.t.q.grow(len(p))
+	w.raw.write(p)
+}
+
+// flush ends what was held back.
+func (w *formWalker) flush() {
+	w.t.buf = append(w.t.buf, w.escape...)
+	w.escape = w.escape[:0]
+	w.raw.close()
 }
 
 func (w *formWalker) start() {
@@ -69,10 +90,12 @@ func (w *formWalker) gap() {
 }
 
 func (w *formWalker) close() error {
-	w.t.buf = append(w.t.buf, w.escape...)
 	if !w.begun {
 		w.start()
 	}
+	w.t.buf = append(w.t.buf, w.escape...)
+	w.escape = w.escape[:0]
 	w.t.close()
+	w.raw.close()
 	return nil
 }

@@ -136,8 +136,8 @@ func (w *multipartWalker) closePart() {
 		head := w.choose()
 		w.part.write(head)
 	}
-	if j, ok := w.part.(*jsonWalker); ok {
-		j.flush()
+	if f, ok := w.part.(interface{ flush() }); ok {
+		f.flush()
 	}
 	if w.t.inflating != nil {
 		w.t.inflating.close()
