@@ -156,6 +156,7 @@ func (x *exchange) startUpload() {
 	go func() {
 		defer close(u.done)
 		u.sent, u.err = b.relay(up.conn, in, out, true, func() { u.read.Store(true) })
+		b.scan.end()
 		u.ours = u.aborted.Load() && !errors.Is(u.err, errMalformed) && !errors.As(u.err, new(*blocked))
 		if side := (*sideError)(nil); errors.As(u.err, &side) && !side.writing {
 			// The client broke off: end the upstream's request, and with it the

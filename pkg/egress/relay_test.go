@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestConnectionsAreKeptOnBothSides(t *testing.T) {
@@ -167,7 +168,9 @@ func TestLargeBodiesUseLittleMemory(t *testing.T) {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	r, err := w.agent().Post("https://a.example/", "application/octet-stream", io.LimitReader(zeros{}, size))
+	c := w.agent()
+	c.Timeout = 2 * time.Minute // all of it is scanned
+	r, err := c.Post("https://a.example/", "application/octet-stream", io.LimitReader(zeros{}, size))
 	must(t, err)
 	n, err := io.Copy(io.Discard, r.Body)
 	r.Body.Close()

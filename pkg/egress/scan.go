@@ -26,6 +26,9 @@ type scan struct {
 	stream bool  // what comes behind that passes
 	size   int64
 	passes bool // the body is beyond the bound, and passes
+	ended  bool // q was given back
+	budget budget
+	share  int64 // of the budget
 }
 
 // blocked is the error for a request that must not leave.
@@ -54,17 +57,20 @@ func newScanner(p *policy.Policy, values map[string]string) (*dlp.Scanner, error
 		}
 	}
 	given := map[string]bool{}
+	// People keep user:password as one value, and agents send them apart.
+	apart := func(name, value string, hosts []string) {
+		add(name, value, hosts)
+		if _, password, ok := strings.Cut(value, ":"); ok {
+			add(name, password, hosts)
+		}
+	}
 	for _, g := range p.Given {
 		given[g.Credential] = true
-		add(g.Name, values[g.Credential], g.Hosts)
+		apart(g.Name, values[g.Credential], g.Hosts)
 	}
 	for name, value := range values {
 		if !given[name] {
-			add(name, value, nil)
-		}
-		// People keep user:password as one value, and agents send them apart.
-		if _, password, ok := strings.Cut(value, ":"); ok && !given[name] {
-			add(name, password, nil)
+			apart(name, value, nil)
 		}
 	}
 	slices.SortFunc(known, func(a, b dlp.Known) int { return strings.Compare(a.Name, b.Name) })
@@ -112,30 +118,44 @@ func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *re
 	for _, e := range p.Exceptions(r, time.Now()) {
 		rules.Allow = append(rules.Allow, dlp.Exception{Rule: e.Rule, Path: e.Path})
 	}
-	s := &scan{q: k.scanner.Request(rules), host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream}
+	share := c.q.scanShare()
+	if !c.s.scans.take(c.s.ctx, share) {
+		return nil, refuse(503, "more is under way to be scanned than there is memory for: try it again when less is")
+	}
+	s := &scan{q: k.scanner.Request(rules), host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream, budget: c.s.scans, share: share}
 	if r.Model != "" {
 		s.model = policy.CheckModel(r.Model, p.Model, c.q.method, string(path(target)))
 	}
 	err := s.head(&c.q, target, &c.fields)
+	here := c.in.buffered()
+	whole := !c.q.chunked && c.q.length <= int64(len(here))
 	if err == nil && c.q.hasBody() {
-		err = s.begin(&c.q)
-		if here := c.in.buffered(); err == nil && !c.q.chunked && c.q.length <= int64(len(here)) {
+		if err = s.begin(&c.q); err == nil && whole {
 			err = s.next(here[:c.q.length], true)
 		}
+	}
+	if err != nil || whole {
+		s.end() // an answer may take long
 	}
 	if err == nil {
 		return s, nil
 	}
-	s.end()
 	return nil, refuseBlocked(&blocked{r.Host, err}, &c.q)
 }
 
-// end gives back what the scan held.
+// end gives back what the scan held. Nothing more is scanned then, and nothing
+// passes that would have to be.
 func (s *scan) end() {
-	if s != nil {
-		s.q.Close()
+	if s == nil || s.ended {
+		return
 	}
+	s.ended = true
+	s.q.Close()
+	s.q, s.body = nil, nil
+	s.budget.release(s.share)
 }
+
+var errScanEnded = &dlp.Refusal{Reason: dlp.Unreadable, Detail: "more came than was scanned"}
 
 // head scans the target and what of the header goes upstream. The slice behind
 // scratch is used again for each request.
@@ -185,7 +205,10 @@ func (s *scan) tooLarge() error {
 // next scans a piece of the body, which must not go upstream before next has
 // returned nil; last: the body ends with it.
 func (s *scan) next(p []byte, last bool) error {
-	if s.passes {
+	switch {
+	case s.ended:
+		return errScanEnded
+	case s.passes:
 		return nil
 	}
 	s.size += int64(len(p))
@@ -225,6 +248,9 @@ func (s *scan) next(p []byte, last bool) error {
 func (s *scan) trailers(lines []byte) error {
 	if len(lines) <= len("\r\n") {
 		return nil
+	}
+	if s.ended {
+		return s.block(errScanEnded)
 	}
 	var f fields
 	if err := f.parse(lines); err != nil {

@@ -59,7 +59,8 @@ type Config struct {
 	Out string
 	// Secrets are the values that the host hands over; nil: there are none.
 	Secrets *sidecar.Secrets
-	// HeadTime bounds a TLS handshake and a request's head; 0 is 10 seconds.
+	// HeadTime bounds a TLS handshake, a request's head, and the wait for memory to
+	// scan it in; 0 is 10 seconds.
 	HeadTime time.Duration
 }
 
@@ -82,6 +83,7 @@ type Server struct {
 	ctx      context.Context // ends what is being dialled
 	stop     context.CancelFunc
 	slots    chan struct{} // one for each connection
+	scans    budget
 	failed   chan error
 
 	accepting sync.WaitGroup
@@ -96,6 +98,7 @@ func Start(cfg Config) (*Server, error) {
 	if s.headTime == 0 {
 		s.headTime = headTime
 	}
+	s.scans = newBudget(s.headTime)
 	s.force.out, s.force.secrets = cfg.Out, cfg.Secrets
 	if s.force.secrets == nil {
 		s.force.secrets = &sidecar.Secrets{}
