@@ -80,6 +80,9 @@ func summary(spec lifecycle.Spec) (string, error) {
 		{"git gate", nil},
 		{"egress", routes},
 	}
+	if may := m.Model.Summary(); len(may) > 0 {
+		rows = append(rows, row{"model may", may})
+	}
 	if len(credentials) > 0 {
 		rows = append(rows, row{"may ask", credentials})
 	}

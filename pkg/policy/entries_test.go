@@ -157,7 +157,10 @@ func TestAnEntryIsALineForPeople(t *testing.T) {
 		"a.com  /x /y  GET POST  [auth:Bearer]": on("a.com", paths("/x", "/y"), methods("GET", "POST"), auth),
 		"http://a.com  ENTIRE HOST  [private]":  {Host: "a.com", Scheme: HTTP, Port: 80, Private: true},
 		"https://a.com:8443  /x":                {Host: "a.com", Scheme: HTTPS, Port: 8443, Paths: []string{"/x"}},
-		"a.com  ENTIRE HOST  [auth:x-api-key]":  on("a.com", func(r *Route) { r.Auth = Auth{Header: "x-api-key", Credential: "env:K"} }),
+		"a.com  ENTIRE HOST  [unscanned: jwt /login, npm-access-token, behind max_body]": on("a.com", func(r *Route) {
+			r.Scan = Scan{Allow: []Exception{{"jwt", "/login"}, {Rule: "npm-access-token"}}, Stream: true}
+		}),
+		"a.com  ENTIRE HOST  [auth:x-api-key]": on("a.com", func(r *Route) { r.Auth = Auth{Header: "x-api-key", Credential: "env:K"} }),
 	} {
 		if got := r.Summary(); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -19,6 +19,15 @@ type Model struct {
 
 func (m Model) zero() bool { return len(m.ServerTools) == 0 && !m.URLSources }
 
+// Summary is what it may do, for people, one line each.
+func (m Model) Summary() []string {
+	list := slices.Clone(m.ServerTools)
+	if m.URLSources {
+		list = append(list, "content by URL")
+	}
+	return list
+}
+
 // modelAPI is what is known of one provider's API.
 type modelAPI struct {
 	// messages are the paths below which a body is a request to the model, or a

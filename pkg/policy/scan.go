@@ -29,6 +29,18 @@ func (s Scan) Equal(o Scan) bool { return s.Stream == o.Stream && slices.Equal(s
 
 func (s Scan) zero() bool { return !s.Stream && len(s.Allow) == 0 }
 
+// Summary is what is let through, for people.
+func (s Scan) Summary() string {
+	var parts []string
+	for _, e := range s.Allow {
+		parts = append(parts, strings.TrimSpace(e.Rule+" "+e.Path))
+	}
+	if s.Stream {
+		parts = append(parts, "behind max_body")
+	}
+	return "unscanned: " + strings.Join(parts, ", ")
+}
+
 // Exceptions are those that hold for a request which rests on an entry: its own,
 // and those that were granted for its host.
 func (p *Policy) Exceptions(r *Route, now time.Time) []Exception {

@@ -27,6 +27,9 @@ func (r *Route) Summary() string {
 	if r.Private {
 		parts = append(parts, "[private]")
 	}
+	if !r.Scan.zero() {
+		parts = append(parts, "["+r.Scan.Summary()+"]")
+	}
 	return strings.Join(parts, "  ")
 }
 
