@@ -17,7 +17,7 @@ LIBEXEC := libexec/bottle
 # Without urfave's writer of manuals a program starts a little sooner.
 BUILD := CGO_ENABLED=0 go build -trimpath -tags urfave_cli_no_docs -ldflags "-s -w"
 
-.PHONY: help build install demo test test-engines escape crash bench fuzz fmt lint clean engine base
+.PHONY: help build install demo test test-engines escape crash soak bench fuzz fmt lint clean engine base
 
 help: ## lists these targets
 	@echo "targets:"
@@ -64,6 +64,10 @@ test-engines: engine build base ## the suites that meet an engine, on those of E
 crash: engine build base ## kills the programs at random moments, ROUNDS times (300)
 	@scripts/deps git
 	cd test/crash && go test -count=1 -timeout 60m -v -rounds $(or $(ROUNDS),300)
+
+soak: engine build base ## 8 bottles with traffic for TIME (30m): what sidecars hold stays flat
+	@scripts/deps git
+	cd test/lifecycle && go test -count=1 -timeout 0 -v -run SidecarsUnderTraffic -soak $(or $(TIME),30m)
 
 bench: engine build base ## egress against other proxies, start against docker-compose, bottle-ls against docker ps
 	@scripts/deps docker-compose

@@ -53,10 +53,11 @@ type Program struct {
 }
 
 // Run runs the program until SIGTERM or SIGINT, which drain it, or until it
-// fails. SIGHUP reloads it, and so does a change in its in directory.
+// fails. SIGHUP reloads it, and so does a change in its in directory. SIGUSR1 has
+// it record what it holds.
 func (p Program) Run() error {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(signals)
 	return p.run(signals)
 }
@@ -127,10 +128,14 @@ func (p Program) wait(service Service, signals <-chan os.Signal, changes <-chan 
 		case err := <-service.Failed():
 			return err
 		case s := <-signals:
-			if s != syscall.SIGHUP {
+			switch s {
+			case syscall.SIGHUP:
+				reload()
+			case syscall.SIGUSR1:
+				events.Add(self())
+			default:
 				return nil
 			}
-			reload()
 		case <-changes:
 			reload()
 		}

@@ -10,9 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/fsnotify/fsnotify"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/plan"
@@ -81,28 +78,12 @@ func newShaken(t *testing.T) *shaken {
 func (s *shaken) tries() {
 	s.t.Helper()
 	dir := s.e.Volume("bottle-" + s.slug + "_work")
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer w.Close()
-	if err := w.Add(dir); err != nil {
-		s.t.Fatal(err)
-	}
 	count := func() int {
 		data, _ := os.ReadFile(filepath.Join(dir, "tried"))
 		return bytes.Count(data, []byte("\n"))
 	}
-	late := time.After(30 * time.Second)
-	for wanted := count() + 2; count() < wanted; {
-		select {
-		case <-w.Events:
-		case err := <-w.Errors:
-			s.t.Fatal(err)
-		case <-late:
-			s.t.Fatal("the agent tries nothing any more")
-		}
-	}
+	wanted := count() + 2
+	awaitWrite(s.t, dir, func() bool { return count() >= wanted }, func() {})
 }
 
 // wantShut fails where anything of the agent's was on the wire, or reached the
