@@ -67,7 +67,7 @@ crash: engine build base ## kills the programs at random moments, ROUNDS times (
 
 soak: engine build base ## 8 bottles with traffic for TIME (30m): what sidecars hold stays flat
 	@scripts/deps git
-	cd test/lifecycle && go test -count=1 -timeout 0 -v -run SidecarsUnderTraffic -soak $(or $(TIME),30m)
+	cd test/lifecycle && go test -count=1 -timeout 12h -v -run SidecarsUnderTraffic -soak $(or $(TIME),30m)
 
 bench: engine build base ## egress against other proxies, start against docker-compose, bottle-ls against docker ps
 	@scripts/deps docker-compose

@@ -141,12 +141,12 @@ type Volume struct {
 	Slug string
 }
 
-// Event is a change of a container.
+// Event is a change of a container, or of who is in a network.
 type Event struct {
 	Time    time.Time
-	Slug    string
+	Slug    string // empty of a network: whose it is an engine does not tell
 	Service string
-	Action  string // create, start, die, destroy, …
+	Action  string // create, start, die, destroy, connect, disconnect, …
 }
 
 // Streams are the standard streams of a container's main process. Stdout and

@@ -115,6 +115,7 @@ func (f *Fake) Connect(_ context.Context, name string, ep plan.Endpoint) error {
 		return fmt.Errorf("connect %s to %s: %w", name, ep.Network, engine.ErrConflict)
 	}
 	c.Endpoints = append(slices.Clone(c.Endpoints), ep)
+	f.tell(c, "connect")
 	return nil
 }
 
@@ -124,5 +125,6 @@ func (f *Fake) Disconnect(name, network string) {
 	defer f.mu.Unlock()
 	if c, err := f.find(name); err == nil {
 		c.Endpoints = slices.DeleteFunc(slices.Clone(c.Endpoints), func(e plan.Endpoint) bool { return e.Network == network })
+		f.tell(c, "disconnect")
 	}
 }

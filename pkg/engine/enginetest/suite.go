@@ -229,6 +229,9 @@ func events(t *testing.T, l Lab) {
 	for _, want := range []string{"create", "start", "die"} {
 		select {
 		case ev := <-stream:
+			for ev.Slug == "" { // of a network, which may be anybody's
+				ev = <-stream
+			}
 			if ev.Action != want || ev.Slug != "suite-ffff" || ev.Service != "agent" {
 				t.Errorf("got %+v, want %s", ev, want)
 			}
@@ -313,8 +316,25 @@ func joins(t *testing.T, l Lab) {
 		t.Errorf("in one of two networks it is listed as %+v, %v", list, err)
 	}
 	ip := plan.Address(two.Subnet, 5)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := l.Engine.Events(ctx, l.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := l.Engine.Connect(t.Context(), c.Name, plan.Endpoint{Network: two.Name, IP: ip}); err != nil {
 		t.Fatal(err)
+	}
+	late := time.AfterFunc(20*time.Second, cancel)
+	defer late.Stop()
+	joined := false
+	for ev := range stream {
+		if joined = ev.Action == "connect"; joined {
+			break
+		}
+	}
+	if !joined {
+		t.Error("nobody tells that it joined")
 	}
 	list, err := l.Engine.List(t.Context(), l.Home)
 	if err != nil || len(list) != 1 || len(list[0].IPs) != 2 || !slices.Contains(list[0].IPs, ip) || len(list[0].Astray()) > 0 {
