@@ -137,7 +137,7 @@ func attach(ctx context.Context, c *cli.Call, m *lifecycle.Manager, container, s
 func explain(slug string, err error) error {
 	if errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrConflict) {
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("%q is not running", slug),
-			Hint: fmt.Sprintf("bottle-ls tells its state, bottle-stop %s keeps its work and clears up", slug)}
+			Hint: fmt.Sprintf("bottle-start --resume %s brings it back, bottle-stop %s keeps its work and clears up", slug, slug)}
 	}
 	return operator.Explain(slug, err)
 }

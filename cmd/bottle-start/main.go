@@ -42,14 +42,14 @@ func app() cli.App {
 			&urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not attach; print the slug alone"},
 			&urfave.BoolFlag{Name: "rm", Usage: "stop the bottle when its session ends, and return the agent's exit code"},
 			&urfave.StringFlag{Name: "workspace", Usage: "`WHAT` is at /work: copy, the current folder; none, nothing", Value: lifecycle.WorkspaceCopy},
-			&urfave.StringFlag{Name: "resume", Usage: "hand the sidecars of bottle `SLUG` their secrets anew, after one was restarted"},
+			&urfave.StringFlag{Name: "resume", Usage: "bring back bottle `SLUG`, stopped, kept or lost, or mend it where it is degraded"},
 			&urfave.StringFlag{Name: "task", Usage: "`TEXT` of the agent's first task; - reads it from standard input"},
 			&urfave.BoolFlag{Name: "rebuild", Usage: "make the agent's image anew, with the newest version that the manifest allows"},
 			&urfave.BoolFlag{Name: "remote-control", Usage: "let Claude Code be driven from claude.ai too, as remote_control in the manifest does"},
 			&urfave.StringFlag{Name: "name", Usage: "the bottle's `SLUG`, instead of AGENT and four random characters"},
 		},
 		Examples: "bottle-start dev\nbottle-start --dry-run -o json dev | jq .containers\nslug=$(bottle-start --yes --detach dev)\n" +
-			"bottle-start dev --task 'fix issue 12'\ngh issue view 12 | bottle-start --yes --detach dev --task -",
+			"bottle-start dev --task 'fix issue 12'\ngh issue view 12 | bottle-start --yes --detach dev --task -\nbottle-start --resume dev-k3fq",
 		Exit:   "with --rm in the foreground: the agent's own exit code",
 		Action: start,
 	}
