@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -114,6 +116,10 @@ func TestAResumeStartsWhatIsThereAndMakesWhatIsGone(t *testing.T) {
 			}
 			before := last.Argv
 			*last = frame.Start{}
+			facts := filepath.Join(b.StateDir, "egress/in/host.json")
+			if err := os.WriteFile(facts, []byte("of before the reboot"), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			c.harm(l, b.Slug)
 			if list, _ := List(t.Context(), l.Home, l.fake); len(list) != 1 || (list[0].Status == bottle.Running) != (c.calls == nil) {
 				t.Errorf("listed as %+v", list)
@@ -125,6 +131,9 @@ func TestAResumeStartsWhatIsThereAndMakesWhatIsGone(t *testing.T) {
 			}
 			if list, _ := List(t.Context(), l.Home, l.fake); len(list) != 1 || list[0].Status != bottle.Running || list[0].Reason != "" {
 				t.Errorf("listed as %+v", list)
+			}
+			if doc, err := os.ReadFile(facts); err != nil || slices.Contains(c.calls, "Start egress") == (string(doc) == "of before the reboot") {
+				t.Errorf("egress is told %s, %v", doc, err)
 			}
 			made := madeOrStarted(l.fake.Calls, l.Home.ID, b.Slug)
 			if !slices.Equal(made, c.calls) {

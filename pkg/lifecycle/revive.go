@@ -176,10 +176,32 @@ func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
 	if err := os.RemoveAll(filepath.Join(r.bottle.StateDir, c.Service, "out", readyFile)); err != nil {
 		return err
 	}
+	if c.Service == plan.EgressService {
+		if err := r.refresh(); err != nil {
+			return err
+		}
+	}
 	if err := r.restart(ctx, c); err != nil {
 		return err
 	}
 	return r.awaitSidecar(ctx, c)
+}
+
+// refresh tells egress what this machine's addresses and root certificates are
+// now: a machine that was restarted may have others, and no name may lead there.
+func (r *revival) refresh() error {
+	roots, err := r.roots()
+	if err != nil {
+		return err
+	}
+	host, err := hostFacts()
+	if err != nil {
+		return err
+	}
+	t := tree{root: filepath.Join(r.bottle.StateDir, plan.EgressService, "in")}
+	t.replace("host.json", host, 0o600)
+	t.replace("roots.pem", roots, 0o600)
+	return t.err
 }
 
 // rejoin puts a running sidecar back into networks that it was taken out of.

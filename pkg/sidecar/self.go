@@ -15,8 +15,13 @@ func self() bottle.Event {
 	if list, err := os.ReadDir("/proc/self/fd"); err == nil {
 		descriptors = len(list) - 1 // without the one that lists them
 	}
+	resident := 0 // pages
+	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
+		fmt.Sscanf(string(text), "%d %d", new(int), &resident)
+	}
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return bottle.Event{Kind: "self", Detail: fmt.Sprintf("goroutines %d, descriptors %d, heap %d bytes", runtime.NumGoroutine(), descriptors, m.HeapAlloc)}
+	return bottle.Event{Kind: "self", Detail: fmt.Sprintf("goroutines %d, descriptors %d, heap %d bytes, resident %d bytes",
+		runtime.NumGoroutine(), descriptors, m.HeapAlloc, resident*os.Getpagesize())}
 }

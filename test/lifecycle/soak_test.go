@@ -16,7 +16,7 @@ import (
 	"bottle/test/rig"
 )
 
-var soak = flag.Duration("soak", 15*time.Second, "how long bottles have traffic; from a minute on there are 8 of them")
+var soak = flag.Duration("soak", 9*time.Second, "how long bottles have traffic; from a minute on there are 8 of them")
 
 // traffic is what an agent does all day, until a file appears: requests that are
 // allowed, that are refused, that carry something, and questions for names.
@@ -29,7 +29,7 @@ const traffic = `until [ -e /work/stop ]; do
 done`
 
 // holds is what a sidecar says that it holds.
-type holds struct{ goroutines, descriptors, heap int }
+type holds struct{ goroutines, descriptors, heap, resident int }
 
 // ask has egress of a bottle record what it holds, and reads it.
 func ask(t *testing.T, r *rig.Rig, slug string) (h holds) {
@@ -52,7 +52,7 @@ func ask(t *testing.T, r *rig.Rig, slug string) (h holds) {
 	awaitWrite(t, out, func() bool { return len(told()) > before }, func() { r.Docker("kill", "-s", "USR1", egressName(slug)) })
 	lines := told()
 	e := rig.Decode[struct{ Detail string }](t, lines[len(lines)-1])
-	if _, err := fmt.Sscanf(e.Detail, "goroutines %d, descriptors %d, heap %d bytes", &h.goroutines, &h.descriptors, &h.heap); err != nil {
+	if _, err := fmt.Sscanf(e.Detail, "goroutines %d, descriptors %d, heap %d bytes, resident %d bytes", &h.goroutines, &h.descriptors, &h.heap, &h.resident); err != nil {
 		t.Fatalf("%q: %v", e.Detail, err)
 	}
 	return h
@@ -109,7 +109,7 @@ func TestSidecarsUnderTrafficStayAsTheyAre(t *testing.T) {
 		was, is := first[slug], ask(t, r, slug)
 		t.Logf("%s: %+v, and after %s more %+v", slug, was, *soak-*soak/3, is)
 		const few, little = 8, 4 << 20
-		if is.goroutines > was.goroutines+few || is.descriptors > was.descriptors+few || is.heap > was.heap+little {
+		if is.goroutines > was.goroutines+few || is.descriptors > was.descriptors+few || is.heap > was.heap+little || is.resident > was.resident+5*little {
 			t.Errorf("egress of %s held %+v, and now %+v", slug, was, is)
 		}
 	}
