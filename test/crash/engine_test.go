@@ -89,3 +89,45 @@ func TestAnEngineThatGoesAwayDuringAStopLosesNoWork(t *testing.T) {
 	}
 	a.stopAll()
 }
+
+func TestAnEngineThatGoesAwayDuringAResumeLosesNothing(t *testing.T) {
+	t.Parallel()
+	l := &lived{arena: &arena{Rig: repository(t, rig.New(t)), t: t, work: map[string]string{}}}
+	l.Agent("dev")
+	l.begin()
+	if _, said, code := l.Inside(l.slug, "sh", "-c", "echo kept >/work/acked"); code != 0 {
+		t.Fatal(said)
+	}
+	l.acked = []string{"kept"}
+	lose := func() {
+		t.Helper()
+		l.Docker("rm", "-f", "bottle-"+l.slug+"-agent-1", "bottle-"+l.slug+"-egress-1")
+		l.TryDocker("network", "rm", "bottle-"+l.slug+"_inner") // an earlier try may not have come to it
+	}
+	lose()
+	whole := l.CutAfter(1 << 20)
+	if _, said, code := whole.Through(l.Rig, "bottle-start", "--resume", l.slug); code != 0 {
+		t.Fatalf("the resume ended with %d: %s", code, said)
+	}
+	calls := whole.Requests()
+	if calls < 10 {
+		t.Fatalf("a resume makes %d requests only", calls)
+	}
+	for n := 0; n < calls-1; n += step() {
+		lose()
+		_, said, code := l.CutAfter(n).Through(l.Rig, "bottle-start", "--resume", l.slug)
+		if code == 0 && n > calls*3/4 {
+			continue // how many requests a resume makes differs by a few
+		}
+		if code != 5 || !strings.Contains(said, "bottle-start: the Docker engine cannot be reached") {
+			t.Errorf("after %d of %d requests it ended with %d: %s", n, calls, code, said)
+		}
+		l.wantTruth()
+	}
+	if out, said, code := l.Run("bottle-stop", "--orphans", "--yes"); code != 0 || out != "" {
+		t.Errorf("the reaper took %s%s", out, said)
+	}
+	l.resumed()
+	l.end()
+	l.stopAll()
+}
