@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
 	"bottle/pkg/engine"
 	"bottle/pkg/state"
@@ -73,4 +74,36 @@ func TestADifferenceIsInertAndOtherwiseAsItWas(t *testing.T) {
 			}
 		}
 	}
+}
+
+// However a difference comes in pieces, it is the same, and nothing in it moves a
+// terminal.
+func FuzzADifferenceIsInert(f *testing.F) {
+	f.Add([]byte("+a\r\n+\x1b[2J\xc3"), 3)
+	f.Fuzz(func(t *testing.T, in []byte, size int) {
+		through := func(size int) string {
+			var out bytes.Buffer
+			w := &inertWriter{w: bufio.NewWriter(&out)}
+			for rest := in; len(rest) > 0; {
+				n := min(size, len(rest))
+				if _, err := w.Write(rest[:n]); err != nil {
+					t.Fatal(err)
+				}
+				rest = rest[n:]
+			}
+			if err := w.flush(); err != nil {
+				t.Fatal(err)
+			}
+			return out.String()
+		}
+		whole := through(len(in) + 1)
+		if len(in) < maxInertLine && whole != through(1+max(size, 0)%64) {
+			t.Errorf("in pieces it is another: %q", in)
+		}
+		for _, r := range strings.ReplaceAll(whole, "\r\n", "\n") {
+			if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
+				t.Errorf("%q lets %q through", in, r)
+			}
+		}
+	})
 }

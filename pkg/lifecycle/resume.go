@@ -324,7 +324,12 @@ func (r *revival) giveUp(ctx context.Context, cause error) error {
 	}
 	failure.Left = err
 	r.bottle.Status = bottle.Stopped
-	r.bottle.Reason = fmt.Sprintf("it could not be resumed at %s: %v", time.Now().UTC().Format(time.RFC3339), oneLine(cause))
+	why := oneLine(cause)
+	if interrupted {
+		why = "interrupted"
+	}
+	r.bottle.Reason = fmt.Sprintf("it could not be resumed at %s: %s; bottle-start --resume %s tries again",
+		time.Now().UTC().Format(time.RFC3339), why, r.again.Slug)
 	failure.Left = errors.Join(failure.Left, r.Home.Save(r.bottle))
 	return failure
 }
