@@ -1,5 +1,7 @@
 package lifecycle
 
+import "fmt"
+
 // trouble is what an operator's hand, or a machine's, does to a bottle that runs. It
 // is shown for what it is, and a resume mends it.
 type trouble struct {
@@ -33,11 +35,24 @@ var troubles = []trouble{
 		func(*resumable) string { return "not up: egress" }, true},
 
 	{"a sidecar out of memory", func(r *resumable) {
-		r.Docker("update", "--memory", "6m", "--memory-swap", "6m", egressName(r.slug))
+		limitMemory(r)
 		r.Inside(r.slug, "bash", "-c", `while exec {fd}<>/dev/tcp/egress/3128; do printf 'CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n' >&$fd; done`)
 		r.Docker("wait", egressName(r.slug))
 		r.Docker("update", "--memory", "256m", "--memory-swap", "256m", egressName(r.slug))
 	}, func(*resumable) string { return "not up: egress (ended, out of memory)" }, true},
+}
+
+// limitMemory leaves a sidecar little more than it has: an engine takes no limit
+// below that, nor one under 6 MiB.
+func limitMemory(r *resumable) {
+	var err error
+	for mib := 6; mib < 64; mib++ {
+		limit := fmt.Sprintf("%dm", mib)
+		if _, err = r.TryDocker("update", "--memory", limit, "--memory-swap", limit, egressName(r.slug)); err == nil {
+			return
+		}
+	}
+	r.t.Fatal(err)
 }
 
 func uplink(r *resumable) string { return "bottle-uplink-" + homeID(r.t, r.Rig) }
