@@ -34,7 +34,7 @@ func awaitEvent(t *testing.T, dir string, act func(), enough func(fsnotify.Event
 		t.Fatal(err)
 	}
 	act()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for e := (fsnotify.Event{}); !enough(e); {
 		select {
 		case e = <-w.Events:

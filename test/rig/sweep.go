@@ -108,7 +108,11 @@ func remove(dir string) error {
 	if err := removeEngine(dir); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	err := os.RemoveAll(dir)
+	for tries := 0; errors.Is(err, unix.ENOTEMPTY) && tries < 10; tries++ {
+		err = os.RemoveAll(dir) // another run's sweep tried the lock, and so made it, meanwhile
+	}
+	if err != nil {
 		return err
 	}
 	alive.Lock()
