@@ -29,7 +29,7 @@ type opening struct {
 	said   bytes.Buffer   // its standard error; read it after ended
 }
 
-// Bounds of the answer to one ask. Standing walls take a tenth of a second, and
+// Bounds of the answer to one ask. Standing walls take a twentieth of a second, and
 // so does a session; but programs of the image run in that one, and hang or say
 // what they like.
 const (

@@ -20,7 +20,6 @@ func unreachable(err error) bool {
 
 // mustNotReach judges what a dial or an exchange ended with.
 func mustNotReach(err error) error {
-	var netErr net.Error
 	switch {
 	case err == nil:
 		return errors.New("it was reached")
@@ -28,7 +27,7 @@ func mustNotReach(err error) error {
 		return nil
 	case errors.Is(err, unix.ECONNREFUSED):
 		return errors.New("it answered: connection refused")
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+	case silent(err):
 		return errSlow
 	}
 	return err
@@ -36,12 +35,37 @@ func mustNotReach(err error) error {
 
 func tcp(what string, to netip.AddrPort) attempt {
 	return attempt{what: fmt.Sprintf("%s, TCP to %s", what, to), try: func(ctx context.Context) error {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
-		if err == nil {
-			conn.Close()
-		}
-		return mustNotReach(err)
+		return mustNotReach(persist(ctx, func(ctx context.Context) error {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.String())
+			if err == nil {
+				conn.Close()
+			}
+			return err
+		}))
 	}}
+}
+
+// resend is after how long what got no answer is sent again, at first. Kernels
+// limit how many errors they report a second, to all who ask, so one may be lost.
+const resend = 100 * time.Millisecond
+
+// persist dials anew where the kernel itself would ask again after a second
+// only, and returns the first answer or error that is no silence.
+func persist(ctx context.Context, dial func(context.Context) error) error {
+	for patience := resend; ; patience *= 2 {
+		try, cancel := context.WithTimeout(ctx, patience)
+		err := dial(try)
+		cancel()
+		if !silent(err) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// silent says whether err is of an answer that did not come in time.
+func silent(err error) bool {
+	var failed net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &failed) && failed.Timeout()
 }
 
 func udp(what string, to netip.AddrPort, payload []byte) attempt {
@@ -49,10 +73,6 @@ func udp(what string, to netip.AddrPort, payload []byte) attempt {
 		return mustNotReach(exchangeUDP(ctx, to, payload))
 	}}
 }
-
-// resend is after how long a datagram without an answer is sent again. Kernels
-// limit how many errors they report a second, so one may be lost.
-const resend = 300 * time.Millisecond
 
 // exchangeUDP sends a datagram and waits for any answer or error.
 func exchangeUDP(ctx context.Context, to netip.AddrPort, payload []byte) error {
@@ -70,9 +90,7 @@ func exchangeUDP(ctx context.Context, to netip.AddrPort, payload []byte) error {
 		if err := conn.SetReadDeadline(time.Now().Add(resend)); err != nil {
 			return err
 		}
-		_, err := conn.Read(buffer)
-		var netErr net.Error
-		if !errors.As(err, &netErr) || !netErr.Timeout() {
+		if _, err := conn.Read(buffer); !silent(err) {
 			return err
 		}
 	}

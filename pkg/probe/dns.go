@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -86,8 +85,7 @@ func egressAnswers(ctx context.Context, q query, egress netip.Addr) error {
 // late says whether err is of an answer that may come yet: silence, or egress
 // that is not found at once on its network, where everybody is asked only once.
 func late(q query, err error) bool {
-	var failed net.Error
-	return errors.As(err, &failed) && failed.Timeout() || q.server != embedded && unreachable(err)
+	return silent(err) || q.server != embedded && errors.Is(err, unix.EHOSTUNREACH)
 }
 
 func judgeAnswer(answer *dns.Msg, kind uint16, egress netip.Addr) error {

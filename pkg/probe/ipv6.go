@@ -64,7 +64,7 @@ func onlyLoopback(table string) error {
 // v4-mapped address into one of IPv4.
 func tcp6(what string, to netip.Addr, zone uint32) attempt {
 	return attempt{what: fmt.Sprintf("%s, TCP to %s", what, to), try: func(ctx context.Context) error {
-		err := dial6(ctx, to, zone)
+		err := persist(ctx, func(ctx context.Context) error { return dial6(ctx, to, zone) })
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			return nil // there is no IPv6 here
 		}

@@ -75,7 +75,7 @@ type attempt struct {
 }
 
 // SelfTest runs the rows of the self-test side by side. With standing walls it
-// takes a fifth of a second.
+// takes a twentieth of a second.
 func SelfTest(ctx context.Context, t Targets) []Result { return runRows(ctx, SelfTestRows(), t) }
 
 // Run runs the rows with these IDs side by side. An ID that no row has is an

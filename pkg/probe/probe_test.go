@@ -299,3 +299,27 @@ func FuzzDNSAnswer(f *testing.F) {
 		}
 	})
 }
+
+// Kernels drop some of the errors they owe when many fail at once; the kernel
+// itself would ask again after a second only.
+func TestSilenceIsAskedAgainUntilTheBound(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), Bound)
+	defer cancel()
+	asked := 0
+	err := persist(ctx, func(ctx context.Context) error {
+		if asked++; asked == 3 {
+			return unix.EHOSTUNREACH
+		}
+		<-ctx.Done()
+		return &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+	})
+	if asked != 3 || mustNotReach(err) != nil {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	err = persist(ctx, func(ctx context.Context) error { return ctx.Err() })
+	if !errors.Is(mustNotReach(err), errSlow) {
+		t.Errorf("silence to the end counts as %v", err)
+	}
+}
