@@ -85,7 +85,9 @@ func (m *making) makeVolumes(ctx context.Context) error {
 	return all(ctx, steps)
 }
 
-// makeSidecar makes and starts a sidecar, and waits until it can serve.
+// makeSidecar makes and starts a sidecar, and waits until it can serve. It starts
+// when the bottle's own network is made and not before: the engine does not do
+// both at once, and the agent waits for the network.
 func (m *making) makeSidecar(ctx context.Context, c plan.Container) error {
 	early, late := m.plan.Early(c)
 	if len(early) == 0 {
@@ -95,11 +97,13 @@ func (m *making) makeSidecar(ctx context.Context, c plan.Container) error {
 		}
 	}
 	c.Endpoints = early
-	err := whole(ctx, func(ctx context.Context) error { return m.Engine.Create(ctx, c) })
-	if err == nil {
-		err = whole(ctx, func(ctx context.Context) error { return m.Engine.Start(ctx, c.Name) })
+	if err := whole(ctx, func(ctx context.Context) error { return m.Engine.Create(ctx, c) }); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := m.awaitNetwork(ctx); err != nil {
+		return err
+	}
+	if err := whole(ctx, func(ctx context.Context) error { return m.Engine.Start(ctx, c.Name) }); err != nil {
 		return err
 	}
 	if err := m.connect(ctx, c, late); err != nil {
@@ -168,14 +172,8 @@ func (m *making) secrets(ctx context.Context) error {
 	return m.handSecrets(ctx)
 }
 
-// connect joins a container to the bottle's own network when that is made.
+// connect joins a container that runs to the bottle's own network, which is made.
 func (m *making) connect(ctx context.Context, c plan.Container, late []plan.Endpoint) error {
-	if len(late) == 0 {
-		return nil
-	}
-	if err := m.awaitNetwork(ctx); err != nil {
-		return err
-	}
 	for _, ep := range late {
 		if err := whole(ctx, func(ctx context.Context) error { return m.Engine.Connect(ctx, c.Name, ep) }); err != nil {
 			return err

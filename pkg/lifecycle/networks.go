@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 
 	"bottle/pkg/engine"
 	"bottle/pkg/plan"
@@ -40,10 +38,6 @@ func (u *bringUp) makeBottle(ctx context.Context) (inside *opening, err error) {
 			return nil, err
 		}
 		if err := u.remove(ctx, left); err != nil {
-			return nil, err
-		}
-		// A sidecar that was ready does not speak for the one to come.
-		if err := os.RemoveAll(filepath.Join(u.bottle.StateDir, plan.EgressService, "out")); err != nil {
 			return nil, err
 		}
 		if networks, err = u.Engine.Networks(ctx); err != nil {
