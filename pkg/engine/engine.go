@@ -80,6 +80,10 @@ type Engine interface {
 	Wait(ctx context.Context, name string) (int, error)
 	// LastEnd tells of the last end of a container that does not run.
 	LastEnd(ctx context.Context, name string) (Ended, error)
+	// Ended returns when the main process of a running container has ended. Wait
+	// and Stop return when the engine has cleared up behind it too, which takes
+	// most of their time. Of a container that does not run it may say nothing.
+	Ended(ctx context.Context, name string) error
 	Logs(ctx context.Context, name string, w io.Writer) error
 	// Exec runs a command in a container, without a terminal, and returns its
 	// exit code. When ctx ends, the command's standard input ends.

@@ -72,6 +72,27 @@ func (t *tearDown) stopOthers(ctx context.Context) error {
 	return all(ctx, steps)
 }
 
+// stopAgent stops the agent's container and closes ended as soon as its process
+// has ended: whom it needed may end while the engine still clears up behind it.
+func (t *tearDown) stopAgent(ctx context.Context, ended chan<- struct{}) error {
+	agent := plan.ContainerName(t.took.Slug, plan.AgentService)
+	watching, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if t.Engine.Ended(watching, agent) == nil {
+			close(ended)
+			ended = nil
+		}
+	}()
+	err := t.Engine.Stop(ctx, agent)
+	cancel()
+	if <-watched; ended != nil {
+		close(ended)
+	}
+	return err
+}
+
 // stopAndCapture stops the bottle and captures its work. The container of the
 // capture is made while the agent ends, and reads when it has ended. Where the
 // capture fails the bottle is kept.
@@ -81,9 +102,10 @@ func (t *tearDown) stopAndCapture(ctx context.Context) error {
 	}
 	c := &capture{Manager: t.Manager, slug: t.took.Slug, log: t.log, talks: t.talks()}
 	c.start, c.diffs = begun(t.bottle)
-	agent, others := make(chan error, 1), make(chan error, 1)
+	agent, others, ended := make(chan error, 1), make(chan error, 1), make(chan struct{})
+	go func() { agent <- t.stopAgent(ctx, ended) }()
 	go func() {
-		agent <- t.Engine.Stop(ctx, plan.ContainerName(t.took.Slug, plan.AgentService))
+		<-ended
 		others <- t.stopOthers(ctx)
 	}()
 	failed := errors.Join(c.prepare(ctx), <-agent)

@@ -212,6 +212,18 @@ func (e *Engine) LastEnd(ctx context.Context, name string) (engine.Ended, error)
 	return engine.Ended{Code: c.State.ExitCode, OutOfMemory: c.State.OOMKilled}, nil
 }
 
+// Ended implements engine.Engine: the main process' output ends with it.
+func (e *Engine) Ended(ctx context.Context, name string) error {
+	conn, err := hijack(ctx, func() (types.HijackedResponse, error) {
+		return e.api.ContainerAttach(ctx, name, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+	})
+	if err != nil {
+		return wrap("wait for "+name, err)
+	}
+	defer conn.Close()
+	return wrap("wait for "+name, pump(ctx, conn, nil, nil, nil))
+}
+
 // Logs implements engine.Engine: both streams, each line with its time.
 func (e *Engine) Logs(ctx context.Context, name string, w io.Writer) error {
 	r, err := e.api.ContainerLogs(ctx, name, container.LogsOptions{ShowStdout: true, ShowStderr: true, Timestamps: true})

@@ -236,7 +236,9 @@ func (f *Fake) Attach(ctx context.Context, name string, s engine.Streams) (<-cha
 			<-c.ended
 		}
 		f.mu.Lock()
-		c.code = code
+		if c.state == "running" { // otherwise it was stopped, and its code is known
+			c.code = code
+		}
 		f.end(c)
 		f.mu.Unlock()
 		ended <- engine.End{Code: code, Err: err}
@@ -261,27 +263,6 @@ func (f *Fake) attached(c *fakeContainer, x engine.Exec) (code int, holds bool, 
 	return code, false, err
 }
 
-// end is called with the lock held.
-func (f *Fake) end(c *fakeContainer) {
-	if c.state == "running" {
-		c.state = "exited"
-		close(c.ended)
-		f.tell(c, "die")
-	}
-}
-
-func (f *Fake) Stop(_ context.Context, name string) error {
-	if err := f.begin("Stop", name); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if c, err := f.find(name); err == nil {
-		f.end(c)
-	}
-	return nil
-}
-
 func (f *Fake) Signal(_ context.Context, name, signal string) error {
 	if err := f.begin("Signal", name); err != nil {
 		return err
@@ -300,34 +281,6 @@ func (f *Fake) Signal(_ context.Context, name, signal string) error {
 		err = f.OnSignal(name, signal)
 	}
 	return err
-}
-
-func (f *Fake) Remove(_ context.Context, name string) error {
-	if err := f.begin("Remove", name); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if c, err := f.find(name); err == nil {
-		f.end(c)
-		delete(f.containers, name)
-	}
-	return nil
-}
-
-func (f *Fake) Wait(ctx context.Context, name string) (int, error) {
-	f.mu.Lock()
-	c, err := f.find(name)
-	f.mu.Unlock()
-	if err != nil {
-		return 0, err
-	}
-	select {
-	case <-c.ended:
-		return c.code, nil
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
 }
 
 func (f *Fake) LastEnd(_ context.Context, name string) (engine.Ended, error) {

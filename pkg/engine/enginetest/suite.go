@@ -36,6 +36,7 @@ func Run(t *testing.T, lab func(t *testing.T) Lab) {
 		"EventsTellOfStartAndDeath":                  events,
 		"WaitReturnsTheExitCode":                     waits,
 		"SignalsReachTheMainProcess":                 signals,
+		"EndedReturnsWithTheMainProcess":             ends,
 		"AttachedStreamsAreTheMainProcess":           attaches,
 		"ARunningContainerJoinsOneMoreNetwork":       joins,
 		"AnEndedContainerBecomesAnImage":             commits,
@@ -401,5 +402,37 @@ func signals(t *testing.T, lab Lab) {
 	}
 	if err := lab.Engine.Signal(t.Context(), c.Name, "HUP"); !errors.Is(err, engine.ErrConflict) {
 		t.Errorf("one that has ended: %v", err)
+	}
+}
+
+func ends(t *testing.T, l Lab) {
+	c := l.idle("suite-eeee")
+	l.up(t, c)
+	watch := func(ctx context.Context) <-chan error {
+		ended := make(chan error, 1)
+		go func() { ended <- l.Engine.Ended(ctx, c.Name) }()
+		return ended
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	left, ended := watch(ctx), watch(t.Context())
+	select {
+	case err := <-ended:
+		t.Fatalf("it tells of the end of one that runs: %v", err)
+	case <-time.After(200 * time.Millisecond): // long enough for a wrong answer
+	}
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v, not with its context", err)
+	}
+	if err := l.Engine.Stop(t.Context(), c.Name); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it does not tell of the end")
 	}
 }
