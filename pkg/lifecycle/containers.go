@@ -87,7 +87,8 @@ func (m *making) makeVolumes(ctx context.Context) error {
 
 // makeSidecar makes and starts a sidecar, and waits until it can serve. It starts
 // when the bottle's own network is made and not before: the engine does not do
-// both at once, and the agent waits for the network.
+// both at once, and the agent waits for the network. That its start then delays
+// the agent's creation is no loss: it takes longer.
 func (m *making) makeSidecar(ctx context.Context, c plan.Container) error {
 	early, late := m.plan.Early(c)
 	if len(early) == 0 {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/pkg/stdcopy"
@@ -212,16 +214,19 @@ func (e *Engine) LastEnd(ctx context.Context, name string) (engine.Ended, error)
 	return engine.Ended{Code: c.State.ExitCode, OutOfMemory: c.State.OOMKilled}, nil
 }
 
-// Ended implements engine.Engine: the main process' output ends with it.
+// Ended implements engine.Engine. The stream of an attached container ends later,
+// if its standard input was to be attached once.
 func (e *Engine) Ended(ctx context.Context, name string) error {
-	conn, err := hijack(ctx, func() (types.HijackedResponse, error) {
-		return e.api.ContainerAttach(ctx, name, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
-	})
-	if err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	died, failed := e.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("container", name), filters.Arg("event", string(events.ActionDie)))})
+	select {
+	case <-died:
+		return nil
+	case err := <-failed:
 		return wrap("wait for "+name, err)
 	}
-	defer conn.Close()
-	return wrap("wait for "+name, pump(ctx, conn, nil, nil, nil))
 }
 
 // Logs implements engine.Engine: both streams, each line with its time.
