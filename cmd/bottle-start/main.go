@@ -86,9 +86,11 @@ func start(c *cli.Call) error {
 		}
 		return cli.WriteJSON(c.Out, p)
 	}
-	// Nobody should read a preflight, say yes, and then hear that there is no engine.
-	if _, err := m.Host(ctx); err != nil && !c.Bool("dry-run") {
-		return operator.Explain("", err)
+	if !c.Bool("dry-run") && shown(c) {
+		// Nobody should read a preflight, say yes, and then hear that there is no engine.
+		if _, err := m.Host(ctx); err != nil {
+			return operator.Explain("", err)
+		}
 	}
 	if goOn, err := preflight(ctx, c, spec); err != nil || !goOn {
 		return err

@@ -23,7 +23,7 @@ func preflight(ctx context.Context, c *cli.Call, spec lifecycle.Spec) (goOn bool
 		_, err := fmt.Fprint(c.Out, text)
 		return false, err
 	}
-	if c.CanAsk() || !c.Bool("detach") {
+	if shown(c) {
 		fmt.Fprint(c.Err, text)
 	}
 	if c.Bool("yes") {
@@ -35,6 +35,9 @@ func preflight(ctx context.Context, c *cli.Call, spec lifecycle.Spec) (goOn bool
 	}
 	return yes, err
 }
+
+// shown says whether somebody looks on.
+func shown(c *cli.Call) bool { return c.CanAsk() || !c.Bool("detach") }
 
 // row is a label and what it stands for.
 type row struct {

@@ -71,6 +71,7 @@ func stop(c *cli.Call) error {
 	if c.Bool("orphans") {
 		return reap(ctx, c, m)
 	}
+	go m.Host(ctx) // every teardown asks what the engine is, which that takes its time to find out
 	known, err := lifecycle.List(ctx, m.Home, m.Engine)
 	if err != nil {
 		return operator.Explain("", err)

@@ -12,9 +12,10 @@ import (
 type making struct {
 	*bringUp
 	volumes  func(context.Context) error
-	network  chan struct{} // closed when the bottle's own network is made, or cannot be
-	failed   error         // why it cannot; valid once network is closed
-	agentUp  chan struct{} // closed when the agent's container runs
+	files    func(context.Context) error // what containers mount
+	network  chan struct{}               // closed when the bottle's own network is made, or cannot be
+	failed   error                       // why it cannot; valid once network is closed
+	agentUp  chan struct{}               // closed when the agent's container runs
 	sidecars sync.WaitGroup
 	inside   *opening // valid once agentUp is closed
 }
@@ -23,11 +24,8 @@ type making struct {
 // tries the walls, as much side by side as the engine allows. The first error
 // ends what has not begun. Where it returns a conversation, the caller ends it.
 func (u *bringUp) makeContainers(ctx context.Context) (*opening, error) {
-	if err := u.writeFiles(ctx); err != nil {
-		return nil, err
-	}
 	m := &making{bringUp: u, network: make(chan struct{}), agentUp: make(chan struct{})}
-	m.volumes = once(m.makeVolumes)
+	m.volumes, m.files = once(m.makeVolumes), once(m.writeFiles)
 	steps := []func(context.Context) error{m.makeNetwork, m.fill, m.tryWalls, m.secrets}
 	for _, c := range u.plan.Containers {
 		if c.Service == plan.AgentService {
@@ -97,6 +95,9 @@ func (m *making) makeSidecar(ctx context.Context, c plan.Container) error {
 			return err
 		}
 	}
+	if err := m.files(ctx); err != nil {
+		return err
+	}
 	c.Endpoints = early
 	if err := whole(ctx, func(ctx context.Context) error { return m.Engine.Create(ctx, c) }); err != nil {
 		return err
@@ -117,6 +118,9 @@ func (m *making) makeSidecar(ctx context.Context, c plan.Container) error {
 // with it, which lasts for as long as outlives does.
 func (m *making) makeAgent(ctx, outlives context.Context, c plan.Container) error {
 	if err := m.volumes(ctx); err != nil {
+		return err
+	}
+	if err := m.files(ctx); err != nil {
 		return err
 	}
 	if err := m.awaitNetwork(ctx); err != nil {

@@ -54,63 +54,75 @@ func (f *Failure) Unwrap() error { return f.Err }
 // Up makes a bottle and starts its session. Whatever goes wrong, or when ctx
 // ends, everything that was made is taken down, and the error is a Failure.
 func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error) {
-	host, err := m.Host(ctx)
-	if err != nil {
-		return bottle.Bottle{}, err
-	}
-	if _, err := plan.Runtime(s.Manifest.Runtime, host.Runtimes); err != nil {
-		return bottle.Bottle{}, err
-	}
-	u := &bringUp{Manager: m, spec: s, host: host, planned: make(chan error, 1)}
-	go func() { // it reads all programs: meanwhile the slug is claimed
+	u := &bringUp{Manager: m, spec: s, planned: make(chan error, 1)}
+	go func() { // it reads all programs: meanwhile the engine is asked what it is
 		var err error
 		u.images, err = m.planImages(s)
 		u.planned <- err
 	}()
 	// Intent before action: from here on the bottle is listed.
-	b, lock, err := m.newBottle(ctx, s, host)
+	lock, err := u.claim(ctx)
 	if err != nil {
-		return b, err
+		return u.bottle, err
 	}
 	defer lock.Unlock()
-	log, err := openJournal(filepath.Join(b.StateDir, state.BringupLog), say)
+	log, err := openJournal(filepath.Join(u.bottle.StateDir, state.BringupLog), say)
 	if err != nil {
-		return b, errors.Join(err, m.Home.Forget(b.Slug))
+		return u.bottle, errors.Join(err, m.Home.Forget(u.bottle.Slug))
 	}
 	defer log.Close()
-	u.log, u.bottle = log, b
+	u.log = log
 	if err := u.run(ctx); err != nil {
-		return b, u.undo(ctx, err)
+		return u.bottle, u.undo(ctx, err)
 	}
 	return u.bottle, nil
 }
 
-// newBottle claims a slug and records what is to be. A slug of which the engine
-// still holds something is not claimed: what a failed start takes down, and what
-// a reaper takes of a dead one, would be an earlier bottle's work.
-func (m *Manager) newBottle(ctx context.Context, s Spec, host engine.Host) (bottle.Bottle, *state.Lock, error) {
-	b := bottle.Bottle{Agent: s.Manifest.Agent, Bottle: s.Manifest.BottleName, Program: s.Agent.Name(), Status: bottle.Starting,
-		StartedAt: time.Now().UTC().Truncate(time.Second), Workspace: s.Workspace, Folder: s.Folder, Home: m.Home.ID, Engine: host.ID}
+// claim claims a slug and records what is to be. A slug of which the engine still
+// holds something is not claimed: what a failed start takes down, and what a
+// reaper takes of a dead one, would be an earlier bottle's work.
+func (u *bringUp) claim(ctx context.Context) (*state.Lock, error) {
+	s := u.spec
+	u.bottle = bottle.Bottle{Agent: s.Manifest.Agent, Bottle: s.Manifest.BottleName, Program: s.Agent.Name(), Status: bottle.Starting,
+		StartedAt: time.Now().UTC().Truncate(time.Second), Workspace: s.Workspace, Folder: s.Folder, Home: u.Home.ID}
 	for {
-		b.Slug = s.Slug
-		if b.Slug == "" {
-			b.Slug = state.NewSlug(s.Manifest.Agent)
+		u.bottle.Slug = s.Slug
+		if s.Slug == "" {
+			u.bottle.Slug = state.NewSlug(s.Manifest.Agent)
 		}
-		b.Project, b.StateDir = plan.Project(b.Slug), m.Home.StateDir(b.Slug)
-		if !exists(b.StateDir) { // if it does, it is a bottle, and Create says so
-			left, err := m.find(ctx, b.Slug)
-			if err == nil && !left.empty() {
-				err = fmt.Errorf("%s: %w", b.Slug, ErrRemains)
-			}
-			if err != nil {
-				return b, nil, err
-			}
+		u.bottle.Project, u.bottle.StateDir = plan.Project(u.bottle.Slug), u.Home.StateDir(u.bottle.Slug)
+		if err := together(ctx, u.mayStart, u.nothingRemains); err != nil {
+			return nil, err
 		}
-		lock, err := m.Home.Create(b)
+		u.bottle.Engine = u.host.ID
+		lock, err := u.Home.Create(u.bottle)
 		if s.Slug != "" || !errors.Is(err, state.ErrExists) {
-			return b, lock, err
+			return lock, err
 		}
 	}
+}
+
+// mayStart finds out what the engine is, and whether it has what the manifest
+// demands.
+func (u *bringUp) mayStart(ctx context.Context) (err error) {
+	if u.host, err = u.Host(ctx); err != nil {
+		return err
+	}
+	_, err = plan.Runtime(u.spec.Manifest.Runtime, u.host.Runtimes)
+	return err
+}
+
+// nothingRemains makes sure that the engine holds nothing under the slug. If there
+// is a state directory, it is a bottle, and Create says so.
+func (u *bringUp) nothingRemains(ctx context.Context) error {
+	if exists(u.bottle.StateDir) {
+		return nil
+	}
+	left, err := u.find(ctx, u.bottle.Slug)
+	if err == nil && !left.empty() {
+		err = fmt.Errorf("%s: %w", u.bottle.Slug, ErrRemains)
+	}
+	return err
 }
 
 // bringUp is one bring-up under way.
