@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"regexp"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -27,8 +28,8 @@ type skillLine struct {
 }
 
 var (
-	exactVersion = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$`)
-	skillName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+	exactVersion = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$`) })
+	skillName    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`) })
 )
 
 func parseAgent(name string, data []byte) (agentFile, error) {
@@ -55,7 +56,7 @@ func parseAgent(name string, data []byte) (agentFile, error) {
 	keys["program"] = key{read: func(n *yaml.Node) (err error) { a.program, err = f.program(n); return err }}
 	keys["version"] = key{read: func(n *yaml.Node) (err error) {
 		versionLine = n.Line
-		if a.version, err = f.scalar(n, `"version"`); err == nil && (len(a.version) > 64 || !exactVersion.MatchString(a.version)) {
+		if a.version, err = f.scalar(n, `"version"`); err == nil && (len(a.version) > 64 || !exactVersion().MatchString(a.version)) {
 			return f.err(n.Line, "version %q is not exact, as 1.2.3 is", a.version)
 		}
 		return err
@@ -118,7 +119,7 @@ func (f *file) skills(n *yaml.Node) (skills []skillLine, err error) {
 		switch {
 		case err != nil:
 			return err
-		case !skillName.MatchString(name):
+		case !skillName().MatchString(name):
 			return f.err(item.Line, "%q is not a skill's name: letters, digits, '.', '_' and '-'", name)
 		case seen[name]:
 			return f.err(item.Line, "skill %s is there already", name)

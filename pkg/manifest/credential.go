@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -13,12 +14,12 @@ import (
 
 // credentialName is what an agent may ask for by. It has no colon, so that it
 // is never the name of a route's own reference.
-var credentialName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,47}$`)
+var credentialName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,47}$`) })
 
 func (p *policyFile) readCredentials(f *file, n *yaml.Node) error {
 	return f.pairs(n, `"credentials"`, func(k, value *yaml.Node) error {
 		c := Credential{Where: fmt.Sprintf("%s:%d", f.name, k.Line)}
-		if !credentialName.MatchString(k.Value) {
+		if !credentialName().MatchString(k.Value) {
 			return f.err(k.Line, "%q is not a credential's name: [a-z0-9][a-z0-9-]*, at most 48 characters", k.Value)
 		}
 		more := map[string]key{"hosts": {read: func(n *yaml.Node) (err error) { c.Hosts, err = f.hosts(n); return err }}}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -11,8 +12,8 @@ import (
 )
 
 var (
-	envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	envFrom = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
+	envName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })
+	envFrom = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`) })
 )
 
 // Variables that bottle itself sets. An agent may change them for itself, which
@@ -48,7 +49,7 @@ func (f *file) env(n *yaml.Node) ([]EnvVar, error) {
 	var vars []EnvVar
 	err := f.pairs(n, `"env"`, func(k, value *yaml.Node) error {
 		name := k.Value
-		if !envName.MatchString(name) {
+		if !envName().MatchString(name) {
 			return f.err(k.Line, "%q is not a variable's name: letters, digits and _, no digit first", name)
 		}
 		if why := reason(name); why != "" {
@@ -83,7 +84,7 @@ func (f *file) envValue(name string, n *yaml.Node) (v EnvVar, err error) {
 	if err != nil {
 		return v, err
 	}
-	if m := envFrom.FindStringSubmatch(value); m != nil {
+	if m := envFrom().FindStringSubmatch(value); m != nil {
 		v.From, err = tokenref.Parse(m[1])
 		return v, err
 	}

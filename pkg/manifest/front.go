@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
@@ -51,7 +52,7 @@ func split(name string, data []byte) (*file, error) {
 
 // yamlLine finds the line that the YAML parser tells of in an error's text. It
 // does not count the fence, and does not tell of the first line.
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+var yamlLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^yaml: (?:line (\d+): )?`) })
 
 func (f *file) parse(front string) error {
 	var doc, rest yaml.Node
@@ -82,7 +83,7 @@ const secondDocument = "nothing may follow what ended above"
 // yamlError is what the YAML parser complains of, and the line of the file.
 func yamlError(err error) (text string, line int) {
 	text, line = strings.ReplaceAll(err.Error(), "\n", " "), 2
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
+	if m := yamlLine().FindStringSubmatch(text); m != nil {
 		text = text[len(m[0]):]
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			line = n + 1

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,13 +34,13 @@ const lookup = 25 * time.Second
 // Exact versions and plain names only: npm would take URLs, git repositories
 // and folders in the same place.
 var (
-	exact = regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$`)
-	plain = regexp.MustCompile(`^(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*$`)
+	exact = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$`) })
+	plain = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*$`) })
 )
 
 // CheckVersion says what is wrong with a version.
 func CheckVersion(v string) error {
-	if len(v) > 64 || !exact.MatchString(v) {
+	if len(v) > 64 || !exact().MatchString(v) {
 		return fmt.Errorf("%q is not an exact version such as 1.2.3", v)
 	}
 	return nil
@@ -52,7 +53,7 @@ func CheckVersion(v string) error {
 // there a file is never changed. npm's words go to log. The errors are
 // ErrUnavailable, ErrNoVersion and those of the disk, each in one line.
 func Fetch(ctx context.Context, pkg, wanted, file, cacheDir string, log io.Writer) (path, version string, err error) {
-	if !plain.MatchString(pkg) {
+	if !plain().MatchString(pkg) {
 		return "", "", fmt.Errorf("cannot fetch %q: it is not a package's name", pkg)
 	}
 	if wanted != "" {
@@ -132,7 +133,7 @@ func (n npm) version(ctx context.Context, pkg, wanted string) (string, error) {
 		return "", fmt.Errorf("cannot look up %s: %w", pkg, err)
 	}
 	var version string
-	if err := json.Unmarshal(out, &version); err != nil || exact.FindString(version) == "" {
+	if err := json.Unmarshal(out, &version); err != nil || exact().FindString(version) == "" {
 		return "", fmt.Errorf("cannot look up %s@%s: %w", pkg, wanted, ErrNoVersion)
 	}
 	return version, nil

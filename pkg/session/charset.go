@@ -3,6 +3,7 @@ package session
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // A terminal that takes its bytes one by one, in Latin-1 say, finds C1 controls
@@ -14,7 +15,7 @@ const (
 	readBytes = "\x1b%@"
 )
 
-var utf8Locale = regexp.MustCompile(`(?i)\.utf-?8(@|$)`)
+var utf8Locale = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\.utf-?8(@|$)`) })
 
 // charset returns what makes a terminal read UTF-8, and what puts it back, where
 // the locale's variables do not say that it does anyway. A locale that is not
@@ -30,7 +31,7 @@ func charset(getenv func(string) string) (ask, back string) {
 		}
 	}
 	switch {
-	case utf8Locale.MatchString(locale):
+	case utf8Locale().MatchString(locale):
 		return "", ""
 	case locale == "" || locale == "C" || locale == "POSIX" || strings.HasPrefix(locale, "C."):
 		return readUTF8, ""

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Ref is a reference. The zero Ref names nothing.
@@ -28,7 +29,7 @@ const (
 )
 
 var (
-	variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	variable = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })
 	maxRef   = 4096
 )
 
@@ -61,7 +62,7 @@ func Parse(s string) (Ref, error) {
 			return Ref{}, fmt.Errorf("%q: there is no command", s)
 		}
 		r.cmd = words
-	case variable.MatchString(s):
+	case variable().MatchString(s):
 		r.env = s
 	default:
 		return Ref{}, fmt.Errorf("%q is neither a variable's name nor file:PATH nor cmd:COMMAND", s)

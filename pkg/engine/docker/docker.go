@@ -10,12 +10,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
@@ -26,11 +24,8 @@ import (
 
 // Engine is a Docker engine, 20.10 or newer.
 type Engine struct {
-	api *client.Client
-	// quick asks without agreeing on an API version first, which takes a round
-	// trip: for the one question that is asked all day, whose answer has not
-	// changed since 1.41.
-	quick *client.Client
+	api   *client.Client
+	quick *http.Client
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -56,26 +51,7 @@ func At(host string) (*Engine, error) {
 	if host := api.DaemonHost(); !strings.HasPrefix(host, "unix://") {
 		return nil, fmt.Errorf("the engine at %s is not on a local socket: bottle mounts local folders, so it needs a unix:// DOCKER_HOST", host)
 	}
-	quick, err := client.NewClientWithOpts(client.WithHost(api.DaemonHost()), client.WithVersion(oldestAPI))
-	if err == nil {
-		h := quick.HTTPClient()
-		h.Transport = unversioned{h.Transport}
-		err = client.WithHTTPClient(h)(quick)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot use DOCKER_HOST: %w", err)
-	}
-	return &Engine{api: api, quick: quick}, nil
-}
-
-// unversioned takes the version out of a request's path: the engine then answers
-// by its own, since the newest refuse old ones.
-type unversioned struct{ http.RoundTripper }
-
-func (u unversioned) RoundTrip(q *http.Request) (*http.Response, error) {
-	q = q.Clone(q.Context())
-	q.URL.Path = strings.TrimPrefix(q.URL.Path, "/v"+oldestAPI)
-	return u.RoundTripper.RoundTrip(q)
+	return &Engine{api: api, quick: quick(strings.TrimPrefix(api.DaemonHost(), "unix://"))}, nil
 }
 
 // Host asks the engine what it is, and refuses one on which bottle's walls
@@ -114,40 +90,6 @@ func refuse(h engine.Host, osType string, security []string) error {
 		return errors.New("the engine has no seccomp, so bottle's walls would have a hole: use a kernel and engine with seccomp")
 	}
 	return nil
-}
-
-// List implements engine.Engine.
-func (e *Engine) List(ctx context.Context, home string) ([]engine.Container, error) {
-	found, err := e.quick.ContainerList(ctx, container.ListOptions{All: true, Filters: ofHome(home)})
-	if err != nil {
-		return nil, wrap("list containers", err)
-	}
-	list := make([]engine.Container, 0, len(found))
-	for _, c := range found {
-		list = append(list, listed(c))
-	}
-	return list, nil
-}
-
-func listed(c container.Summary) engine.Container {
-	out := engine.Container{Slug: c.Labels[plan.LabelSlug], Service: c.Labels[plan.LabelService],
-		State: string(c.State), Status: c.Status, Created: unix(c.Created)}
-	if len(c.Names) > 0 {
-		out.Name = strings.TrimPrefix(c.Names[0], "/")
-	}
-	if c.NetworkSettings != nil {
-		for name, n := range c.NetworkSettings.Networks {
-			out.Networks = append(out.Networks, name)
-			if ip, err := netip.ParseAddr(n.IPAddress); err == nil {
-				out.IPs = append(out.IPs, ip)
-			}
-		}
-		slices.Sort(out.Networks)
-	}
-	if names := c.Labels[plan.LabelNetworks]; names != "" {
-		out.Planned = strings.Split(names, ",")
-	}
-	return out
 }
 
 func ofHome(home string) filters.Args {

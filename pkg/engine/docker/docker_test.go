@@ -2,13 +2,16 @@ package docker
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"net/netip"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"bottle/pkg/engine"
 	"bottle/pkg/engine/enginetest"
+	"bottle/pkg/plan"
 )
 
 // suiteSubnets are the tests' own, outside the pool that bottles use.
@@ -56,5 +59,23 @@ func TestARemoteEngineIsRefused(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "tcp://127.0.0.1:2375")
 	if _, err := New(); err == nil || !strings.Contains(err.Error(), "not on a local socket") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheListingReadsThePlansLabels(t *testing.T) {
+	data, err := json.Marshal([]any{map[string]any{"Names": []string{"/name"}, "State": "running", "Status": "Up", "Created": 1,
+		"Labels":          map[string]string{plan.LabelSlug: "slug", plan.LabelService: "service", plan.LabelNetworks: "a,b"},
+		"NetworkSettings": map[string]any{"Networks": map[string]any{"n2": map[string]string{"IPAddress": "10.0.0.1"}, "n1": map[string]string{}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []summary
+	if err := json.Unmarshal(data, &found); err != nil {
+		t.Fatal(err)
+	}
+	want := engine.Container{Name: "name", Slug: "slug", Service: "service", State: "running", Status: "Up", Created: unix(1),
+		Networks: []string{"n1", "n2"}, Planned: []string{"a", "b"}, IPs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
+	if got := found[0].container(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
