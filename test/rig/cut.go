@@ -1,11 +1,13 @@
 package rig
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -13,8 +15,10 @@ import (
 	"testing"
 )
 
-// engineSocket is where the engine listens.
-const engineSocket = "/var/run/docker.sock"
+// socket is where the rig's engine listens.
+func (r *Rig) socket() string {
+	return strings.TrimPrefix(cmp.Or(r.host(), os.Getenv("DOCKER_HOST"), "unix:///var/run/docker.sock"), "unix://")
+}
 
 // Cut is a way to the engine that breaks after so many requests, as an engine
 // does that is stopped in the middle: every connection ends, none can be made.
@@ -62,9 +66,10 @@ func (r *Rig) way(judge func(*Cut, *http.Request)) *Cut {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	socket := r.socket()
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "engine"})
 	proxy.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", engineSocket)
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
 	proxy.FlushInterval = -1
 	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
