@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,8 +32,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 func app() cli.App {
 	return cli.App{
 		Name: "bottle-ls", Usage: "list bottles, what they ask, what was granted, and agents", ArgsUsage: "[bottles|proposals|grants|agents]",
-		About: "Prints one JSON object a line. With the engine out of reach it prints what the\n" +
-			"disk knows and exits 5.",
+		About: "Prints one JSON object a line. With the engine out of reach, or without an answer\n" +
+			"of its for five seconds, it prints what the disk knows and exits 5.",
 		Flags: []urfave.Flag{
 			cli.OutputFlag(),
 			&urfave.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "show what each bottle takes of the disk; the engine counts it, which may take seconds"},
@@ -143,11 +144,7 @@ func listBottles(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	look := func(ctx context.Context) ([]bottle.Bottle, error) { return lifecycle.List(ctx, m.Home, m.Engine) }
-	if c.Bool("all") {
-		look = m.All
-	}
-	bottles, failed := look(ctx)
+	bottles, failed := look(ctx, m, c.Bool("all"))
 	if c.Bool("size") && failed == nil {
 		failed = m.AddSizes(ctx, bottles)
 	}
@@ -167,6 +164,27 @@ func listBottles(c *cli.Call) error {
 		return err
 	}
 	return operator.Explain("", failed)
+}
+
+// answerTime is how long the engine's answer is waited for, which takes it some
+// milliseconds.
+const answerTime = 5 * time.Second
+
+// look lists the bottles, or all. Of an engine that stalls it tells as of one that
+// is away: what the disk knows, and an error.
+func look(ctx context.Context, m *lifecycle.Manager, all bool) (bottles []bottle.Bottle, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	if all {
+		bottles, err = m.All(ctx)
+	} else {
+		bottles, err = lifecycle.List(ctx, m.Home, m.Engine)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = cli.Error{Code: cli.NoEngine, Msg: fmt.Sprintf("the Docker engine has not answered for %s: this is what the disk knows", answerTime),
+			Hint: "if docker ps does not answer either, restart the engine; bottles live on meanwhile, where it is set up so"}
+	}
+	return bottles, err
 }
 
 // agentLine is one agent that can be started.
@@ -189,7 +207,7 @@ func listAgents(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	bottles, failed := lifecycle.List(ctx, m.Home, m.Engine)
+	bottles, failed := look(ctx, m, false)
 	running := lifecycle.CountRunning(bottles)
 	agents, broken := manifest.Agents(m.Home.Dir)
 	for _, a := range agents {

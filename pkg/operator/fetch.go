@@ -26,9 +26,10 @@ func TellFetch(w io.Writer, took lifecycle.Took) {
 }
 
 // fetchLine is the shell line that brings a captured bundle into a repository:
-// checked, branches only, nothing of it run.
+// checked, whatever the operator's configuration says of either setting, branches
+// only, nothing of it run.
 func fetchLine(slug, bundle string) string {
-	return fmt.Sprintf("git -c transfer.fsckObjects=true fetch --no-tags --no-recurse-submodules %s 'refs/heads/*:refs/heads/bottle/%s/*'",
+	return fmt.Sprintf("git -c transfer.fsckObjects=true -c fetch.fsckObjects=true fetch --no-tags --no-recurse-submodules %s 'refs/heads/*:refs/heads/bottle/%s/*'",
 		quote(bundle), slug)
 }
 

@@ -49,8 +49,9 @@ func TestTwoMayLookAtOnce(t *testing.T) {
 	one.sees("from-3")
 }
 
+// A signal that comes just before bash waits is acted on when the wait is over.
 func TestSizeArrivesAtTheStartAndAtEveryChange(t *testing.T) {
-	b := newBox(t, "bash", "-c", `trap 'stty size' WINCH; echo ready; while :; do sleep 1000 & wait; done`)
+	b := newBox(t, "bash", "-c", `trap 'stty size' WINCH; echo ready; while :; do sleep 1 & wait; done`)
 	b.eventually("ready", func() bool { return strings.Contains(b.tmux("capture-pane", "-p"), "ready") })
 	v := b.attach(101, 31)
 	v.sees("31 101")

@@ -78,3 +78,19 @@ func TestAnEngineThatStallsHoldsNobody(t *testing.T) {
 	r.Run("bottle-stop", "--all")
 	wantNothing(t, r)
 }
+
+func TestAnEngineThatStallsIsListedAsOneThatIsAway(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Agent("dev")
+	slug := r.Start("dev")
+	for _, args := range [][]string{nil, {"agents"}} {
+		out, said, code := r.StallAfter(0).Through(r, "bottle-ls", args...)
+		if code != 5 || !strings.Contains(said, "the Docker engine has not answered for 5s") || !rig.OneLine("bottle-ls", said) {
+			t.Errorf("%v ended with %d: %s", args, code, said)
+		}
+		if len(args) == 0 && !strings.Contains(out, `"slug":"`+slug+`"`) || strings.Count(out, "\n") != 1 {
+			t.Errorf("%v lists %s", args, out)
+		}
+	}
+}
