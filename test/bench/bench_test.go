@@ -65,7 +65,8 @@ func must(tb testing.TB, name string, args ...string) {
 
 // A start with its self-test, and a stop with its capture, against
 // docker-compose on the very file that bottle-start rendered. docker-compose
-// returns before egress is ready, tests nothing and captures nothing.
+// returns before egress is ready, tests nothing and captures nothing. The least
+// that could be asked of the engine shows how much of each is the engine's.
 func TestUpAndDownAgainstCompose(t *testing.T) {
 	rounds, _ := size()
 	r := rig.New(t)
@@ -76,8 +77,10 @@ func TestUpAndDownAgainstCompose(t *testing.T) {
 	compose := func(args ...string) {
 		must(t, "docker-compose", append([]string{"-p", "bottle-" + model, "-f", file}, args...)...)
 	}
+	least := readPlan(t, r, model)
 	compose("down", "-v") // its state stays: the file's mounts are there
 	up, composeUp := &timing{name: "bottle-start --detach --workspace none, self-test"}, &timing{name: "docker-compose up -d"}
+	bareUp, bareDown := &timing{name: "the engine's calls alone, up"}, &timing{name: "the engine's calls alone, down"}
 	down, composeDown := &timing{name: "bottle-stop, capture included"}, &timing{name: "docker-compose down -v"}
 	for range rounds {
 		var slug string
@@ -89,9 +92,13 @@ func TestUpAndDownAgainstCompose(t *testing.T) {
 			}
 		})
 		composeDown.run(t, func() { compose("down", "-v") })
+		bareUp.run(t, func() { least.up(t) })
+		bareDown.run(t, func() { least.down(t) })
 	}
 	report(up, composeUp)
+	report(bareUp, composeUp)
 	report(down, composeDown)
+	report(bareDown, composeDown)
 }
 
 func TestListAgainstDockerPs(t *testing.T) {
