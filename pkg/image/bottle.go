@@ -12,7 +12,7 @@ import (
 // Sidecar is the image that all sidecars run in: nothing but their static
 // programs, name → content, each at the root.
 func Sidecar(programs map[string][]byte) Build {
-	b := Build{From: "scratch"}
+	b := Build{From: "scratch", Labels: map[string]string{LabelProgram: "sidecar"}}
 	for _, name := range slices.Sorted(maps.Keys(programs)) {
 		b.Files = append(b.Files, File{Name: name, Mode: 0o755, Data: programs[name]})
 		b.Steps = append(b.Steps, fmt.Sprintf("COPY %s /%s", name, name))

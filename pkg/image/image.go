@@ -20,7 +20,7 @@ import (
 
 // Labels on images.
 const (
-	LabelProgram = "bottle.program" // the agent's name
+	LabelProgram = "bottle.program" // the agent's name, or "sidecar"
 	LabelVersion = "bottle.version" // of the agent's program, where it has one
 	LabelAnew    = "bottle.anew"    // when it was made in the place of one that was there
 )
