@@ -15,6 +15,10 @@ import (
 // Egress must know this machine's addresses, all of them, before a bottle runs.
 func TestEgressIsToldOfTheHostsAddresses(t *testing.T) {
 	l, _ := secretive(t)
+	before, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
 	b, err := l.Up(t.Context(), l.spec, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -24,11 +28,14 @@ func TestEgressIsToldOfTheHostsAddresses(t *testing.T) {
 	if err == nil {
 		err = json.Unmarshal(data, &told)
 	}
-	own, err2 := net.InterfaceAddrs()
+	after, err2 := net.InterfaceAddrs()
 	if err != nil || err2 != nil {
 		t.Fatal(err, err2)
 	}
-	for _, a := range own {
+	for _, a := range after {
+		if !slices.ContainsFunc(before, func(b net.Addr) bool { return b.String() == a.String() }) {
+			continue // other tests' containers come and go
+		}
 		if addr := netip.MustParsePrefix(a.String()).Addr().Unmap(); !slices.Contains(told.Addresses, addr) {
 			t.Errorf("%s is not among %v", addr, told.Addresses)
 		}
