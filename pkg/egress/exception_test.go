@@ -1,7 +1,10 @@
 package egress
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -27,5 +30,26 @@ func TestAnExceptionIsInForceUntilItEnds(t *testing.T) {
 	want("ended", "https://a.example/login", 403)
 	if arrived.Load() != 1 {
 		t.Errorf("%d requests arrived", arrived.Load())
+	}
+}
+
+func TestAStalledUploadIsCutWhenItsGrantEnds(t *testing.T) {
+	w, _ := scanWorld(t)
+	end := time.Now().Add(2 * time.Second).UTC().Truncate(time.Second)
+	w.write(fmt.Sprintf("routes: []\ngrants:\n- {id: x, host: a.example, path_allowlist: [/slow], expires: %q}\n", end.Format(time.RFC3339)))
+	must(t, w.s.Reload())
+	in, out := io.Pipe()
+	defer out.Close()
+	go io.WriteString(out, "\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	q, err := http.NewRequestWithContext(ctx, "PUT", "https://a.example/slow", in)
+	must(t, err)
+	r, err := w.agent().Do(q)
+	if ctx.Err() != nil {
+		t.Fatal("it was not cut")
+	}
+	if err == nil && r.StatusCode != 403 {
+		t.Errorf("%s", r.Status)
 	}
 }
