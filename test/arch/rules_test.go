@@ -56,7 +56,7 @@ var rules = map[string]rule{
 		why: "runs beside the agent: what is not in it cannot be taken from it"},
 	"pkg/session": {may: []string{"pkg/engine", "pkg/plan", "pkg/tmux", "pkg/frame"},
 		why: "the operator's end of a session; a bottle's life is not its business"},
-	"pkg/sidecar": {may: []string{"pkg/bottle", "pkg/spool"},
+	"pkg/sidecar": {may: []string{"pkg/bottle", "pkg/proposal", "pkg/spool"},
 		why: "what sidecars share, and nothing that only the host may know"},
 	"pkg/egress": {may: []string{"pkg/dlp", "pkg/policy", "pkg/sidecar", "pkg/bottle", "pkg/ca", "pkg/spool"},
 		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
