@@ -56,6 +56,7 @@ func (u *bringUp) writeFiles(context.Context) error {
 	t.put("egress/in/ca.crt", certificate, 0o600)
 	t.put("egress/in/ca.key", key, 0o600)
 	t.put("egress/in/roots.pem", roots, 0o600)
+	t.asking(u.plan, u.spec.Manifest)
 	// The agent is another user; its files are readable below a directory that is not.
 	t.put("agent/certs/"+filepath.Base(plan.CABundle), certificate, 0o644)
 	t.put(plan.ResolvFile, resolvConf(u.plan), 0o644)

@@ -210,4 +210,6 @@ var historyFiles = []state.Keep{
 	{From: state.Transcript, To: state.Transcript},
 	{From: filepath.Join(plan.EgressService, "out", "events.jsonl.1"), To: "egress-events.jsonl.1"},
 	{From: filepath.Join(plan.EgressService, "out", "events.jsonl"), To: "egress-events.jsonl"},
+	{From: filepath.Join(plan.SuperviseService, "out", "events.jsonl.1"), To: "supervise-events.jsonl.1"},
+	{From: filepath.Join(plan.SuperviseService, "out", "events.jsonl"), To: "supervise-events.jsonl"},
 }

@@ -17,18 +17,20 @@ type policyFile struct {
 	model       policy.Model
 	maxBody     int64
 	runtime     string
+	supervise   bool
 	warnings    []string
 }
 
 func parseBottle(name string, data []byte) (policyFile, error) {
-	p := policyFile{runtime: RuntimeAuto}
+	p := policyFile{runtime: RuntimeAuto, supervise: true}
 	f, err := split(name, data)
 	if err != nil {
 		return p, err
 	}
-	keys := later("git", "supervise", "pipelock")
+	keys := later("git", "pipelock")
 	keys["env"] = key{read: func(n *yaml.Node) (err error) { p.env, err = f.env(n); return err }}
 	keys["egress"] = key{read: func(n *yaml.Node) error { return p.egress(f, n) }}
+	keys["supervise"] = key{read: func(n *yaml.Node) (err error) { p.supervise, err = f.truth(n, `"supervise"`); return err }}
 	keys["runtime"] = key{read: func(n *yaml.Node) (err error) { p.runtime, err = f.runtime(n); return err }}
 	return p, f.mapping(f.root, "the front matter", keys)
 }

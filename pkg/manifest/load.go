@@ -77,7 +77,7 @@ func (m *Manifest) loadBottle(home string, line int) error {
 	if err != nil {
 		return err
 	}
-	m.Env, m.Routes, m.Credentials, m.Runtime, m.Warnings = p.env, p.routes, p.credentials, p.runtime, p.warnings
+	m.Env, m.Routes, m.Credentials, m.Runtime, m.Supervise, m.Warnings = p.env, p.routes, p.credentials, p.runtime, p.supervise, p.warnings
 	m.Model, m.MaxBody = p.model, p.maxBody
 	m.BottleFile = filepath.Join(home, relative(bottlesDir, m.BottleName))
 	return nil

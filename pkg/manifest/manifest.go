@@ -29,6 +29,7 @@ type Manifest struct {
 	Model       policy.Model // what the model's provider may do
 	MaxBody     int64        // bytes of a body that are scanned; 0: policy.DefaultMaxBody
 	Runtime     string       // auto, runc or runsc
+	Supervise   bool         // the agent can ask its operator for more
 	AgentFile   string       // absolute paths
 	BottleFile  string
 	Dockerfile  string   // the operator's own last step of the image; empty: none

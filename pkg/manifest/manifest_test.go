@@ -119,7 +119,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"skill twice", head + "program: shell\nskills: [x, x]\n---\n", "", `agents/a.md:4: skill x is there already`},
 
 		{"git", "", "git: {}\n", `bottles/dev.md:2: "git" is not supported yet`},
-		{"supervise", "", "supervise: true\n", `bottles/dev.md:2: "supervise" is not supported yet`},
+		{"pipelock", "", "pipelock: {}\n", `bottles/dev.md:2: "pipelock" is not supported yet`},
+		{"supervise", "", "supervise: maybe\n", `bottles/dev.md:2: "supervise" is true or false`},
 		{"pipelock", "", "pipelock: {}\n", `bottles/dev.md:2: "pipelock" is not supported yet`},
 		{"on_deny", "", "egress:\n  on_deny: ask\n", `bottles/dev.md:3: "on_deny" is not supported yet`},
 		{"model", "", "egress:\n  model: {server_tool: []}\n", `bottles/dev.md:3: unknown key "server_tool"; did you mean "server_tools"?`},

@@ -12,8 +12,9 @@ const AgentUID = 70707
 
 // Services, the names a Plan's containers have on their network.
 const (
-	AgentService  = "agent"
-	EgressService = "egress"
+	AgentService     = "agent"
+	EgressService    = "egress"
+	SuperviseService = "supervise"
 )
 
 // Labels on all that belongs to a bottle.

@@ -52,7 +52,7 @@ var stageKey = func() tokenref.Ref {
 }()
 
 func simple(name string) manifest.Manifest {
-	return manifest.Manifest{Agent: "dev", BottleName: "dev", Program: agent.Program{Name: name},
+	return manifest.Manifest{Agent: "dev", BottleName: "dev", Program: agent.Program{Name: name}, Supervise: true,
 		Env: []manifest.EnvVar{{Name: "EDITOR", Literal: "vi"}, {Name: "STAGE_KEY", From: stageKey}, {Name: "PRICE", Literal: "5$ ${x}"}}}
 }
 

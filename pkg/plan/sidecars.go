@@ -18,13 +18,15 @@ type sidecar struct {
 
 // Addresses in the bottle's own subnet, of which the first is the gateway's.
 const (
-	egressAddress = 2
-	agentAddress  = 3
+	egressAddress    = 2
+	agentAddress     = 3
+	superviseAddress = 4
 )
 
 // sidecars is the table, in the order in which sidecars are told of.
 var sidecars = []sidecar{
 	{service: EgressService, address: egressAddress, wanted: always, make: builder.egress},
+	{service: SuperviseService, address: superviseAddress, wanted: func(m manifest.Manifest) bool { return m.Supervise }, make: builder.supervise},
 }
 
 func always(manifest.Manifest) bool { return true }
@@ -61,5 +63,26 @@ func (b builder) egress(c Container, _ manifest.Manifest) Container {
 		c.Entrypoint = append(c.Entrypoint, "--name", row.service+"="+b.addressOf(row).String())
 	}
 	b.uplink(&c)
+	return c
+}
+
+// SupervisePort is where supervise listens for the agent.
+const SupervisePort = 8090
+
+// SuperviseURL is where an agent finds supervise's MCP server.
+func SuperviseURL() string {
+	return fmt.Sprintf("http://%s:%d/mcp", SuperviseService, SupervisePort)
+}
+
+// superviseMemory is what a server for one client needs, many times over.
+const superviseMemory = 128 * megabyte
+
+// supervise has no way out: it asks egress what is open, and the host's files for
+// what was decided.
+func (b builder) supervise(c Container, _ manifest.Manifest) Container {
+	c.Entrypoint = []string{"/bottle-supervise", "--in", SidecarIn, "--out", SidecarOut,
+		"--listen", netip.AddrPortFrom(Address(b.h.Subnet, superviseAddress), SupervisePort).String(), "--name", SuperviseService,
+		"--egress", netip.AddrPortFrom(b.egressIP(), 80).String()}
+	c.Memory = fit(superviseMemory, b.h.Memory)
 	return c
 }

@@ -144,7 +144,7 @@ func TestAKilledSidecarComesBackWithItsQueue(t *testing.T) {
 	a, _ := q.Ask(ask(t, "a.example.com"))
 	b, _ := q.Ask(ask(t, "b.example.com"))
 	q.Note(a.ID, func(p *bottle.Pending) { p.Method = "PUT" })
-	q.Close() // which tells what keep would have told
+	q.Close()                       // which tells what keep would have told
 	d.decide(b.ID, bottle.Approved) // while it was down
 	// What was half written, and what is none of ours.
 	dir := filepath.Join(d.out, ProposalsDir)

@@ -60,8 +60,10 @@ var rules = map[string]rule{
 		why: "what sidecars share, and nothing that only the host may know"},
 	"pkg/egress": {may: []string{"pkg/dlp", "pkg/policy", "pkg/sidecar", "pkg/bottle", "pkg/ca", "pkg/spool"},
 		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
+	"pkg/supervise": {may: []string{"pkg/bottle", "pkg/proposal", "pkg/sidecar"},
+		why: "faces the agent: it knows what may be asked, and nothing of the host"},
 	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/dockerfile", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
-		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
+		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/proposal", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
 		why: "the one place where engine and state meet; it asks nobody and prints nothing"},
 	"pkg/operator": {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/policy",
 		"pkg/proposal", "pkg/session", "pkg/state", "pkg/tokenref"},
@@ -78,6 +80,8 @@ var rules = map[string]rule{
 	"cmd/bottle-stop":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator"}, why: "flags, then one call"},
 	"cmd/bottle-egress":  {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
 	"cmd/bottle-inside":  {may: []string{"pkg/frame", "pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
+	"cmd/bottle-supervise": {may: []string{"pkg/cli", "pkg/sidecar", "pkg/supervise"},
+		why: "a sidecar's main: flags, then one call"},
 
 	"test/arch":          {why: "reads the sources, and imports none of them"},
 	"test/bench":         {may: []string{"test/rig"}, why: "measures the programs as they are installed"},
@@ -104,14 +108,14 @@ var walls = []struct {
 }{
 	{sidecars, []string{"pkg/state", "pkg/plan", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/session"},
 		"a sidecar faces the agent: it must not be able to reach the engine, or to read what the host remembers"},
-	{host, []string{"pkg/sidecar", "pkg/egress", "pkg/inside"},
+	{host, []string{"pkg/sidecar", "pkg/egress", "pkg/supervise", "pkg/inside"},
 		"host programs run nothing of what faces an agent: a flaw there must stay in its container"},
 	{[]string{"cmd/bottle-inside"}, []string{"pkg/state", "pkg/plan", "pkg/engine", "pkg/lifecycle", "pkg/sidecar", "pkg/session"},
 		"it runs in the agent's reach, and needs nothing of the host's"},
 }
 
 var (
-	sidecars = []string{"cmd/bottle-egress"}
+	sidecars = []string{"cmd/bottle-egress", "cmd/bottle-supervise"}
 	host     = []string{"cmd/bottle-start", "cmd/bottle-attach", "cmd/bottle-ls", "cmd/bottle-approve", "cmd/bottle-edit", "cmd/bottle-log", "cmd/bottle-stop"}
 )
 

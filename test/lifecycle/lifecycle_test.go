@@ -46,7 +46,7 @@ func TestABottleIsListedAndLeavesNothing(t *testing.T) {
 	r.Agent("dev", "allowed.test")
 	slug := r.Start("dev")
 	all := r.Bottles()
-	if len(all) != 1 || all[0].Slug != slug || all[0].Status != bottle.Running || strings.Join(all[0].Services, " ") != "agent egress" ||
+	if len(all) != 1 || all[0].Slug != slug || all[0].Status != bottle.Running || strings.Join(all[0].Services, " ") != "agent egress supervise" ||
 		all[0].StateDir != filepath.Join(r.Home, "state", slug) || all[0].Project != "bottle-"+slug {
 		t.Errorf("listed as %+v", all)
 	}
