@@ -30,6 +30,7 @@ type Start struct {
 	Inside     string // absolute path of bottle-inside, for the agent's hooks
 	PromptFile string // absolute; empty where there is no prompt
 	Task       string // what it is to do first; empty: it waits for its operator
+	Supervise  string // URL of the MCP server by which it asks its operator; empty: there is none
 }
 
 // Session is how one session is started.

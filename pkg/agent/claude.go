@@ -65,12 +65,12 @@ func (claude) Files(s Start) Files {
 	return Files{
 		In: map[string][]byte{claudeSettings: document(map[string]any{"hooks": claudeHooks(s.Inside)})},
 		Home: map[string][]byte{
-			".claude.json": document(map[string]any{
+			".claude.json": document(addSupervise(map[string]any{
 				"hasCompletedOnboarding": true,
 				"preferredNotifChannel":  "terminal_bell", // who looks at the session hears it
 				// Trust in / covers every folder below it.
 				"projects": map[string]any{"/": trusted, s.WorkDir: trusted},
-			}),
+			}, s.Supervise)),
 			".claude/settings.json": document(map[string]any{"skipDangerousModePermissionPrompt": true}),
 		},
 	}
@@ -105,8 +105,10 @@ func (claude) Hooks() bool { return true }
 func (c claude) Env() map[string]string {
 	env := map[string]string{
 		"CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL": "1",
-		"DISABLE_AUTOUPDATER": "1", // it came with the image, and the root is read-only
-		"SHELL":               "/bin/bash",
+		"MCP_CONNECTION_NONBLOCKING":                           "0", // its tools are there when the first prompt is
+		"CLAUDE_CODE_MCP_AUTO_BACKGROUND_MS":                   "0", // a call waits for the operator as long as that takes
+		"DISABLE_AUTOUPDATER":                                  "1", // it came with the image, and the root is read-only
+		"SHELL":                                                "/bin/bash",
 	}
 	quiet := map[string]string{"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
 	if c.remote {

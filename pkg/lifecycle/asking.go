@@ -1,8 +1,11 @@
 package lifecycle
 
 import (
+	"bytes"
 	"encoding/json"
+	"path"
 
+	"bottle/pkg/agent"
 	"bottle/pkg/manifest"
 	"bottle/pkg/plan"
 	"bottle/pkg/proposal"
@@ -36,4 +39,37 @@ func askable(m manifest.Manifest) proposal.Rules {
 		r.Credentials = append(r.Credentials, proposal.Credential{Name: c.Auth.Credential, Hosts: c.Hosts, Auth: c.Auth})
 	}
 	return r
+}
+
+// wallsFile is where, below agent/in, an agent finds what its walls are.
+const wallsFile = "walls.md"
+
+// walls writes what an agent is told of its walls, and the Dockerfile in force,
+// which is what it sends back when it asks for more.
+func (t *tree) walls(s Spec, i images) {
+	text, skill := agent.Walls(s.Manifest.Supervise)
+	t.put("agent/in/"+wallsFile, text, 0o644)
+	t.put("agent/in/"+DockerfileInForce, inForce(i), 0o644)
+	if dir := s.Agent.SkillsDir(); dir != "" {
+		t.put(path.Join("agent/in/home", dir, agent.WallsSkill, "SKILL.md"), skill, 0o644)
+	}
+}
+
+// inForce is the Dockerfile of the image that a bottle starts with: what an
+// agent may ask for stands on it. How that image itself was made is told in
+// comments.
+func inForce(i images) []byte {
+	var b bytes.Buffer
+	b.WriteString("# The image in force. For another one, send this whole text, with lines added, through capability-block.\n")
+	b.WriteString("# RUN, ENV, ARG, USER, WORKDIR and COPY <<EOF are taken.\n")
+	if i.agent.Tag != i.tools.Tag {
+		b.WriteString("#\n# FROM bottle stands for the tools (git, curl, jq, ripgrep, tmux), and on them:\n")
+		for _, step := range i.agent.Steps {
+			for line := range bytes.Lines([]byte(step)) {
+				b.WriteString("#   " + string(bytes.TrimRight(line, "\n")) + "\n")
+			}
+		}
+	}
+	b.WriteString(OriginalDockerfile)
+	return b.Bytes()
 }

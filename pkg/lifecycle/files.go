@@ -70,6 +70,7 @@ func (u *bringUp) writeFiles(context.Context) error {
 	for path, content := range files.Home {
 		t.put("agent/in/home/"+path, content, 0o644)
 	}
+	t.walls(u.spec, u.images)
 	for _, s := range u.spec.Manifest.Skills {
 		t.copy(s.Dir, filepath.Join("agent/in/home", u.spec.Agent.SkillsDir(), s.Name))
 	}

@@ -23,6 +23,9 @@ func agentStart(s Spec) agent.Start {
 	if s.Manifest.Prompt != "" {
 		start.PromptFile = plan.AgentIn + "/prompt.md"
 	}
+	if s.Manifest.Supervise {
+		start.Supervise = plan.SuperviseURL()
+	}
 	return start
 }
 

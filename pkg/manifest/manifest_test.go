@@ -120,8 +120,7 @@ func TestMistakesAreNamed(t *testing.T) {
 
 		{"git", "", "git: {}\n", `bottles/dev.md:2: "git" is not supported yet`},
 		{"pipelock", "", "pipelock: {}\n", `bottles/dev.md:2: "pipelock" is not supported yet`},
-		{"supervise", "", "supervise: maybe\n", `bottles/dev.md:2: "supervise" is true or false`},
-		{"pipelock", "", "pipelock: {}\n", `bottles/dev.md:2: "pipelock" is not supported yet`},
+		{"supervise", "", "supervise: maybe\n", `bottles/dev.md:2: "supervise" must be true or false, not text`},
 		{"on_deny", "", "egress:\n  on_deny: ask\n", `bottles/dev.md:3: "on_deny" is not supported yet`},
 		{"model", "", "egress:\n  model: {server_tool: []}\n", `bottles/dev.md:3: unknown key "server_tool"; did you mean "server_tools"?`},
 		{"server tool", "", "egress:\n  model: {server_tools: [Web-Search]}\n", `bottles/dev.md:3: "Web-Search" is not a provider's tool`},

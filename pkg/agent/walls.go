@@ -1,0 +1,66 @@
+package agent
+
+// addSupervise tells Claude Code, in its own file of settings, of the server by
+// which it asks its operator for more. url is empty where the bottle has none.
+func addSupervise(settings map[string]any, url string) map[string]any {
+	if url != "" {
+		settings["mcpServers"] = map[string]any{
+			// alwaysLoad: its tools are not hidden behind a search for tools.
+			"supervise": map[string]any{"type": "http", "url": url, "alwaysLoad": true},
+		}
+	}
+	return settings
+}
+
+// WallsSkill is the name of the skill that tells an agent of its walls.
+const WallsSkill = "bottle-walls"
+
+const wallsHead = `---
+name: bottle-walls
+description: What to do when a request is refused (403 from egress, a host that cannot be reached, a push held back, a package that cannot be installed). Read before looking for a way round.
+---
+`
+
+const wallsText = `# The walls around you
+
+You run in a bottle: a container with a network of its own. Nobody is in danger if you run commands, and nothing that
+you do reaches the operator's machine. What leaves goes through a proxy, egress, with an allowlist.
+
+- A request that is not on the allowlist is answered with 403. The status line and the body say why, and the header
+  X-Bottle-Blocked is set. It is no fault of the network, and trying again changes nothing.
+- Every foreign name resolves to egress. Direct connections, UDP, ICMP and other DNS servers lead nowhere.
+- Credentials are added by egress on the hosts that the operator chose. You do not have them and need none there:
+  send the request without.
+- The root of the file system is read-only. /work, your home and /tmp are yours.
+- What is open now: ` + "`curl -s http://_egress.local/allowlist`" + `
+- This container was made from /etc/bottle/current-config/Dockerfile.
+`
+
+const wallsAsk = `
+## Ask, do not fight
+
+The MCP server "supervise" asks the operator and waits for the answer:
+
+- egress-block: one host that you need. Say which paths and methods, for how long, and why: the narrower, the
+  sooner it is granted.
+- dlp-block: the scanner held something for a secret that is none.
+- capability-block: another image of this container, such as one with a compiler: the whole Dockerfile.
+- list-egress-routes: what is open now; asks nobody.
+
+A call may take minutes: let it wait, or go on with something else. A "no" comes with a reason: keep to it.
+`
+
+const wallsAlone = `
+The operator cannot be asked from here. Say at the end what you could not reach, and why it is needed.
+`
+
+// Walls tells an agent what its walls are and what to do at them, as Markdown
+// for whoever reads it, and as a skill. ask says whether the operator can be
+// asked.
+func Walls(ask bool) (text, skill []byte) {
+	body := wallsText + wallsAlone
+	if ask {
+		body = wallsText + wallsAsk
+	}
+	return []byte(body), []byte(wallsHead + body)
+}
