@@ -99,7 +99,9 @@ func (c *client) one() bool {
 		return c.local(ev, target)
 	}
 	if refused == nil {
-		v, refused = c.judgeOn(o, ev.Path)
+		if v, refused = c.judgeOn(o, ev.Path); v.Status == 403 {
+			c.s.denied.note(ev)
+		}
 	}
 	if refused == nil {
 		ev.Rule = v.Rule()

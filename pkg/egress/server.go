@@ -73,6 +73,7 @@ type Server struct {
 	force    force
 	uses     *uses
 	looked   time.Time // when sweep last looked for grants that ended
+	denied   *denied
 	tls      *tls.Config
 	pool     pool
 	clients  registry
@@ -115,9 +116,14 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.pool.dial = cfg.Dial
+	var err error
+	if s.denied, err = openDenied(cfg, s.policy.Load); err != nil {
+		return nil, err
+	}
 	if err := s.listen(cfg); err != nil {
 		s.stop()
 		s.closeListeners()
+		s.denied.close()
 		return nil, err
 	}
 	go s.sweep()
@@ -289,4 +295,5 @@ func (s *Server) Drain(ctx context.Context) {
 	}
 	s.stop()
 	s.pool.sweep(time.Now().Add(idleUpstream))
+	s.denied.close()
 }

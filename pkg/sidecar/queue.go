@@ -208,6 +208,21 @@ func (q *Queue) Note(id string, change func(*bottle.Pending)) {
 	}
 }
 
+// Join counts once more what waits and is meant, and changes what is told of it.
+// It says whether there is such a one.
+func (q *Queue) Join(meant func(bottle.Proposal) bool, change func(*bottle.Pending)) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range q.waiting {
+		if meant(e.proposal) {
+			q.count(e, time.Now())
+			change(&e.pending)
+			return true
+		}
+	}
+	return false
+}
+
 // Await returns the decision on a proposal that Ask returned. While somebody
 // waits so, the proposal is marked; when ctx ends it goes on waiting unmarked.
 func (q *Queue) Await(ctx context.Context, id string) (bottle.Decision, error) {
@@ -238,13 +253,6 @@ func (q *Queue) call(e *entry, more int) {
 		e.pending.Waiting = waits
 		q.touch()
 	}
-}
-
-// Rejected says whether the operator's answer to what waits, or waited, under
-// this id was no.
-func (q *Queue) Rejected(id string) bool {
-	d, err := q.read(id)
-	return err == nil && d.Verdict == bottle.Rejected
 }
 
 func (q *Queue) read(id string) (bottle.Decision, error) {

@@ -58,7 +58,7 @@ var rules = map[string]rule{
 		why: "the operator's end of a session; a bottle's life is not its business"},
 	"pkg/sidecar": {may: []string{"pkg/bottle", "pkg/proposal", "pkg/spool"},
 		why: "what sidecars share, and nothing that only the host may know"},
-	"pkg/egress": {may: []string{"pkg/dlp", "pkg/policy", "pkg/sidecar", "pkg/bottle", "pkg/ca", "pkg/spool"},
+	"pkg/egress": {may: []string{"pkg/dlp", "pkg/policy", "pkg/proposal", "pkg/sidecar", "pkg/bottle", "pkg/ca", "pkg/spool"},
 		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
 	"pkg/supervise": {may: []string{"pkg/bottle", "pkg/proposal", "pkg/sidecar"},
 		why: "faces the agent: it knows what may be asked, and nothing of the host"},

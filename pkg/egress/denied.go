@@ -1,0 +1,122 @@
+package egress
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/policy"
+	"bottle/pkg/proposal"
+	"bottle/pkg/sidecar"
+)
+
+// Bounds of what egress asks the operator without being asked.
+const (
+	deniedPerMinute = 10
+	deniedPending   = 200
+	deniedBehind    = 1000 // refusals that are looked at later; more are not counted
+)
+
+// denied turns requests that the policy refuses into proposals: one for a host
+// and the first segment of a path. The refused request does not wait for it. The
+// nil denied asks nothing.
+type denied struct {
+	policy  func() *policy.Policy
+	queue   *sidecar.Queue
+	refused chan policy.Request
+	stop    chan struct{}
+	once    sync.Once
+	stopped sync.WaitGroup
+}
+
+// openDenied begins to ask, where there is a directory to ask in.
+func openDenied(cfg Config, inForce func() *policy.Policy) (*denied, error) {
+	if cfg.Out == "" {
+		return nil, nil
+	}
+	queue, err := sidecar.OpenQueue(cfg.In, cfg.Out, sidecar.Limits{Pending: deniedPending, PerMinute: deniedPerMinute})
+	if err != nil {
+		return nil, err
+	}
+	d := &denied{policy: inForce, queue: queue, refused: make(chan policy.Request, deniedBehind), stop: make(chan struct{})}
+	d.stopped.Go(d.run)
+	return d, nil
+}
+
+// note takes a request that no entry allows.
+func (d *denied) note(ev *bottle.Event) {
+	if d == nil {
+		return
+	}
+	q := policy.Request{Scheme: ev.Scheme, Host: ev.Host, Port: ev.Port, Method: ev.Method, Path: ev.Path, Now: ev.Time}
+	select {
+	case d.refused <- q:
+	default:
+	}
+}
+
+func (d *denied) close() {
+	if d == nil {
+		return
+	}
+	d.once.Do(func() {
+		close(d.stop)
+		d.stopped.Wait()
+		d.queue.Close()
+	})
+}
+
+func (d *denied) run() {
+	for {
+		select {
+		case <-d.stop:
+			return
+		case q := <-d.refused:
+			d.ask(q)
+		}
+	}
+}
+
+// ask counts a refusal with the proposal that waits for its like, or makes one.
+func (d *denied) ask(q policy.Request) {
+	p := d.policy()
+	if p.Silent(q.Host, q.Path) || policy.Decide(*p, q).Allow { // a grant may have come meanwhile
+		return
+	}
+	asked := bottle.EgressAsk{Host: q.Host, Scheme: q.Scheme, Port: q.Port, Paths: firstSegment(q.Path), Methods: []string{q.Method}}
+	for _, path := range asked.Paths {
+		if policy.CheckPrefix(path) != nil {
+			return // no entry could name it
+		}
+	}
+	count := func(w *bottle.Pending) {
+		w.Method, w.Last = q.Method, q.Now.UTC().Truncate(time.Millisecond)
+	}
+	if d.queue.Join(func(w bottle.Proposal) bool { return alike(w.Egress, &asked) }, count) {
+		return
+	}
+	made, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressDenied, Egress: &asked}, proposal.Rules{}, q.Now)
+	if err == nil {
+		made, err = d.queue.Ask(made)
+	}
+	if err == nil {
+		d.queue.Note(made.ID, count)
+	}
+}
+
+// alike says whether two refusals are for the same place; methods are counted
+// together.
+func alike(a, b *bottle.EgressAsk) bool {
+	return a != nil && a.Host == b.Host && a.Scheme == b.Scheme && a.Port == b.Port && strings.Join(a.Paths, " ") == strings.Join(b.Paths, " ")
+}
+
+// firstSegment is the prefix that a refusal is told under; nil for the root
+// itself, which no prefix but the whole host covers.
+func firstSegment(path string) []string {
+	segment, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if segment == "" {
+		return nil
+	}
+	return []string{"/" + segment}
+}
