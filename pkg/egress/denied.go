@@ -23,6 +23,7 @@ const (
 // nil denied asks nothing.
 type denied struct {
 	policy  func() *policy.Policy
+	spent   func(*policy.Grant) bool
 	queue   *sidecar.Queue
 	refused chan policy.Request
 	stop    chan struct{}
@@ -31,7 +32,7 @@ type denied struct {
 }
 
 // openDenied begins to ask, where there is a directory to ask in.
-func openDenied(cfg Config, inForce func() *policy.Policy) (*denied, error) {
+func openDenied(cfg Config, inForce func() *policy.Policy, spent func(*policy.Grant) bool) (*denied, error) {
 	if cfg.Out == "" {
 		return nil, nil
 	}
@@ -39,7 +40,7 @@ func openDenied(cfg Config, inForce func() *policy.Policy) (*denied, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &denied{policy: inForce, queue: queue, refused: make(chan policy.Request, deniedBehind), stop: make(chan struct{})}
+	d := &denied{policy: inForce, spent: spent, queue: queue, refused: make(chan policy.Request, deniedBehind), stop: make(chan struct{})}
 	d.stopped.Go(d.run)
 	return d, nil
 }
@@ -49,7 +50,7 @@ func (d *denied) note(ev *bottle.Event) {
 	if d == nil {
 		return
 	}
-	q := policy.Request{Scheme: ev.Scheme, Host: ev.Host, Port: ev.Port, Method: ev.Method, Path: ev.Path, Now: ev.Time}
+	q := policy.Request{Scheme: ev.Scheme, Host: ev.Host, Port: ev.Port, Method: ev.Method, Path: ev.Path, Now: ev.Time, Spent: d.spent}
 	select {
 	case d.refused <- q:
 	default:

@@ -116,8 +116,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.pool.dial = cfg.Dial
-	var err error
-	if s.denied, err = openDenied(cfg, s.policy.Load); err != nil {
+	if s.denied, err = openDenied(cfg, s.policy.Load, s.uses.spent); err != nil {
 		return nil, err
 	}
 	if err := s.listen(cfg); err != nil {
