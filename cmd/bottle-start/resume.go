@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"bottle/pkg/agent"
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
-	"bottle/pkg/manifest"
 	"bottle/pkg/operator"
 )
 
@@ -17,39 +15,20 @@ func resume(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slug string)
 	if _, err := m.Home.Bottle(slug); err != nil {
 		return operator.Explain(slug, err)
 	}
-	names, err := m.Needed(slug)
-	if err != nil {
-		return err
-	}
-	man, values, err := operator.Values(ctx, m, slug, names)
+	again, values, err := operator.Again(ctx, m, slug)
 	if err != nil {
 		return operator.Explain(slug, err)
 	}
 	p := newProgress(c)
-	b, err := m.Resume(ctx, lifecycle.Again{Slug: slug, Env: values.Env, Values: values.ByName(man),
-		Spec: func(context.Context) (lifecycle.Spec, error) { return asNow(m, slug) }}, p.step)
+	b, err := m.Resume(ctx, again, p.step)
 	p.end()
 	if err != nil {
 		return notResumed(c, slug, err)
 	}
-	if len(names) > 0 {
-		fmt.Fprintf(c.Err, "%s: %d values handed over\n", slug, len(names))
+	if values > 0 {
+		fmt.Fprintf(c.Err, "%s: %d values handed over\n", slug, values)
 	}
 	return handOver(c, m, b)
-}
-
-// asNow is what a bottle would be started as now.
-func asNow(m *lifecycle.Manager, slug string) (lifecycle.Spec, error) {
-	b, err := m.Home.Bottle(slug)
-	if err != nil {
-		return lifecycle.Spec{}, err
-	}
-	man, err := manifest.Load(m.Home.Dir, b.Agent)
-	if err != nil {
-		return lifecycle.Spec{}, err
-	}
-	a, err := agent.Lookup(man.Program)
-	return lifecycle.Spec{Manifest: man, Agent: a}, err
 }
 
 // notResumed is what the operator sees of a resume that failed.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/decision"
 	"bottle/pkg/engine"
@@ -36,6 +37,9 @@ func Decider(m *lifecycle.Manager, program string) *decision.Decider {
 			return Rules(man), err
 		},
 		Hand: func(ctx context.Context, slug string, names []string) error { return HandOver(ctx, m, slug, names) },
+		Carry: func(ctx context.Context, p bottle.Proposal, answer func() error) error {
+			return rebuild(ctx, m, p, answer)
+		},
 	}
 }
 

@@ -181,11 +181,6 @@ func TestACallReturnsTheOperatorsDecision(t *testing.T) {
 			t.Errorf("%q is not in %q", want, text(o.result))
 		}
 	}
-	var a Answer
-	data, _ := json.Marshal(o.result.StructuredContent)
-	if err := json.Unmarshal(data, &a); err != nil || a.Decision != "approved" || a.Until != "2026-11-24T10:00:00Z" || a.Grant.ID != id {
-		t.Errorf("%s, %v", data, err)
-	}
 }
 
 func TestARejectionIsAnAnswerWithItsReason(t *testing.T) {

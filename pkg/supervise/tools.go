@@ -71,16 +71,6 @@ type asking interface {
 	proposal() (bottle.Proposal, error)
 }
 
-// Answer is what a call that asked returns, as structured content.
-type Answer struct {
-	Decision string        `json:"decision" jsonschema:"approved, modified (approved in another form) or rejected"`
-	Reason   string        `json:"reason,omitempty" jsonschema:"the operator's words"`
-	Detail   string        `json:"detail,omitempty"`
-	Grant    *bottle.Grant `json:"grant,omitempty" jsonschema:"what was granted; nothing else is"`
-	Until    string        `json:"until,omitempty" jsonschema:"when it ends; absent: with the bottle"`
-	Proposal string        `json:"proposal"`
-}
-
 // tools is the MCP server with all that it offers.
 func (s *Server) tools() *mcp.Server {
 	m := mcp.NewServer(&mcp.Implementation{Name: "supervise", Title: "The bottle's operator", Version: "1"},
@@ -111,12 +101,12 @@ func (s *Server) listRoutes(ctx context.Context, _ *mcp.CallToolRequest, _ struc
 // addAsk offers a tool that asks the operator and waits for the answer.
 func addAsk[In asking](s *Server, m *mcp.Server, name, description string) {
 	mcp.AddTool(m, &mcp.Tool{Name: name, Description: description},
-		func(ctx context.Context, req *mcp.CallToolRequest, in In) (*mcp.CallToolResult, *Answer, error) {
+		func(ctx context.Context, req *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
 			return s.ask(ctx, req, in)
 		})
 }
 
-func (s *Server) ask(ctx context.Context, req *mcp.CallToolRequest, in asking) (*mcp.CallToolResult, *Answer, error) {
+func (s *Server) ask(ctx context.Context, req *mcp.CallToolRequest, in asking) (*mcp.CallToolResult, any, error) {
 	p, err := in.proposal()
 	if err == nil {
 		p, err = proposal.Make(p, *s.rules.Load(), time.Now())
@@ -145,8 +135,7 @@ func (s *Server) ask(ctx context.Context, req *mcp.CallToolRequest, in asking) (
 		return nil, nil, fmt.Errorf("%s still waits for the operator: ask for the same again to wait for the answer", p.ID)
 	}
 	s.cfg.Record(bottle.Event{Kind: "answer", Verdict: string(d.Verdict), Detail: p.ID})
-	a := answer(p, d)
-	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: a.text()}}}, a, nil
+	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: answer(p, d)}}}, nil, nil
 }
 
 // await waits for the decision and tells the client at once, and then again and
@@ -187,18 +176,11 @@ func (s *Server) remind(ctx context.Context, req *mcp.CallToolRequest, id string
 	}
 }
 
-func answer(p bottle.Proposal, d bottle.Decision) *Answer {
-	a := &Answer{Decision: string(d.Verdict), Reason: d.Reason, Detail: d.Detail, Grant: d.Grant, Proposal: p.ID}
-	if d.Grant != nil && d.Grant.Expires != nil {
-		a.Until = d.Grant.Expires.UTC().Format(time.RFC3339)
-	}
-	return a
-}
-
-// text is the answer in words.
-func (a *Answer) text() string {
+// answer is the decision in words. There is no structured form beside it: a
+// client that finds one shows its model that alone.
+func answer(p bottle.Proposal, d bottle.Decision) string {
 	var b strings.Builder
-	switch bottle.Verdict(a.Decision) {
+	switch d.Verdict {
 	case bottle.Approved:
 		b.WriteString("The operator approved it.")
 	case bottle.Modified:
@@ -206,26 +188,37 @@ func (a *Answer) text() string {
 	default:
 		b.WriteString("The operator said no. Do not ask for the same again; find another way, or tell what cannot be done.")
 	}
-	if a.Reason != "" {
-		fmt.Fprintf(&b, "\nReason: %s", a.Reason)
+	if d.Reason != "" {
+		fmt.Fprintf(&b, "\nReason: %s", d.Reason)
 	}
-	if g := a.Grant; g != nil {
-		fmt.Fprintf(&b, "\nGrant %s: %s", g.ID, g.Host)
-		if len(g.Paths) > 0 {
-			fmt.Fprintf(&b, " %s", strings.Join(g.Paths, " "))
-		}
-		if len(g.Methods) > 0 {
-			fmt.Fprintf(&b, " %s", strings.Join(g.Methods, " "))
-		}
-		if g.Uses > 0 {
-			fmt.Fprintf(&b, ", good for %d requests", g.Uses)
-		}
+	if d.Grant != nil {
+		writeGrant(&b, d.Grant)
 	}
-	if a.Until != "" {
-		fmt.Fprintf(&b, "\nUntil: %s", a.Until)
+	if d.Detail != "" {
+		fmt.Fprintf(&b, "\n%s", d.Detail)
 	}
-	if a.Detail != "" {
-		fmt.Fprintf(&b, "\n%s", a.Detail)
-	}
+	fmt.Fprintf(&b, "\nProposal: %s", p.ID)
 	return b.String()
+}
+
+func writeGrant(b *strings.Builder, g *bottle.Grant) {
+	fmt.Fprintf(b, "\nGrant %s:", g.ID)
+	if g.Rule != "" {
+		fmt.Fprintf(b, " what %s finds, to", g.Rule)
+	}
+	fmt.Fprintf(b, " %s", g.Host)
+	if len(g.Paths) > 0 {
+		fmt.Fprintf(b, " %s", strings.Join(g.Paths, " "))
+	}
+	if len(g.Methods) > 0 {
+		fmt.Fprintf(b, " %s", strings.Join(g.Methods, " "))
+	}
+	if g.Uses > 0 {
+		fmt.Fprintf(b, ", good for %d requests", g.Uses)
+	}
+	if g.Expires != nil {
+		fmt.Fprintf(b, "\nUntil: %s", g.Expires.UTC().Format(time.RFC3339))
+	} else {
+		b.WriteString("\nUntil: the bottle ends")
+	}
 }

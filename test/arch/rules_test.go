@@ -65,7 +65,7 @@ var rules = map[string]rule{
 	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/dockerfile", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
 		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/proposal", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
 		why: "the one place where engine and state meet; it asks nobody and prints nothing"},
-	"pkg/operator": {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/policy",
+	"pkg/operator": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/decision", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/policy",
 		"pkg/proposal", "pkg/session", "pkg/state", "pkg/tokenref"},
 		why: "what the host's programs share at their command line: home, engine, errors as people see them"},
 
@@ -84,6 +84,7 @@ var rules = map[string]rule{
 		why: "a sidecar's main: flags, then one call"},
 
 	"test/arch":          {why: "reads the sources, and imports none of them"},
+	"test/asker":         {why: "an MCP client like an agent's, which knows nothing of ours"},
 	"test/bench":         {may: []string{"test/rig"}, why: "measures the programs as they are installed"},
 	"test/crash":         {may: []string{"test/rig", "pkg/bottle", "pkg/plan"}, why: "kills the programs, and reads what they left as others would"},
 	"test/bench/egress":  {may: []string{"pkg/bottle", "pkg/ca", "pkg/egress", "pkg/sidecar"}, why: "egress as it is, on loopback, to be measured"},

@@ -1,0 +1,258 @@
+package decide
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bottle/test/rig"
+)
+
+const superviseURL = "http://supervise:8090/mcp"
+
+// asker is the tests' MCP client, built once.
+var asker = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "bottle-asker-")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", "../asker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), err
+	}
+	return filepath.Join(dir, "asker"), nil
+})
+
+// equip puts the MCP client into a bottle.
+func equip(t *testing.T, r *rig.Rig, slug string) {
+	t.Helper()
+	program, err := asker()
+	if err != nil {
+		t.Fatal(program, err)
+	}
+	t.Cleanup(func() { os.Remove(program) })
+	f, err := os.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "sh", "-c", "cat >/tmp/asker && chmod 755 /tmp/asker")
+	cmd.Stdin = f
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// call is a tool call of the agent's under way.
+type call struct {
+	t     *testing.T
+	lines chan string
+}
+
+func ask(t *testing.T, r *rig.Rig, slug, tool, arguments string) call {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	cmd := r.Command(ctx, "bottle-attach", slug, "--", "/tmp/asker", superviseURL, tool, arguments)
+	read, write := io.Pipe()
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := call{t, make(chan string, 1000)}
+	go func() { cmd.Wait(); write.Close() }()
+	go func() {
+		defer close(c.lines)
+		for s := bufio.NewScanner(read); s.Scan(); {
+			c.lines <- s.Text()
+		}
+	}()
+	return c
+}
+
+// until returns the first line that begins so.
+func (c call) until(prefix string) string {
+	c.t.Helper()
+	var all []string
+	for line := range c.lines {
+		if strings.HasPrefix(line, prefix) {
+			return line
+		}
+		all = append(all, line)
+	}
+	c.t.Fatalf("no %q came: %q", prefix, all)
+	return ""
+}
+
+const asksForA = `{"host":"docs.example","path_allowlist":["/a","/slow"],"justification":"to read its pages"}`
+
+func TestAnAgentAsksAndItsOperatorGrants(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	u := r.Upstream("docs.example")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
+	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
+	slug := r.Start("dev")
+	u.Join(slug)
+	equip(t, r, slug)
+	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
+		t.Fatalf("before: %s", got)
+	}
+	c := ask(t, r, slug, "egress-block", asksForA)
+	id := strings.TrimPrefix(c.until("progress "), "progress waiting for the operator to decide on ")
+	listed, _, _ := r.Run("bottle-ls", "proposals")
+	if !strings.Contains(listed, `"id":"`+id+`"`) || !strings.Contains(listed, "to read its pages") {
+		t.Fatalf("bottle-ls: %s", listed)
+	}
+	// What egress refused stands beside it, without anybody having asked.
+	if !strings.Contains(listed, `"kind":"egress-denied"`) {
+		t.Errorf("bottle-ls: %s", listed)
+	}
+	out, said, code := piped(t, r, "bottle-ls proposals | jq -r .id | bottle-approve --for 5s -")
+	if code != 0 {
+		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
+	}
+	if answer := c.until("answer "); !strings.Contains(answer, "approved") || !strings.Contains(answer, "docs.example /a /slow") || !strings.Contains(answer, "Until: ") {
+		t.Errorf("the agent was told %q", answer)
+	}
+	if got := status(t, r, slug, "https://docs.example/a"); got != "200" {
+		t.Errorf("granted: %s", got)
+	}
+	stream(t, r, slug, "https://docs.example/slow")
+	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
+		t.Errorf("after its end: %s", got)
+	}
+	if said, _, code := r.Run("bottle-log", "--verify"); code != 0 {
+		t.Errorf("the chain: %s", said)
+	}
+}
+
+func TestSuperviseComesBackWithItsQueue(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
+	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known]}\n---\n")
+	slug := r.Start("dev")
+	equip(t, r, slug)
+	container := "bottle-" + slug + "-supervise-1"
+	c := ask(t, r, slug, "egress-block", asksForA)
+	first := c.until("progress ")
+	r.Docker("kill", container)
+	if all := r.Bottles(); all[0].Status != "degraded" || !strings.Contains(all[0].Reason, "supervise") {
+		t.Errorf("listed as %s: %s", all[0].Status, all[0].Reason)
+	}
+	r.Docker("start", container)
+	c = ask(t, r, slug, "egress-block", asksForA)
+	if again := c.until("progress "); again != first {
+		t.Errorf("%q, and before %q", again, first)
+	}
+	id := first[strings.LastIndex(first, " ")+1:]
+	if _, said, code := r.Run("bottle-approve", "--reject", "--reason", "use the mirror", id); code != 0 {
+		t.Errorf("bottle-approve ended with %d: %s", code, said)
+	}
+	if answer := c.until("answer "); !strings.Contains(answer, "said no") || !strings.Contains(answer, "use the mirror") {
+		t.Errorf("the agent was told %q", answer)
+	}
+	mustSay(t, r, slug, "docs.example", "/tmp/asker", superviseURL, "list-egress-routes", "{}")
+	for _, host := range []string{"evil.example", "supervise", "localhost:8090"} {
+		mustSay(t, r, slug, "403", "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: "+host, superviseURL)
+	}
+	mustSay(t, r, slug, "403", "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Origin: http://evil.example", superviseURL)
+	mustSay(t, r, slug, "FROM bottle", "cat", "/etc/bottle/current-config/Dockerfile")
+	mustSay(t, r, slug, "cannot create", "sh", "-c", "echo x >>/etc/bottle/current-config/Dockerfile; touch /etc/bottle/walls.md")
+	mustSay(t, r, slug, "egress-block", "cat", "/etc/bottle/walls.md")
+	r.Docker("kill", "bottle-"+slug+"-egress-1")
+	mustSay(t, r, slug, "error egress cannot be reached", "/tmp/asker", superviseURL, "list-egress-routes", "{}")
+	r.Run("bottle-stop", slug)
+	log, err := os.ReadFile(filepath.Join(r.Home, "history", slug, "supervise-events.jsonl"))
+	if err != nil || !strings.Contains(string(log), `"kind":"ask"`) || !strings.Contains(string(log), id) {
+		t.Errorf("its events after the stop: %s, %v", log, err)
+	}
+}
+
+// mustSay runs a command in the bottle, which must say something.
+func mustSay(t *testing.T, r *rig.Rig, slug, want string, argv ...string) {
+	t.Helper()
+	if out, said, code := r.Inside(slug, argv...); !strings.Contains(out+said, want) {
+		t.Errorf("%q ended with %d and said %q, not %q", argv, code, out+said, want)
+	}
+}
+
+// The real Claude Code finds the server without a prompt, and its call waits for
+// the operator.
+func TestClaudeCodeAsksAndItsOperatorGrants(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if err := exec.CommandContext(ctx, "npm", "view", "@anthropic-ai/claude-code", "version").Run(); err != nil {
+		t.Skip("npm cannot be reached: no Claude Code to try")
+	}
+	r := rig.New(t)
+	u := r.Upstream("api.anthropic.com", "docs.example")
+	script, err := json.Marshal([]map[string]any{
+		{"last": "said no", "say": "it was refused"},
+		{"last": "approved it", "say": "it was approved"},
+		{"last": "look it up", "tool": "mcp__supervise__egress-block", "input": json.RawMessage(asksForA)},
+	})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(u.Files(), "messages.json"), script, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 0\negress:\n  routes:\n    - {host: api.anthropic.com, private: true, auth: {header: x-api-key, token_ref: OPERATORS_KEY}}\n"+
+		"    - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n---\n")
+	r.Env = []string{"OPERATORS_KEY=sk-ant-the-operators-own-0123456789"}
+	slug := r.Start("dev")
+	u.Join(slug)
+	cmd := r.Command(ctx, "bottle-attach", slug, "--", "timeout", "120", "claude", "-p", "--dangerously-skip-permissions", "look it up")
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	awaitProposal(ctx, t, r, "egress-block")
+	if out, said, code := piped(t, r, `bottle-ls proposals | jq -r 'select(.kind=="egress-block").id' | bottle-approve --for 60s -`); code != 0 {
+		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
+	}
+	if err := <-ended; err != nil || !strings.Contains(out.String(), "it was approved") {
+		t.Errorf("claude said %q, %v\nthe model was asked: %+v", out.String(), err, u.Heard("/v1/messages"))
+	}
+	if got := status(t, r, slug, "https://docs.example/a"); got != "200" {
+		t.Errorf("granted: %s", got)
+	}
+}
+
+// awaitProposal waits until one of this kind is listed.
+func awaitProposal(ctx context.Context, t *testing.T, r *rig.Rig, kind string) {
+	t.Helper()
+	watch := r.Command(ctx, "bottle-ls", "proposals", "--watch")
+	out, err := watch.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Wait()
+	defer watch.Process.Kill()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.Contains(lines.Text(), `"kind":"`+kind+`"`) {
+			return
+		}
+	}
+	t.Fatalf("no %s came", kind)
+}
