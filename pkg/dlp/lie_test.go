@@ -34,3 +34,20 @@ func TestATypeThatLiesHidesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a form holds, a secret in it is found, in one piece or in many.
+func FuzzForm(f *testing.F) {
+	f.Add([]byte("a=1&b=%2&=&c"), uint8(3))
+	f.Add([]byte("&#103;&#104;"), uint8(1))
+	f.Add([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00="), uint8(200))
+	s := scanner(f)
+	f.Fuzz(func(t *testing.T, data []byte, size uint8) {
+		const form = "application/x-www-form-urlencoded"
+		pieces(t, s, form, "", data, int(size)+1)
+		at := len(data) * int(size) / 256
+		with := fmt.Appendf(nil, "%s\n%s\n%s", data[:at], secret, data[at:])
+		if err := body(s, ordinary, form, "", with, int(size)+1); err == nil {
+			t.Errorf("passes with the secret at %d: %q", at, with)
+		}
+	})
+}
