@@ -83,7 +83,7 @@ func (u *bringUp) targets(ctx context.Context) (probe.Targets, error) {
 	}
 	for _, c := range others {
 		for _, ip := range c.IPs {
-			if ip != t.Egress && ip != u.plan.IP(plan.AgentService) {
+			if !inner.Contains(ip) { // its own sidecars are there to be reached, but not by their other addresses
 				t.Neighbours = append(t.Neighbours, ip)
 			}
 		}

@@ -46,7 +46,7 @@ func equip(t *testing.T, r *rig.Rig, slug string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "sh", "-c", "cat >/tmp/asker && chmod 755 /tmp/asker")
+	cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "sh", "-c", "cat >/home/agent/asker && chmod 755 /home/agent/asker")
 	cmd.Stdin = f
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -63,7 +63,7 @@ func ask(t *testing.T, r *rig.Rig, slug, tool, arguments string) call {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
-	cmd := r.Command(ctx, "bottle-attach", slug, "--", "/tmp/asker", superviseURL, tool, arguments)
+	cmd := r.Command(ctx, "bottle-attach", slug, "--", "/home/agent/asker", superviseURL, tool, arguments)
 	read, write := io.Pipe()
 	cmd.Stdout, cmd.Stderr = write, write
 	if err := cmd.Start(); err != nil {
@@ -163,7 +163,7 @@ func TestSuperviseComesBackWithItsQueue(t *testing.T) {
 	if answer := c.until("answer "); !strings.Contains(answer, "said no") || !strings.Contains(answer, "use the mirror") {
 		t.Errorf("the agent was told %q", answer)
 	}
-	mustSay(t, r, slug, "docs.example", "/tmp/asker", superviseURL, "list-egress-routes", "{}")
+	mustSay(t, r, slug, "docs.example", "/home/agent/asker", superviseURL, "list-egress-routes", "{}")
 	for _, host := range []string{"evil.example", "supervise", "localhost:8090"} {
 		mustSay(t, r, slug, "403", "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: "+host, superviseURL)
 	}
@@ -172,7 +172,7 @@ func TestSuperviseComesBackWithItsQueue(t *testing.T) {
 	mustSay(t, r, slug, "cannot create", "sh", "-c", "echo x >>/etc/bottle/current-config/Dockerfile; touch /etc/bottle/walls.md")
 	mustSay(t, r, slug, "egress-block", "cat", "/etc/bottle/walls.md")
 	r.Docker("kill", "bottle-"+slug+"-egress-1")
-	mustSay(t, r, slug, "error egress cannot be reached", "/tmp/asker", superviseURL, "list-egress-routes", "{}")
+	mustSay(t, r, slug, "error egress cannot be reached", "/home/agent/asker", superviseURL, "list-egress-routes", "{}")
 	r.Run("bottle-stop", slug)
 	log, err := os.ReadFile(filepath.Join(r.Home, "history", slug, "supervise-events.jsonl"))
 	if err != nil || !strings.Contains(string(log), `"kind":"ask"`) || !strings.Contains(string(log), id) {
@@ -255,4 +255,48 @@ func awaitProposal(ctx context.Context, t *testing.T, r *rig.Rig, kind string) {
 		}
 	}
 	t.Fatalf("no %s came", kind)
+}
+
+func TestAnAgentGetsTheImageThatItAskedFor(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Agent("dev")
+	slug := r.Start("dev")
+	equip(t, r, slug)
+	capability := func(text string) call {
+		arguments, err := json.Marshal(map[string]string{"dockerfile": text, "justification": "a tool"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ask(t, r, slug, "capability-block", string(arguments))
+	}
+	const head = "FROM bottle\n"
+	c := capability(head + "RUN echo no such tool >&2; exit 3\n")
+	c.until("progress ")
+	if out, said, code := piped(t, r, "bottle-ls proposals | bottle-approve -"); code == 0 {
+		t.Errorf("a build that fails ended with %d: %s%s", code, out, said)
+	}
+	if answer := c.until("answer "); !strings.Contains(answer, "line 2") {
+		t.Errorf("the agent was told %q", answer)
+	}
+	mustSay(t, r, slug, "FROM bottle", "cat", "/etc/bottle/current-config/Dockerfile")
+	r.Inside(slug, "sh", "-c", "echo kept >/work/kept")
+
+	c = capability(head + "RUN id -u >/usr/local/made && apt-get --version\nCOPY <<EOF /usr/local/bin/tool\n#!/bin/sh\necho a tool\nEOF\nRUN chmod 755 /usr/local/bin/tool\n")
+	c.until("progress ")
+	if out, said, code := piped(t, r, "bottle-ls proposals | bottle-approve -"); code != 0 {
+		t.Errorf("bottle-approve ended with %d: %s%s", code, out, said)
+	}
+	if answer := c.until("answer "); !strings.Contains(answer, "approved") {
+		t.Errorf("the agent was told %q", answer)
+	}
+	mustSay(t, r, slug, "a tool", "tool")
+	mustSay(t, r, slug, "kept", "cat", "/work/kept")
+	mustSay(t, r, slug, "RUN id -u", "cat", "/etc/bottle/current-config/Dockerfile")
+	if all := r.Bottles(); len(all) != 1 || all[0].Status != "running" {
+		t.Errorf("listed as %+v", all)
+	}
+	if _, err := os.Stat(filepath.Join(r.Home, "state", slug, ".preserve")); err == nil {
+		t.Error(".preserve is still there")
+	}
 }
