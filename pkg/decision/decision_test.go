@@ -340,7 +340,7 @@ func TestAChangeThatWasCutShortIsFinishedOrUndone(t *testing.T) {
 			func() error { return os.WriteFile(b.policyPath(slug), []byte(j.New), 0o600) },
 			func() error { return b.server.Reload() },
 			func() error { return b.Home.Decide(slug, r.Filed.Source, *r.Decision) },
-			func() error { return b.audit(slug, &j) },
+			func() error { return b.audit(slug, &j, false) },
 		} {
 			if n < steps {
 				must(t, step())

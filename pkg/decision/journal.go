@@ -74,7 +74,7 @@ func (d *Decider) commit(ctx context.Context, slug string, j *journal) error {
 			return errors.Join(err, d.undo(slug, j))
 		}
 	}
-	return d.finish(slug, j)
+	return d.finish(slug, j, false)
 }
 
 func encode(j *journal) ([]byte, error) {
@@ -85,8 +85,9 @@ func encode(j *journal) ([]byte, error) {
 	return data, nil
 }
 
-// finish records what is in force. It may be called again.
-func (d *Decider) finish(slug string, j *journal) error {
+// finish records what is in force. again: another one began, and may have
+// recorded some of it.
+func (d *Decider) finish(slug string, j *journal, again bool) error {
 	var unsaved error
 	for _, s := range j.Saves {
 		if err := s.write(); err != nil {
@@ -106,7 +107,7 @@ func (d *Decider) finish(slug string, j *journal) error {
 			return err
 		}
 	}
-	if err := d.audit(slug, j); err != nil {
+	if err := d.audit(slug, j, again); err != nil {
 		return err
 	}
 	return errors.Join(unsaved, d.forget(slug))
@@ -187,13 +188,13 @@ func (d *Decider) recover(_ context.Context, slug string) error {
 		done = true
 	}
 	if done {
-		return d.finish(slug, &j)
+		return d.finish(slug, &j, true)
 	}
 	return d.undo(slug, &j)
 }
 
-// audit records a change, and what is recorded already only once.
-func (d *Decider) audit(slug string, j *journal) error {
+// audit records a change; again: what is recorded already only once.
+func (d *Decider) audit(slug string, j *journal, again bool) error {
 	var records []audit.Record
 	after := ""
 	if j.New != "" {
@@ -217,8 +218,8 @@ func (d *Decider) audit(slug string, j *journal) error {
 	for i := range records {
 		records[i].Policy, records[i].Program = after, j.Program
 	}
-	if j.Program != d.Program || time.Since(j.Time) > time.Minute {
-		records = d.unrecorded(records) // another's: some may be there
+	if again {
+		records = d.unrecorded(records)
 	}
 	return d.append(records)
 }

@@ -94,7 +94,7 @@ var rules = map[string]rule{
 	"test/decide":        {may: []string{"pkg/bottle", "pkg/proposal", "test/rig"}, why: "writes what a sidecar writes, and meets the programs as their user does"},
 	"test/scripts":       {why: "runs the scripts as people do, on a PATH of its own"},
 	"test/engines":       {may: []string{"test/rig"}, why: "runs the other suites, elsewhere"},
-	"test/escape":        {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
+	"test/escape":        {may: []string{"pkg/bottle", "pkg/proposal", "test/rig"}, why: "meets the programs as their user does, through the rig, and writes what a hostile sidecar would"},
 	"test/lifecycle":     {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/session":       {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/upstream":      {may: []string{"pkg/ca", "pkg/spool"}, why: "the suite's internet, in a container of its own"},

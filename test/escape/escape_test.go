@@ -76,9 +76,19 @@ var rows = []row{
 	{"P4", "a secret encoded, three layers deep", "egress", secretEncoded},
 	{"P5", "the bottle's own secrets, in any form", "egress", ownSecrets},
 	{"P6", "bombs; the scanner killed", "egress", bombs},
+	{"S3", "escape sequences and bidi in a justification", "host", textsOfAgents},
+	{"S4", "a host that looks like another", "host", lookalikeHost},
+	{"S5", "a proposal changed after it was shown", "host", changedProposal},
+	{"S6", "a forged decision, another bottle's ID", "host", forgedDecision},
+	{"S7", "sixteen deciders at once", "host", sixteenDeciders},
+	{"S8", "links, FIFOs and giants among proposals", "host", plantedFiles},
+	{"S9", "line ends in what is recorded", "host", oneRecord},
 	{"S10", "a state directory that others may write", "host", openHome},
+	{"S12", "a grant wider than what was shown", "host and egress", shownIsEnforced},
+	{"S16", "folders that lead elsewhere", "host", plantedPlaces},
 	{"S17", "a hostile stream to the operator's terminal", "host", hostileStream},
 	{"S19", "looking for a secret", "host", secrets},
+	{"S20", "another home's proposals", "host", anotherHome},
 }
 
 // alone are rows that take the machine for themselves, and would slow others down.

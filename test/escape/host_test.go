@@ -13,13 +13,13 @@ import (
 )
 
 // operatorPrograms are all that read $BOTTLE_HOME.
-var operatorPrograms = []string{"bottle-start", "bottle-attach", "bottle-ls", "bottle-stop"}
+var operatorPrograms = []string{"bottle-start", "bottle-attach", "bottle-ls", "bottle-approve", "bottle-edit", "bottle-stop"}
 
 // openHome is S10. It has a home of its own, which it opens to others.
 func openHome(t *testing.T, s *stage) {
 	r := rig.New(t)
 	r.Agent("dev")
-	args := map[string][]string{"bottle-start": {"--dry-run", "dev"}, "bottle-attach": {"--peek", "nobody-aaaa"}, "bottle-ls": nil, "bottle-stop": {"--all"}}
+	args := map[string][]string{"bottle-start": {"--dry-run", "dev"}, "bottle-attach": {"--peek", "nobody-aaaa"}, "bottle-ls": nil, "bottle-approve": {"egress-block-aaaaaaaaaaaaaaaa"}, "bottle-edit": {"--yes", "nobody-aaaa"}, "bottle-stop": {"--all"}}
 	try := func(mode os.FileMode) {
 		t.Helper()
 		if err := os.Chmod(r.Home, mode); err != nil {
