@@ -61,9 +61,10 @@ test-engines: engine build base ## the suites that meet an engine, on those of E
 	failed=0; for suite in $(or $(ENGINES),trixie forky); do \
 		engine=$$(scripts/debian-engine $$suite) && BOTTLE_TEST_ENGINE=$$engine go test -count=1 -timeout 60m -v ./test/engines || failed=1; done; exit $$failed
 
-crash: engine build base ## kills the programs at random moments, ROUNDS times (300)
+crash: engine build base ## kills the programs at random moments, ROUNDS times (300), and deciders KILLS times (2000)
 	@scripts/deps git
 	cd test/crash && go test -count=1 -timeout 60m -v -rounds $(or $(ROUNDS),300)
+	cd test/decide && go test -count=1 -timeout 120m -v -run Killed -kills $(or $(KILLS),2000)
 
 soak: engine build base ## 8 bottles with traffic for TIME (30m): what sidecars hold stays flat
 	@scripts/deps git

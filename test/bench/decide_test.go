@@ -1,0 +1,118 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/proposal"
+	"bottle/test/rig"
+)
+
+// file writes a proposal as supervise does.
+func file(t *testing.T, r *rig.Rig, slug, host, path string, n int) (id string) {
+	t.Helper()
+	p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressBlock, Justification: "to read its pages",
+		Egress: &bottle.EgressAsk{Host: host, Paths: []string{path}}}, proposal.Rules{}, time.Now().Add(time.Duration(n)*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := filepath.Join(r.Home, "state", slug, "supervise")
+	for _, dir := range []string{"in", "out/proposals"} {
+		if err := os.MkdirAll(filepath.Join(base, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(base, "out/proposals", p.ID+".json"), proposal.Encode(p), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p.ID
+}
+
+// From bottle-approve to the first request that goes through, by a client that
+// tries without a pause.
+func TestApprovalToFirstRequest(t *testing.T) {
+	rounds := 5
+	if os.Getenv("BOTTLE_BENCH") != "" {
+		rounds = 30
+	}
+	r := rig.New(t)
+	u := r.Upstream("docs.example")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
+	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
+	slug := r.Start("dev")
+	u.Join(slug)
+	cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "sh", "-c",
+		`while read -r p; do until [ "$(curl -s -o /dev/null -w '%{http_code}' "https://docs.example$p")" = 200 ]; do :; done; echo through; done`)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	took := &timing{name: "bottle-approve to the first request through"}
+	for n := range rounds {
+		path := fmt.Sprintf("/r%d", n)
+		id := file(t, r, slug, "docs.example", path, n)
+		fmt.Fprintln(in, path)
+		took.run(t, func() {
+			if _, said, code := r.Run("bottle-approve", id); code != 0 {
+				t.Fatalf("bottle-approve ended with %d: %s", code, said)
+			}
+			if !lines.Scan() {
+				t.Fatal("the client ended")
+			}
+		})
+	}
+	in.Close()
+	io.Copy(io.Discard, out)
+	cmd.Wait() // its input has ended
+	fmt.Println(took)
+}
+
+// A thousand proposals of one bottle: listed, and all of them approved through a
+// pipe.
+func TestAThousandProposals(t *testing.T) {
+	many := 100
+	if os.Getenv("BOTTLE_BENCH") != "" {
+		many = 1000
+	}
+	r := rig.New(t)
+	r.Agent("dev")
+	slug := r.Start("dev")
+	for n := range many {
+		file(t, r, slug, fmt.Sprintf("h%d.example", n), "/a", n)
+	}
+	list := &timing{name: fmt.Sprintf("bottle-ls proposals, %d of them", many)}
+	var listed string
+	for range 5 {
+		list.run(t, func() {
+			out, said, code := r.Run("bottle-ls", "proposals")
+			if listed = out; code != 0 || strings.Count(out, "\n") != many {
+				t.Fatalf("bottle-ls ended with %d: %s", code, said)
+			}
+		})
+	}
+	fmt.Println(list)
+	all := &timing{name: "bottle-ls proposals | bottle-approve -"}
+	all.run(t, func() {
+		cmd := r.Command(t.Context(), "bottle-approve", "-")
+		cmd.Stdin = strings.NewReader(listed)
+		if out, err := cmd.Output(); err != nil || strings.Count(string(out), `"approved"`) != many {
+			t.Fatalf("bottle-approve: %v", err)
+		}
+	})
+	fmt.Println(all)
+}
