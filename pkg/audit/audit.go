@@ -74,54 +74,68 @@ const (
 	maxText = 16 << 10
 )
 
-// Append adds a record to the log of a home. It fills in Seq, Prev, Source, who
+// Append adds records to the log of a home. It fills in Seq, Prev, Source, who
 // did it on which machine, and Time where that is zero. When it returns without
-// an error the record is on the disk. Append waits for others until ctx ends.
-func Append(ctx context.Context, home string, r Record) error {
-	r.Source = "operator"
-	r.User, r.Machine = self()
-	if r.Time.IsZero() {
-		r.Time = time.Now()
+// an error they are on the disk; with one, the first of them may be. Append waits
+// for others until ctx ends.
+func Append(ctx context.Context, home string, records ...Record) error {
+	if len(records) == 0 {
+		return nil
 	}
-	r.Time = r.Time.UTC().Truncate(time.Millisecond)
-	for _, text := range []*string{&r.Diff, &r.Reason, &r.Detail, &r.Verdict, &r.Grant, &r.Program} {
-		*text = clip(*text, maxText)
-	}
+	name, machine := self()
 	f, err := open(ctx, filepath.Join(home, File))
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", File, err)
 	}
 	defer f.Close()
-	if err := add(f, home, r); err != nil {
+	for i := range records {
+		r := &records[i]
+		r.Source, r.User, r.Machine = "operator", name, machine
+		if r.Time.IsZero() {
+			r.Time = time.Now()
+		}
+		r.Time = r.Time.UTC().Truncate(time.Millisecond)
+		for _, text := range []*string{&r.Diff, &r.Reason, &r.Detail, &r.Verdict, &r.Grant, &r.Program} {
+			*text = clip(*text, maxText)
+		}
+	}
+	if err := add(f, home, records); err != nil {
 		return fmt.Errorf("cannot write %s: %w", File, err)
 	}
 	return nil
 }
 
-func add(f *os.File, home string, r Record) error {
+func add(f *os.File, home string, records []Record) error {
 	last, size, err := mend(f)
 	if err != nil {
 		return err
 	}
-	r.Seq, r.Prev = 1, origin
+	seq, prev := int64(0), origin
 	if last != nil {
 		var before Record
 		if err := json.Unmarshal(last, &before); err != nil {
 			return fmt.Errorf("its last line is no record: look at it with bottle-log --verify, and move the file away: %w", err)
 		}
-		r.Seq, r.Prev = before.Seq+1, digest(last)
+		seq, prev = before.Seq, digest(last)
 	}
-	line, err := encode(r)
-	if err != nil {
-		return err
+	var lines []byte
+	for _, r := range records {
+		seq++
+		r.Seq, r.Prev = seq, prev
+		line, err := encode(r)
+		if err != nil {
+			return err
+		}
+		prev = digest(line)
+		lines = append(append(lines, line...), '\n')
 	}
-	if _, err := f.WriteAt(append(line, '\n'), size); err != nil {
+	if _, err := f.WriteAt(lines, size); err != nil {
 		return errors.Join(err, f.Truncate(size)) // half a record is none
 	}
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return spool.WriteFile(filepath.Join(home, headFile), fmt.Appendf(nil, "%d %s\n", r.Seq, digest(line)), 0o600)
+	return spool.WriteFile(filepath.Join(home, headFile), fmt.Appendf(nil, "%d %s\n", seq, prev), 0o600)
 }
 
 // encode writes a record in at most maxLine bytes.

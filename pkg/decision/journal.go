@@ -94,12 +94,16 @@ func (d *Decider) finish(slug string, j *journal, again bool) error {
 			unsaved = fmt.Errorf("it is in force, but not in the manifest: %w", err)
 		}
 	}
+	bySource := map[string][]bottle.Decision{}
 	for i := range j.Decisions {
 		v := &j.Decisions[i]
 		if g := v.Decision.Grant; unsaved != nil && g != nil {
 			g.Saved = false
 		}
-		err := d.Home.Decide(slug, v.Source, v.Decision)
+		bySource[v.Source] = append(bySource[v.Source], v.Decision)
+	}
+	for source, decisions := range bySource {
+		err := d.Home.Decide(slug, source, decisions...)
 		if errors.Is(err, state.ErrDecided) {
 			err = nil // by us, before we were killed: all deciders hold the lock
 		}
@@ -227,12 +231,7 @@ func (d *Decider) audit(slug string, j *journal, again bool) error {
 func (d *Decider) append(records []audit.Record) error {
 	ctx, cancel := context.WithTimeout(context.Background(), auditTime)
 	defer cancel()
-	for _, r := range records {
-		if err := audit.Append(ctx, d.Home.Dir, r); err != nil {
-			return err
-		}
-	}
-	return nil
+	return audit.Append(ctx, d.Home.Dir, records...)
 }
 
 const auditTime = 20 * time.Second

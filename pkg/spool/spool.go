@@ -51,7 +51,8 @@ func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 }
 
 // CreateFile is WriteFile for a path that must not be there: of several who
-// create it one wins, and the others get fs.ErrExist.
+// create it one wins, and the others get fs.ErrExist. What it holds is durable;
+// that it is there, once the caller has called Sync for the directory.
 func CreateFile(path string, data []byte, perm fs.FileMode) error {
 	dir, base := filepath.Dir(path), filepath.Base(path)
 	f, err := os.CreateTemp(dir, TempPrefix+base+"-")
@@ -66,7 +67,7 @@ func CreateFile(path string, data []byte, perm fs.FileMode) error {
 	if err := os.Link(f.Name(), path); err != nil {
 		return fmt.Errorf("cannot create %s: %w", path, err)
 	}
-	return Sync(dir)
+	return nil
 }
 
 // Sync makes durable what appeared in dir, and what left it.

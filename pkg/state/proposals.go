@@ -275,30 +275,43 @@ func (s *source) decision(id string) (*bottle.Decision, error) {
 // ErrDecided is the error for a proposal that somebody decided before.
 var ErrDecided = errors.New("it is decided already")
 
-// Decide records a decision, durably: of several deciders one wins, and the
-// others get ErrDecided. source is the sidecar that asked.
-func (h *Home) Decide(slug, source string, d bottle.Decision) error {
-	if err := proposal.CheckID(d.Proposal); err != nil {
-		return err
-	}
+// Decide records decisions, durably: of several deciders one wins, and the others
+// get ErrDecided, once what was not decided before is. source is the sidecar that
+// asked.
+func (h *Home) Decide(slug, source string, decisions ...bottle.Decision) error {
 	dir := filepath.Join(h.StateDir(slug), source, "in", decisionsDir)
-	if err := os.Mkdir(dir, 0o700); err == nil {
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
 		err = spool.Sync(filepath.Dir(dir))
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("cannot record the decision: %w", err)
+	}
+	var before error
+	for _, d := range decisions {
+		err := record(dir, d)
+		if errors.Is(err, fs.ErrExist) {
+			before, err = ErrDecided, nil
+		}
 		if err != nil {
 			return err
 		}
-	} else if !errors.Is(err, fs.ErrExist) {
+	}
+	if err := spool.Sync(dir); err != nil {
 		return fmt.Errorf("cannot record the decision: %w", err)
+	}
+	return before
+}
+
+func record(dir string, d bottle.Decision) error {
+	if err := proposal.CheckID(d.Proposal); err != nil {
+		return err
 	}
 	data, err := json.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("cannot record the decision: %w", err)
 	}
-	err = spool.CreateFile(filepath.Join(dir, d.Proposal+".json"), append(data, '\n'), 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return ErrDecided
-	}
-	return err
+	return spool.CreateFile(filepath.Join(dir, d.Proposal+".json"), append(data, '\n'), 0o600)
 }
 
 // Decision reads the decision on a proposal; fs.ErrNotExist where there is none.

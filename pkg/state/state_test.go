@@ -307,7 +307,7 @@ func TestARetirementCutShortIsTakenUpAgain(t *testing.T) {
 func TestASweepTakesWhatTheDeadLeftAndNothingElse(t *testing.T) {
 	h := open(t)
 	lock := create(t, h, "web")
-	dead := []string{".tmp-id-1234", "state/.tmp-new-1/lock", "state/.tmp-gone-1/old/metadata.json", "state/web/.tmp-metadata.json-1", "state/web/egress/in/.tmp-routes.yaml-1"}
+	dead := []string{".tmp-id-1234", "state/.tmp-new-1/lock", "state/.tmp-gone-1/old/metadata.json", "state/web/.tmp-metadata.json-1", "state/web/egress/in/.tmp-routes.yaml-1", "state/web/supervise/in/decisions/.tmp-x-1"}
 	alive := []string{"id", "state/web/metadata.json", "state/web/egress/in/routes.yaml", "state/web/egress/out/.tmp-ready-1"}
 	for _, name := range append(dead, alive[2:]...) {
 		path := filepath.Join(h.Dir, name)

@@ -53,6 +53,11 @@ func (h *Home) SweepBottle(slug string) error {
 	if err != nil {
 		return err
 	}
+	decisions, err := filepath.Glob(filepath.Join(h.StateDir(slug), "*", "in", decisionsDir))
+	if err != nil {
+		return err
+	}
+	dirs = append(dirs, decisions...)
 	var failed []error
 	for _, dir := range append(dirs, h.StateDir(slug)) {
 		if err := spool.Sweep(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {

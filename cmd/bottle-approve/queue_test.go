@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/proposal"
+)
+
+// screen reads what is drawn, until a text appears.
+type screen struct {
+	t    *testing.T
+	tty  *os.File
+	seen bytes.Buffer
+}
+
+func (s *screen) until(text string) {
+	s.t.Helper()
+	s.tty.SetReadDeadline(time.Now().Add(20 * time.Second))
+	b := make([]byte, 4096)
+	for !strings.Contains(s.seen.String(), text) {
+		n, err := s.tty.Read(b)
+		if err != nil {
+			s.t.Fatalf("%v; drawn was %q", err, s.seen.String())
+		}
+		s.seen.Write(b[:n])
+	}
+	s.seen.Reset()
+}
+
+// S15: no key that was typed before an item was seen decides it.
+func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	t.Setenv("BOTTLE_HOME", home)
+	t.Setenv("BOTTLE_LIBEXEC", home)
+	write := func(name, text string) {
+		path := filepath.Join(home, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("state/dev-aaaa/metadata.json", `{"slug":"dev-aaaa","agent":"dev"}`)
+	write("state/dev-aaaa/egress/in/routes.yaml", "routes: []\n")
+	write("state/dev-aaaa/supervise/in/.keep", "")
+	var ids []string
+	for i, host := range []string{"a.example", "b.example"} {
+		p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressBlock, Justification: "x\x1b[2J", Egress: &bottle.EgressAsk{Host: host}}, proposal.Rules{}, time.Unix(int64(i), 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write("state/dev-aaaa/supervise/out/proposals/"+p.ID+".json", string(proposal.Encode(p)))
+		ids = append(ids, p.ID)
+	}
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer tty.Close()
+	io.WriteString(master, "nnyyo") // meant for something else
+	ended := make(chan int, 1)
+	go func() { ended <- run([]string{name}, tty, io.Discard, tty) }()
+	s := &screen{t: t, tty: master}
+	s.until("q quit: ")
+	io.WriteString(master, "n") // in the moment in which it was drawn
+	select {
+	case code := <-ended:
+		t.Fatalf("it ended with %d", code)
+	case <-time.After(2 * deadTime):
+	}
+	io.WriteString(master, "n") // seen
+	s.until("may be empty): ")
+	io.WriteString(master, "use the mirror\n")
+	s.until("q quit: ")
+	if _, err := os.Stat(filepath.Join(home, "state/dev-aaaa/supervise/in/decisions", ids[1]+".json")); err == nil {
+		t.Error("a key that was not meant for it decided the second")
+	}
+	<-time.After(2 * deadTime)
+	io.WriteString(master, "q")
+	if code := <-ended; code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	text, err := os.ReadFile(filepath.Join(home, "state/dev-aaaa/supervise/in/decisions", ids[0]+".json"))
+	if err != nil || !strings.Contains(string(text), `"rejected"`) || !strings.Contains(string(text), "use the mirror") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
