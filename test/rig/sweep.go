@@ -109,7 +109,7 @@ func remove(dir string) error {
 		return err
 	}
 	err := os.RemoveAll(dir)
-	for tries := 0; errors.Is(err, unix.ENOTEMPTY) && tries < 10; tries++ {
+	for tries := 0; errors.Is(err, unix.ENOTEMPTY) && tries < 200; tries++ {
 		err = os.RemoveAll(dir) // another run's sweep tried the lock, and so made it, meanwhile
 	}
 	if err != nil {
