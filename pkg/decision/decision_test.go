@@ -371,3 +371,23 @@ func (b *bench) leave(j journal) error {
 	}
 	return os.WriteFile(b.journal(slug), data, 0o600)
 }
+
+// An undoing that was cut short before egress was told must not be taken for a
+// change that came into force.
+func TestAnUndoingThatWasCutShortIsGoneOnWith(t *testing.T) {
+	b := newBench(t)
+	id := b.ask(host("docs.example"))
+	must(t, b.decide(Order{ID: id})[0].Err)
+	old, err := b.text(slug)
+	must(t, err)
+	// A revocation came to egress, was not acknowledged in time, and was undone on the disk.
+	j := journal{Old: string(old), New: routes, Program: "killed", Time: time.Now().UTC().Truncate(time.Millisecond),
+		Record: &audit.Record{Kind: audit.Revoke, Slug: slug, Grant: id}}
+	must(t, b.leave(j))
+	must(t, os.WriteFile(b.policyPath(slug), []byte(j.New), 0o600))
+	must(t, b.server.Reload())
+	must(t, os.WriteFile(b.policyPath(slug), old, 0o600))
+	must(t, b.Recover(t.Context(), slug))
+	b.grants(id)
+	b.records(1)
+}

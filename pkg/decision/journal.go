@@ -129,11 +129,13 @@ func (d *Decider) undo(slug string, j *journal) error {
 			if err := spool.WriteFile(d.policyPath(slug), []byte(j.Old), 0o600); err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), undoTime)
-			defer cancel()
-			if err := d.Signal(ctx, slug, proposal.Egress); err == nil {
-				d.await(ctx, slug, sum(j.Old))
-			}
+		}
+		// Even where the old one was there: who undid before us may have been killed
+		// before he told egress.
+		ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+		defer cancel()
+		if err := d.Signal(ctx, slug, proposal.Egress); err == nil && (string(text) == j.New || string(text) == j.Old) {
+			d.await(ctx, slug, sum(j.Old))
 		}
 	}
 	return d.forget(slug)
@@ -188,7 +190,9 @@ func (d *Decider) recover(_ context.Context, slug string) error {
 			done = true
 		}
 	}
-	if a, ok := d.applied(slug); ok && a.SHA256 == sum(j.New) {
+	// Both must say so: where the old text is there, an undoing was cut short.
+	text, err := d.text(slug)
+	if a, ok := d.applied(slug); err == nil && string(text) == j.New && ok && a.SHA256 == sum(j.New) {
 		done = true
 	}
 	if done {
