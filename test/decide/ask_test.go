@@ -18,30 +18,26 @@ import (
 
 const superviseURL = "http://supervise:8090/mcp"
 
-// asker is the tests' MCP client, built once.
-var asker = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "bottle-asker-")
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", "../asker")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return string(out), err
-	}
-	return filepath.Join(dir, "asker"), nil
-})
+// asker is the tests' MCP client, built once, beside the rig's programs.
+var asker struct {
+	sync.Once
+	said []byte
+	err  error
+}
 
 // equip puts the MCP client into a bottle.
 func equip(t *testing.T, r *rig.Rig, slug string) {
 	t.Helper()
-	program, err := asker()
-	if err != nil {
-		t.Fatal(program, err)
+	dir := filepath.Join(filepath.Dir(r.Bin), "asker")
+	asker.Do(func() {
+		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", "../asker")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		asker.said, asker.err = cmd.CombinedOutput()
+	})
+	if asker.err != nil {
+		t.Fatalf("%v: %s", asker.err, asker.said)
 	}
-	t.Cleanup(func() { os.Remove(program) })
-	f, err := os.Open(program)
+	f, err := os.Open(filepath.Join(dir, "asker"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 	if !strings.Contains(listed, id) || !strings.Contains(listed, `"diff":"+  - id:`) {
 		t.Fatalf("bottle-ls: %s%s", listed, said)
 	}
-	out, said, code := piped(t, r, "bottle-ls proposals | jq -r .id | bottle-approve --for 8s -")
+	out, said, code := piped(t, r, "bottle-ls proposals | jq -r 'select(.kind==\"egress-block\").id' | bottle-approve --for 8s -")
 	if code != 0 || !strings.Contains(out, `"verdict":"approved"`) {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
