@@ -126,7 +126,7 @@ func attach(ctx context.Context, c *cli.Call, m *lifecycle.Manager, container, s
 	case err != nil:
 		return err
 	case outcome.Ended:
-		fmt.Fprintf(c.Err, "the agent of %s ended with exit code %d: bottle-stop %s keeps its work and clears up\n", slug, outcome.Code, slug)
+		fmt.Fprintf(c.Err, "the agent of %s ended with exit code %d: bottle-attach %s starts it again, bottle-stop %s keeps its work and clears up\n", slug, outcome.Code, slug, slug)
 	default:
 		fmt.Fprintf(c.Err, "%s goes on: bottle-attach %s returns to it, bottle-stop %s stops it\n", slug, slug, slug)
 	}

@@ -30,7 +30,7 @@ func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
 			err = derr
 		}
 	case outcome.Ended:
-		fmt.Fprintf(c.Err, "the agent of %s ended with exit code %d: bottle-stop %s keeps its work and clears up\n", b.Slug, outcome.Code, b.Slug)
+		fmt.Fprintf(c.Err, "the agent of %s ended with exit code %d: bottle-attach %s starts it again, bottle-stop %s keeps its work and clears up\n", b.Slug, outcome.Code, b.Slug, b.Slug)
 	default:
 		fmt.Fprintf(c.Err, "%s goes on: bottle-attach %s returns to it, bottle-stop %s stops it\n", b.Slug, b.Slug, b.Slug)
 	}

@@ -67,7 +67,7 @@ func Explain(slug string, err error) error {
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("another program is at work on %s", slug), Hint: "wait for it to end, and try again"}
 	case errors.Is(err, session.ErrNoSession):
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("the session of %q does not live", slug),
-			Hint: fmt.Sprintf("bottle-attach --peek %s prints its last screen, bottle-stop %s keeps its work and clears up", slug, slug)}
+			Hint: fmt.Sprintf("bottle-attach %s starts one, --peek prints its last screen, bottle-stop %s keeps its work and clears up", slug, slug)}
 	case errors.Is(err, session.ErrDumb):
 		return cli.Error{Code: cli.Failed, Msg: "no session can be shown here: this terminal is a dumb one, as $TERM says",
 			Hint: fmt.Sprintf("bottle-attach --peek %s prints the screen", slug)}
