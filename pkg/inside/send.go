@@ -53,22 +53,30 @@ func (s session) send(text string) error {
 	return nil
 }
 
-// typeTime is how long a program may take to read keys one by one; who reads
-// lines gets them after that.
-const typeTime = 5 * time.Second
+// patience is how long a program is waited for before something is typed into it.
+type patience struct {
+	most time.Duration // until it reads keys one by one; who reads lines gets them after that
+	// settle is how long, from then on, until it has said what it wants of its
+	// terminal, such as that pastes be marked, and reads.
+	settle time.Duration
+}
 
-// typeSettle is how long what it says of its terminal is on its way, such as
-// that it wants pastes to be marked.
-const typeSettle = 100 * time.Millisecond
+// patienceWith is for a shell, or for a coding agent, which loads a conversation.
+func patienceWith(doc frame.Start) patience {
+	if doc.Terminal {
+		return patience{5 * time.Second, 100 * time.Millisecond}
+	}
+	return patience{time.Minute, time.Second}
+}
 
 // typeWhenRead types the first task once the program at the terminal f reads
 // keys: what comes earlier is cut at a line's bound.
-func (s session) typeWhenRead(f *os.File, text string) {
+func (s session) typeWhenRead(f *os.File, text string, p patience) {
 	tick := time.NewTicker(10 * time.Millisecond) // no event tells of it
 	defer tick.Stop()
-	for limit := time.After(typeTime); ; {
+	for limit := time.After(p.most); ; {
 		if t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil || t.Lflag&unix.ICANON == 0 {
-			<-time.After(typeSettle)
+			<-time.After(p.settle)
 			break
 		}
 		select {
