@@ -78,7 +78,7 @@ func first(doc frame.Start) []string {
 // conversation to continue, it starts one.
 func (s session) keep(k *keeper, doc frame.Start) int {
 	if doc.Typed != "" {
-		go s.typeWhenRead(os.Stdin, doc.Typed, patienceWith(doc))
+		go s.typeFirst(os.Stdin, doc)
 	}
 	code := reap(k.pid())
 	said := told()

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/frame"
 )
 
@@ -32,11 +33,25 @@ func Send(_ []string, in io.Reader, _, errOut io.Writer) int {
 		fmt.Fprintln(errOut, "bottle-inside: no session lives here")
 		return frame.ExitNoSession
 	}
+	<-time.After(s.young())
 	if err := s.send(string(text)); err != nil {
 		return complain(errOut, err)
 	}
 	return 0
 }
+
+// young is how long a session is too young yet to be typed into: a coding agent
+// that is being loaded takes text and Enter for one paste.
+func (s session) young() time.Duration {
+	doc, err := s.command()
+	info, serr := os.Stat(s.path(fileAgent))
+	if err != nil || serr != nil || doc.Terminal {
+		return 0
+	}
+	return min(youngTime, youngTime-time.Since(info.ModTime()))
+}
+
+const youngTime = 4 * time.Second
 
 // send pastes text, in brackets where the agent asked for them, and then the
 // key that submits it.
@@ -44,7 +59,7 @@ func (s session) send(text string) error {
 	if text = frame.Text(text); text == "" {
 		return errors.New("there is nothing to type")
 	}
-	argv := s.tmux().Type("typed-" + strconv.Itoa(os.Getpid()))
+	argv := s.tmux().Type(buffer())
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -53,38 +68,55 @@ func (s session) send(text string) error {
 	return nil
 }
 
-// patience is how long a program is waited for before something is typed into it.
-type patience struct {
-	most time.Duration // until it reads keys one by one; who reads lines gets them after that
-	// settle is how long, from then on, until it has said what it wants of its
-	// terminal, such as that pastes be marked, and reads.
-	settle time.Duration
-}
+// buffer is the name of a buffer that is this process' own.
+func buffer() string { return "typed-" + strconv.Itoa(os.Getpid()) }
 
-// patienceWith is for a shell, or for a coding agent, which loads a conversation.
-func patienceWith(doc frame.Start) patience {
-	if doc.Terminal {
-		return patience{5 * time.Second, 100 * time.Millisecond}
+// Bounds of the first text that is typed: until a program reads keys one by one
+// (who reads lines gets it after that), until a conversation was loaded, and
+// until the text is taken up.
+const (
+	keysTime    = 10 * time.Second
+	settleTime  = 100 * time.Millisecond // what it says of its terminal is on its way
+	loadTime    = 30 * time.Second
+	takeUpTime  = 3 * time.Second
+	takeUpTries = 10
+)
+
+// typeFirst types the first text of a session once the program at the terminal f
+// reads it: what comes earlier is cut at a line's bound, or taken for one paste,
+// its end included. No event tells of any of this.
+func (s session) typeFirst(f *os.File, doc frame.Start) {
+	looked(keysTime, func() bool {
+		t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+		return err != nil || t.Lflag&unix.ICANON == 0
+	})
+	if !doc.Terminal {
+		looked(loadTime, func() bool { return told() != bottle.Idle })
 	}
-	return patience{time.Minute, time.Second}
+	<-time.After(settleTime)
+	if s.send(doc.Typed) != nil || doc.Terminal { // where it ended meanwhile, its end says so
+		return
+	}
+	for range takeUpTries {
+		if looked(takeUpTime, func() bool { a := told(); return a == bottle.Working || a == bottle.Exited }) {
+			return
+		}
+		output(s.tmux().Enter(buffer()))
+	}
 }
 
-// typeWhenRead types the first task once the program at the terminal f reads
-// keys: what comes earlier is cut at a line's bound.
-func (s session) typeWhenRead(f *os.File, text string, p patience) {
-	tick := time.NewTicker(10 * time.Millisecond) // no event tells of it
+// looked looks until there is what is looked for, or the time is over.
+func looked(limit time.Duration, there func() bool) bool {
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(p.most); ; {
-		if t, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil || t.Lflag&unix.ICANON == 0 {
-			<-time.After(p.settle)
-			break
+	for over := time.After(limit); ; {
+		if there() {
+			return true
 		}
 		select {
 		case <-tick.C:
-			continue
-		case <-limit:
+		case <-over:
+			return false
 		}
-		break
 	}
-	s.send(text) // where it ended meanwhile, its end says so
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/frame"
@@ -112,7 +113,7 @@ func TestWithoutAWishToResumeNothingIsContinued(t *testing.T) {
 
 func TestActivityFollowsTheSession(t *testing.T) {
 	b := newBed(t)
-	b.start(frame.Start{Argv: sh("read; exit 7")})
+	b.start(frame.Start{Terminal: true, Argv: sh("read; exit 7")})
 	b.does("idle")
 	b.run("", "activity", "working")
 	b.does("working")
@@ -155,7 +156,7 @@ func TestBellAndTitleTellOfAgentsThatDoNot(t *testing.T) {
 func TestTextIsTypedInWholeAndSubmitted(t *testing.T) {
 	b := newBed(t)
 	// It reads keys, and asked for pastes to be marked.
-	b.start(frame.Start{Typed: "first 'task'\nin \"two\" lines\x1b[201~\x03",
+	b.start(frame.Start{Terminal: true, Typed: "first 'task'\nin \"two\" lines\x1b[201~\x03",
 		Argv: sh(`stty raw -echo; printf '\033[?2004h'; >ready; cat >typed`)})
 	await(t, "[ -e "+b.dir+"/ready ]")
 	const first = "\x1b[200~first 'task'\rin \"two\" lines[201~\x1b[201~\r"
@@ -171,6 +172,20 @@ func TestTextIsTypedInWholeAndSubmitted(t *testing.T) {
 	c.Stdin = strings.NewReader("\x1b\x00\n")
 	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "nothing to type") {
 		t.Errorf("nothing is sent: %q %v", out, err)
+	}
+}
+
+// One that tells what it does is asked again until it says that it works.
+func TestATextThatIsNotTakenUpIsSubmittedAgain(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBed(t)
+	b.start(frame.Start{Typed: "go on", Argv: sh("stty raw -echo; " + self + " activity waiting; head -c 7 >typed; " + self + " activity working; cat >more")})
+	b.does("working")
+	if got, err := os.ReadFile(filepath.Join(b.dir, "typed")); err != nil || string(got) != "go on\r\r" {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
@@ -192,4 +207,27 @@ func TestAContainerThatBeginsAnewHasNoAgent(t *testing.T) {
 	tell(bottle.Exited, 3)
 	Begin() // how the last one ended is known
 	b.does("exited 3")
+}
+
+func TestAnAgentThatIsLoadedIsGivenTime(t *testing.T) {
+	s := session{t.TempDir()}
+	for _, c := range []struct {
+		doc  frame.Start
+		age  time.Duration
+		want bool
+	}{{frame.Start{}, 0, true}, {frame.Start{}, time.Minute, false}, {frame.Start{Terminal: true}, 0, false}} {
+		text, err := json.Marshal(c.doc)
+		if err == nil {
+			err = s.replace(fileAgent, text)
+		}
+		if at := time.Now().Add(-c.age); err == nil {
+			err = os.Chtimes(s.path(fileAgent), at, at)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.young(); (got > 0) != c.want || got > youngTime {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
 }

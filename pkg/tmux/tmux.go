@@ -64,9 +64,15 @@ func (s Server) Kill() []string { return s.args("kill-server") }
 // its own. buffer is a name for that moment. A paste goes to the program even
 // while somebody scrolls.
 func (s Server) Type(buffer string) []string {
-	pane := "=" + Session + ":"
-	return s.args("load-buffer", "-b", buffer, "-", ";", "paste-buffer", "-p", "-d", "-b", buffer, "-t", pane, ";",
-		"set-buffer", "-b", buffer, "\n", ";", "paste-buffer", "-d", "-b", buffer, "-t", pane)
+	return append(s.args("load-buffer", "-b", buffer, "-", ";", "paste-buffer", "-p", "-d", "-b", buffer, "-t", "="+Session+":", ";"),
+		enter(buffer)...)
+}
+
+// Enter gives the program that newline alone.
+func (s Server) Enter(buffer string) []string { return s.args(enter(buffer)...) }
+
+func enter(buffer string) []string {
+	return []string{"set-buffer", "-b", buffer, "\n", ";", "paste-buffer", "-d", "-b", buffer, "-t", "=" + Session + ":"}
 }
 
 // Capture prints the screen with its colours.
