@@ -86,6 +86,12 @@ func summary(spec lifecycle.Spec) (string, error) {
 	if may := m.Model.Summary(); len(may) > 0 {
 		rows = append(rows, row{"model may", may})
 	}
+	if line, more, _ := strings.Cut(spec.Task, "\n"); line != "" {
+		if more != "" {
+			line += " …"
+		}
+		rows = append(rows, row{"task", []string{line}})
+	}
 	if len(credentials) > 0 {
 		rows = append(rows, row{"may ask", credentials})
 	}
