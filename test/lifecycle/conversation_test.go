@@ -41,7 +41,7 @@ type conversation struct {
 
 func converse(t *testing.T, script []said, flags ...string) *conversation {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	needNPM(ctx, t)
 	c := &conversation{t: t, ctx: ctx, r: rig.New(t)}
