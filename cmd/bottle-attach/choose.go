@@ -24,6 +24,10 @@ func choose(c *cli.Call, m *lifecycle.Manager) (string, error) {
 		return "", cli.Error{Code: cli.Usage, Msg: "no command behind --"}
 	case c.Tail != nil && c.Bool("peek"):
 		return "", cli.Error{Code: cli.Usage, Msg: "--peek runs no command"}
+	case c.Bool("pane") && (c.Tail != nil || c.Bool("peek") || c.Bool("send")):
+		return "", cli.Error{Code: cli.Usage, Msg: "--pane shows the session, and nothing else", Hint: "leave it out"}
+	case c.Bool("focus") && !c.Bool("pane"):
+		return "", cli.Error{Code: cli.Usage, Msg: "--focus goes with --pane"}
 	case len(c.Args) >= 1:
 		if bottle.CheckSlug(c.Args[0]) != nil {
 			return "", cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no bottle named %q", c.Args[0]), Hint: "run bottle-ls"}

@@ -15,6 +15,7 @@ import (
 	"bottle/pkg/engine"
 	"bottle/pkg/lifecycle"
 	"bottle/pkg/operator"
+	"bottle/pkg/pane"
 	"bottle/pkg/plan"
 	"bottle/pkg/session"
 	"bottle/pkg/state"
@@ -39,11 +40,13 @@ func app() cli.App {
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "detach-keys", Value: session.DefaultDetachKeys,
 				Usage: "`KEYS` that leave the session: characters or ctrl-X between commas, or none"},
+			&urfave.BoolFlag{Name: "pane", Usage: "in tmux: show it in the window's right pane, and end; elsewhere as without"},
+			&urfave.BoolFlag{Name: "focus", Usage: "with --pane: move the keyboard there"},
 			&urfave.BoolFlag{Name: "send", Usage: "type the argument behind SLUG, or standard input, into the session"},
 			&urfave.BoolFlag{Name: "peek", Usage: "print the screen as it is, and end"},
 			&urfave.BoolFlag{Name: "color", Usage: "with --peek: colours even where the output is no terminal"},
 		},
-		Examples: "bottle-attach dev-k3fq\nbottle-attach --detach-keys ctrl-^,d dev-k3fq\nbottle-attach --peek dev-k3fq | tail -n 5\n" +
+		Examples: "bottle-attach dev-k3fq\nbottle-attach --pane --focus dev-k3fq\nbottle-attach --detach-keys ctrl-^,d dev-k3fq\nbottle-attach --peek dev-k3fq | tail -n 5\n" +
 			"bottle-attach --send dev-k3fq 'now write the tests'\ngit diff | bottle-attach --send dev-k3fq -\n" +
 			"bottle-attach dev-k3fq -- git -C /work log --oneline | head",
 		Exit:    "with CMD: that command's own\n",
@@ -68,6 +71,9 @@ func act(c *cli.Call, m *lifecycle.Manager, slug string) error {
 	if _, err := m.Home.Bottle(slug); errors.Is(err, state.ErrNotFound) {
 		return err
 	}
+	if c.Bool("pane") && inPane(c, slug) {
+		return nil
+	}
 	container := plan.ContainerName(slug, plan.AgentService)
 	// The signals that end this program are pkg/session's: it has a terminal to
 	// put back, or a command to end.
@@ -90,6 +96,18 @@ func act(c *cli.Call, m *lifecycle.Manager, slug string) error {
 		fmt.Fprintf(c.Err, "bottle-attach: a credential of %s could not be renewed: %s\n", slug, cli.Inert(ferr.Error()))
 	}
 	return err
+}
+
+// inPane has the right pane show the session; false: it is to be shown here.
+func inPane(c *cli.Call, slug string) bool {
+	viewer, err := pane.Own("bottle-attach", "--detach-keys", c.String("detach-keys"), slug)
+	if err == nil {
+		err = pane.Show(c.Context.Context, slug, viewer, c.Bool("focus"))
+	}
+	if err != nil && !errors.Is(err, pane.ErrNoTmux) {
+		fmt.Fprintf(c.Err, "bottle-attach: no pane: %s\n", cli.Inert(err.Error()))
+	}
+	return err == nil
 }
 
 func peek(c *cli.Call, e engine.Engine, container string) error {

@@ -40,6 +40,8 @@ func app() cli.App {
 			&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of --dry-run: text or json", Value: "text"},
 			cli.YesFlag(),
 			&urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not attach; print the slug alone"},
+			&urfave.BoolFlag{Name: "pane", Usage: "in tmux: bring-up and session in the window's right pane; elsewhere as without"},
+			&urfave.BoolFlag{Name: "focus", Usage: "with --pane: move the keyboard there when the session starts"},
 			&urfave.BoolFlag{Name: "rm", Usage: "stop the bottle when its session ends, and return the agent's exit code"},
 			&urfave.StringFlag{Name: "workspace", Usage: "`WHAT` is at /work: copy, the current folder; none, nothing", Value: lifecycle.WorkspaceCopy},
 			&urfave.StringFlag{Name: "resume", Usage: "bring back bottle `SLUG`, stopped, kept or lost, or mend it where it is degraded"},
@@ -95,9 +97,13 @@ func start(c *cli.Call) error {
 	if goOn, err := preflight(ctx, c, spec); err != nil || !goOn {
 		return err
 	}
-	b, err := bringUp(ctx, c, m, spec)
+	v := newView(ctx, c, m, &spec)
+	b, err := bringUp(ctx, c, m, spec, v)
 	if err != nil {
 		return err
+	}
+	if v.inPane {
+		return v.handOver(b)
 	}
 	return handOver(c, m, b)
 }
@@ -119,6 +125,12 @@ func checkFlags(c *cli.Call) error {
 	}
 	if c.IsSet("output") && !c.Bool("dry-run") {
 		return cli.Error{Code: cli.Usage, Msg: "-o is the format of --dry-run alone", Hint: "add --dry-run, or leave -o out"}
+	}
+	if c.Bool("pane") && (c.Bool("detach") || c.Bool("rm") || c.Bool("dry-run") || c.String("resume") != "") {
+		return cli.Error{Code: cli.Usage, Msg: "--pane goes with none of --detach, --rm, --dry-run, --resume", Hint: "leave it out"}
+	}
+	if c.Bool("focus") && !c.Bool("pane") {
+		return cli.Error{Code: cli.Usage, Msg: "--focus goes with --pane", Hint: "give both"}
 	}
 	if c.String("resume") != "" && (len(c.Args) > 0 || c.Bool("dry-run") || c.Bool("rm") || c.String("name") != "") {
 		return cli.Error{Code: cli.Usage, Msg: "--resume is for a bottle that exists, and stands alone", Hint: "use bottle-start --resume SLUG"}
@@ -193,10 +205,9 @@ func worthCopying(folder, bottleHome string) error {
 	return nil
 }
 
-func bringUp(ctx context.Context, c *cli.Call, m *lifecycle.Manager, spec lifecycle.Spec) (bottle.Bottle, error) {
-	p := newProgress(c)
-	b, err := m.Up(ctx, spec, p.step)
-	p.end()
+func bringUp(ctx context.Context, c *cli.Call, m *lifecycle.Manager, spec lifecycle.Spec, v *view) (bottle.Bottle, error) {
+	b, err := m.Up(ctx, spec, v.step)
+	v.end()
 	if err == nil {
 		return b, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	urfave "github.com/urfave/cli/v2"
@@ -35,6 +36,7 @@ func app() cli.App {
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "all", Usage: "stop all bottles of this home"},
 			&urfave.BoolFlag{Name: "keep", Usage: "stop only: keep containers, volumes and state"},
+			&urfave.BoolFlag{Name: "pane", Usage: "in tmux: follow one bottle's teardown in the window's right pane; elsewhere as without"},
 			&urfave.BoolFlag{Name: "discard", Usage: "do not capture the work"},
 			&urfave.BoolFlag{Name: "orphans", Usage: "remove what killed programs left and nothing owns"},
 			&urfave.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "with --orphans: only list"},
@@ -81,6 +83,12 @@ func stop(c *cli.Call) error {
 		for _, b := range known {
 			slugs = append(slugs, b.Slug)
 		}
+	} else if len(c.Args) == 0 {
+		slug, err := pick(c, known)
+		if err != nil {
+			return err
+		}
+		slugs = []string{slug}
 	} else {
 		// What is named may be work alone, which no listing of containers shows.
 		alone, err := m.WorkAlone(ctx, known)
@@ -96,6 +104,8 @@ func stop(c *cli.Call) error {
 
 func checkFlags(c *cli.Call) error {
 	switch {
+	case c.Bool("pane") && (len(c.Args) > 1 || slices.Contains(c.Args, "-") || c.Bool("all") || c.Bool("orphans")):
+		return cli.Error{Code: cli.Usage, Msg: "--pane follows one bottle", Hint: "name it, or leave --pane out"}
 	case c.Bool("keep") && c.Bool("discard"):
 		return cli.Error{Code: cli.Usage, Msg: "--keep and --discard exclude each other", Hint: "give one of them"}
 	case c.Bool("orphans") && (len(c.Args) > 0 || c.Bool("all") || c.Bool("keep") || c.Bool("discard")):
@@ -104,6 +114,7 @@ func checkFlags(c *cli.Call) error {
 		return cli.Error{Code: cli.Usage, Msg: "--dry-run goes with --orphans", Hint: "bottle-ls shows what a stop would take down"}
 	case c.Bool("orphans") && !c.Bool("dry-run") && !c.Bool("yes") && !c.CanAsk():
 		return cli.Error{Code: cli.Usage, Msg: "there is no terminal to ask on", Hint: "add --yes, or --dry-run to only look"}
+	case !c.Bool("orphans") && !c.Bool("all") && len(c.Args) == 0 && c.CanAsk(): // it is picked
 	case !c.Bool("orphans") && (len(c.Args) == 0) != c.Bool("all"):
 		return cli.Error{Code: cli.Usage, Msg: "say which bottles: slugs, - or --all", Hint: "run bottle-ls"}
 	}
@@ -123,7 +134,7 @@ func stopAll(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slugs []str
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			results[i], failed[i] = m.Down(ctx, slug, o, progress(c, slug))
+			results[i], failed[i] = m.Down(ctx, slug, o, follow(ctx, c, m, slug))
 		})
 	}
 	wg.Wait()

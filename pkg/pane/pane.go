@@ -1,0 +1,108 @@
+// Package pane shows things in tmux's right pane, which all of bottle's programs
+// share: one a window, made when it is first needed, and used again from then
+// on. It runs tmux; the command lines are pkg/tmux's.
+package pane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"bottle/pkg/tmux"
+)
+
+// ErrNoTmux: this program runs in no pane of tmux'.
+var ErrNoTmux = errors.New("this is not in tmux")
+
+// passed are the variables that the programs in a pane need as their caller has
+// them. None of them is secret.
+var passed = []string{"BOTTLE_HOME", "BOTTLE_LIBEXEC", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH",
+	"DOCKER_TLS_VERIFY", "NO_COLOR"}
+
+// Own is a command line of the running program's directory: program and its
+// arguments, in the environment of the caller.
+func Own(program string, args ...string) (tmux.Process, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return tmux.Process{}, fmt.Errorf("cannot find this program's own path: %w", err)
+	}
+	path := exe[:strings.LastIndexByte(exe, '/')+1] + program
+	return with(append([]string{path}, args...)), nil
+}
+
+// Follow shows the growing file at path, and goes on showing what it showed when
+// the file is gone.
+func Follow(path string) tmux.Process {
+	return with([]string{"tail", "-n", "+1", "-f", "--", path})
+}
+
+func with(argv []string) tmux.Process {
+	p := tmux.Process{Argv: argv}
+	p.Dir, _ = os.Getwd() // without one, tmux takes its own
+	for _, name := range passed {
+		if value, ok := os.LookupEnv(name); ok {
+			p.Env = append(p.Env, name+"="+value)
+		}
+	}
+	return p
+}
+
+// Show has the right pane of the caller's window run p, whatever it ran before.
+// slug is the bottle that it shows; empty: none. With focus it has the keyboard
+// then.
+func Show(ctx context.Context, slug string, p tmux.Process, focus bool) error {
+	here := os.Getenv("TMUX_PANE")
+	if os.Getenv("TMUX") == "" || here == "" {
+		return ErrNoTmux
+	}
+	out, err := run(ctx, tmux.Panes(here))
+	if err != nil {
+		return err
+	}
+	panes, err := tmux.ParsePanes(out)
+	if err != nil {
+		return err
+	}
+	right, ok := tmux.Right(panes)
+	if ok {
+		_, err = run(ctx, tmux.Respawn(right.ID, slug, p))
+	} else {
+		right.ID, err = split(ctx, here, slug, p)
+	}
+	if err != nil || !focus {
+		return err
+	}
+	_, err = run(ctx, tmux.Focus(right.ID))
+	return err
+}
+
+func split(ctx context.Context, here, slug string, p tmux.Process) (string, error) {
+	out, err := run(ctx, tmux.Split(here, p))
+	if err != nil {
+		return "", err
+	}
+	id, err := tmux.ParsePane(out)
+	if err != nil {
+		return "", err
+	}
+	// What failed is to be read. An older tmux, which has no such value, closes
+	// the pane instead.
+	_, _ = run(ctx, tmux.KeepFailed(id))
+	_, err = run(ctx, tmux.Mark(id, slug))
+	return id, err
+}
+
+func run(ctx context.Context, argv []string) (string, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		line, _, _ := strings.Cut(said.String(), "\n")
+		return "", fmt.Errorf("tmux %s: %w: %s", argv[1], err, line)
+	}
+	return string(out), nil
+}
