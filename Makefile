@@ -9,8 +9,9 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # Go is often installed there and not on root's PATH.
 export PATH := $(PATH):/usr/local/go/bin
 
-HOST := bottle-start bottle-attach bottle-ls bottle-approve bottle-edit bottle-log bottle-stop
+HOST := bottle-start bottle-attach bottle-ls bottle-approve bottle-edit bottle-log bottle-stop bottle-dash
 SIDECARS := bottle-egress bottle-supervise
+PICKERS := bottle-tmux bottle-new bottle-open bottle-end
 INSIDE := bottle-inside
 BIN := bin
 LIBEXEC := libexec/bottle
@@ -40,6 +41,10 @@ endef
 
 install: build ## the programs, into PREFIX (/usr/local); DESTDIR is honoured
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/$(LIBEXEC)/sidecars $(DESTDIR)$(PREFIX)/$(LIBEXEC)/inside
+	install -d $(DESTDIR)$(PREFIX)/share/bottle/tmux $(DESTDIR)$(PREFIX)/share/bottle/scripts
+	install -m 0644 tmux/bottle.conf $(DESTDIR)$(PREFIX)/share/bottle/tmux/
+	install -m 0755 tmux/bottle.tmux $(DESTDIR)$(PREFIX)/share/bottle/tmux/
+	install -m 0755 $(PICKERS:%=scripts/%) $(DESTDIR)$(PREFIX)/share/bottle/scripts/
 	$(foreach f,$(HOST:%=bin/%) $(SIDECARS:%=$(LIBEXEC)/sidecars/%) $(INSIDE:%=$(LIBEXEC)/inside/%) $(LIBEXEC)/base-image,$(call put,$(f)))
 
 demo: engine build base ## a bottle from end to end; ends attached to it on a terminal

@@ -65,19 +65,23 @@ var rules = map[string]rule{
 	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/dockerfile", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
 		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/proposal", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
 		why: "the one place where engine and state meet; it asks nobody and prints nothing"},
+	"pkg/dash": {may: []string{"pkg/bottle", "pkg/cli", "pkg/tmux"},
+		why: "the dashboard has no powers of its own: it reads what the programs print, and runs them"},
+	"pkg/pane": {may: []string{"pkg/tmux"}, why: "runs tmux for programs that show something; what they show is not its business"},
 	"pkg/operator": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/decision", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/policy",
 		"pkg/proposal", "pkg/session", "pkg/state", "pkg/tokenref"},
 		why: "what the host's programs share at their command line: home, engine, errors as people see them"},
 
-	"cmd/bottle-start": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/frame", "pkg/lifecycle", "pkg/manifest", "pkg/operator", "pkg/plan",
+	"cmd/bottle-start": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/frame", "pkg/lifecycle", "pkg/manifest", "pkg/operator", "pkg/pane", "pkg/plan",
 		"pkg/policy", "pkg/session", "pkg/spool", "pkg/tokenref", "pkg/workspace"}, why: "flags, the preflight, then one call"},
-	"cmd/bottle-attach": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/plan", "pkg/session", "pkg/state"},
+	"cmd/bottle-attach": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/pane", "pkg/plan", "pkg/session", "pkg/state"},
 		why: "flags, then one call"},
 	"cmd/bottle-ls":      {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
 	"cmd/bottle-approve": {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/operator", "pkg/proposal", "pkg/state"}, why: "flags, the queue, then one call"},
 	"cmd/bottle-edit":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/operator", "pkg/policy", "pkg/state"}, why: "flags, the editor, then one call"},
 	"cmd/bottle-log":     {may: []string{"pkg/audit", "pkg/bottle", "pkg/cli", "pkg/eventlog", "pkg/operator", "pkg/state"}, why: "flags, then one call"},
-	"cmd/bottle-stop":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator"}, why: "flags, then one call"},
+	"cmd/bottle-stop":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/pane"}, why: "flags, then one call"},
+	"cmd/bottle-dash":    {may: []string{"pkg/cli", "pkg/dash"}, why: "flags, then one call"},
 	"cmd/bottle-egress":  {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
 	"cmd/bottle-inside":  {may: []string{"pkg/frame", "pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
 	"cmd/bottle-supervise": {may: []string{"pkg/cli", "pkg/sidecar", "pkg/supervise"},
@@ -93,6 +97,7 @@ var rules = map[string]rule{
 	"test/programs":      {may: []string{"test/rig"}, why: "sees the programs as their user does, by their command line alone"},
 	"test/decide":        {may: []string{"pkg/bottle", "pkg/proposal", "test/rig"}, why: "writes what a sidecar writes, and meets the programs as their user does"},
 	"test/scripts":       {why: "runs the scripts as people do, on a PATH of its own"},
+	"test/dash":          {may: []string{"test/rig"}, why: "sees the dashboard as its user does, in a tmux of its own"},
 	"test/engines":       {may: []string{"test/rig"}, why: "runs the other suites, elsewhere"},
 	"test/escape":        {may: []string{"pkg/bottle", "pkg/proposal", "test/rig"}, why: "meets the programs as their user does, through the rig, and writes what a hostile sidecar would"},
 	"test/lifecycle":     {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
@@ -111,13 +116,15 @@ var walls = []struct {
 		"a sidecar faces the agent: it must not be able to reach the engine, or to read what the host remembers"},
 	{host, []string{"pkg/sidecar", "pkg/egress", "pkg/supervise", "pkg/inside"},
 		"host programs run nothing of what faces an agent: a flaw there must stay in its container"},
+	{[]string{"cmd/bottle-dash"}, []string{"pkg/state", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/operator", "pkg/session"},
+		"the dashboard can do what a shell line can, and nothing else"},
 	{[]string{"cmd/bottle-inside"}, []string{"pkg/state", "pkg/plan", "pkg/engine", "pkg/lifecycle", "pkg/sidecar", "pkg/session"},
 		"it runs in the agent's reach, and needs nothing of the host's"},
 }
 
 var (
 	sidecars = []string{"cmd/bottle-egress", "cmd/bottle-supervise"}
-	host     = []string{"cmd/bottle-start", "cmd/bottle-attach", "cmd/bottle-ls", "cmd/bottle-approve", "cmd/bottle-edit", "cmd/bottle-log", "cmd/bottle-stop"}
+	host     = []string{"cmd/bottle-start", "cmd/bottle-attach", "cmd/bottle-ls", "cmd/bottle-approve", "cmd/bottle-edit", "cmd/bottle-log", "cmd/bottle-stop", "cmd/bottle-dash"}
 )
 
 // doors are the standard library's ways to the outside, which pure packages do

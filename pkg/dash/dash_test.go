@@ -1,0 +1,467 @@
+package dash
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bottle/pkg/bottle"
+)
+
+var update = flag.Bool("update", false, "write the golden screens anew")
+
+// noon is when the tests' clock starts.
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// board is a dashboard with a clock of its own and what it wanted done.
+type board struct {
+	*State
+	t    *testing.T
+	at   time.Time
+	done []any
+}
+
+func start(t *testing.T, pane string) *board {
+	t.Helper()
+	local := time.Local
+	time.Local = time.UTC
+	t.Cleanup(func() { time.Local = local })
+	return &board{State: New(pane), t: t, at: noon}
+}
+
+// after lets time pass, and tells events.
+func (b *board) after(d time.Duration, events ...any) *board {
+	b.at = b.at.Add(d)
+	for _, e := range events {
+		b.done = append(b.done, b.Update(b.at, e)...)
+	}
+	return b
+}
+
+func (b *board) keys(keys ...string) *board {
+	for _, k := range keys {
+		b.after(10*time.Millisecond, Key(k))
+	}
+	return b
+}
+
+func (b *board) types(text string) *board { return b.keys(strings.Split(text, "")...) }
+
+// ran are the command lines that were wanted since the last look, without
+// those that only look.
+func (b *board) ran() []string {
+	var all []string
+	for _, e := range b.done {
+		if r, ok := e.(Run); ok && r.Job != Quiet && r.Job != Refresh && r.Job != Hands && r.Job != Right {
+			all = append(all, strings.Join(r.Argv, " "))
+		}
+	}
+	b.done = nil
+	return all
+}
+
+func (b *board) bells() int {
+	n := 0
+	for _, e := range b.done {
+		if e == (Bell{}) {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *board) mustRun(want ...string) {
+	b.t.Helper()
+	if got := b.ran(); !slices.Equal(got, want) {
+		b.t.Errorf("ran %q, not %q\n%s", got, want, b.View())
+	}
+}
+
+// answer ends the last Run of a job.
+func (b *board) answer(job Job, d Done) *board {
+	b.t.Helper()
+	for _, e := range slices.Backward(b.done) {
+		if r, ok := e.(Run); ok && r.Job == job {
+			d.Run = r
+			return b.after(0, d)
+		}
+	}
+	b.t.Fatalf("no job %d is under way", job)
+	return b
+}
+
+func (b *board) shows(text string) {
+	b.t.Helper()
+	if !strings.Contains(b.View().String(), text) {
+		b.t.Errorf("no %q in\n%s", text, b.View())
+	}
+}
+
+func (b *board) hides(text string) {
+	b.t.Helper()
+	if strings.Contains(b.View().String(), text) {
+		b.t.Errorf("there is %q in\n%s", text, b.View())
+	}
+}
+
+func anAgent(n int, slug, activity string) Agent {
+	return Agent{Bottle: bottle.Bottle{Slug: slug, Agent: strings.SplitN(slug, "-", 2)[0], Status: bottle.Running, Services: []string{"agent", "egress", "supervise"},
+		StartedAt: noon.Add(time.Duration(n) * time.Minute), Folder: "/home/ada/engine"}, Activity: activity}
+}
+
+func aProposal(t testing.TB, n int, slug, host string) Proposal {
+	t.Helper()
+	line := fmt.Sprintf(`{"id":"egress-block-%016d","slug":%q,"agent":"dev","kind":"egress-block","summary":"GET https://%s/v1","justification":"the tests need it",
+		"created_at":%q,"proposed":{"host":%q,"scheme":"https","port":443},"diff":"+ host: %s\n","status":"pending"}`,
+		n, slug, host, noon.Add(time.Duration(n)*time.Second).Format(time.RFC3339), host, host)
+	p, err := DecodeProposal([]byte(strings.ReplaceAll(line, "\n", "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func busy(t *testing.T, pane string) *board {
+	b := start(t, pane)
+	b.after(0, anAgent(0, "dev-aaaa", "working"), anAgent(1, "web-bbbb", "waiting"), anAgent(2, "api-cccc", ""))
+	return b.after(0, Known{[]Proposal{aProposal(t, 1, "dev-aaaa", "one.example.com"), aProposal(t, 2, "web-bbbb", "two.example.com"),
+		aProposal(t, 3, "web-bbbb", "three.example.com")}})
+}
+
+func golden(t *testing.T, name string, s Screen) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	got := s.String() + "──── styles: b bold, r reverse, d dim, g green, x red\n" + s.Styles()
+	if *update {
+		os.MkdirAll("testdata", 0o755)
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || string(want) != got {
+		t.Errorf("%s: %v\ngot\n%s\nwant\n%s", name, err, got, want)
+	}
+}
+
+func TestScreens(t *testing.T) {
+	scenes := map[string]func(t *testing.T) *board{
+		"empty": func(t *testing.T) *board { return start(t, "").after(0, Known{}) },
+		"busy": func(t *testing.T) *board {
+			b := busy(t, "%0")
+			starting := anAgent(3, "slow-dddd", "")
+			starting.Services = []string{"agent"}
+			wide := anAgent(4, "wide-eeee", "idle")
+			wide.Folder = "/home/ada/日本語/e\u0301te\u0301"
+			b.after(0, starting, wide, Moved{}).answer(Right, Done{Out: "%0,%1,,on,1\n%1,%1,web-bbbb,,0\n"})
+			return b.keys("G")
+		},
+		"new": func(t *testing.T) *board {
+			return busy(t, "").after(10*time.Second, aProposal(t, 4, "api-cccc", "xn--exmple-cua.com"))
+		},
+		"whole":  func(t *testing.T) *board { return busy(t, "").keys("tab", "enter") },
+		"help":   func(t *testing.T) *board { return busy(t, "").keys("?") },
+		"stop":   func(t *testing.T) *board { return busy(t, "").keys("x") },
+		"filter": func(t *testing.T) *board { return busy(t, "").keys("/", "w", "e") },
+		"picker": func(t *testing.T) *board {
+			return busy(t, "").keys("n").answer(Agents, Done{Out: `{"agent":"dev","running":2}` + "\n" + `{"agent":"web","running":0}` + "\n"}).keys("down")
+		},
+		"capital": func(t *testing.T) *board {
+			return busy(t, "").after(10*time.Second, aProposal(t, 4, "api-cccc", "four.example.com")).after(2*time.Second, Key("t"))
+		},
+	}
+	for name, scene := range scenes {
+		for _, size := range []Resize{{80, 24}, {120, 40}, {40, 10}} {
+			b := scene(t).after(0, size)
+			golden(t, fmt.Sprintf("%s-%dx%d", name, size.W, size.H), b.View())
+		}
+	}
+}
+
+func TestEveryPaneKeepsItsOwnSelectionByIdentity(t *testing.T) {
+	b := busy(t, "")
+	b.shows("agents (focused)")
+	b.keys("j").after(0, anAgent(-1, "old-zzzz", "idle")) // a row above
+	b.shows(">   web-bbbb")
+	b.keys("tab", "G")
+	b.hides(">   web-bbbb")
+	b.shows("three.example.com")
+	gone := aProposal(t, 1, "dev-aaaa", "one.example.com")
+	gone.Status = "rejected"
+	b.after(0, gone)
+	if key := b.lists[proposals].selected; !strings.HasSuffix(key, "3") {
+		t.Errorf("%s is selected", key)
+	}
+	b.keys("tab")
+	b.shows(">   web-bbbb")
+}
+
+func TestWhatHasNoSelectionIsSaid(t *testing.T) {
+	b := start(t, "").after(0, Known{})
+	b.shows("[no active agents]")
+	b.keys("enter", "x")
+	b.mustRun()
+	b.after(0, anAgent(0, "dev-aaaa", "")).keys("/").types("zzz").keys("enter")
+	b.shows("[no agent selected]")
+	b.keys("enter")
+	b.mustRun()
+	b.keys("esc")
+	b.shows("/home/ada/engine")
+}
+
+func TestKeysOfAgentsRunThePrograms(t *testing.T) {
+	b := busy(t, "%0")
+	b.keys("enter").mustRun("bottle-attach --pane dev-aaaa --focus")
+	b.keys("e").mustRun("bottle-edit dev-aaaa routes")
+	b.keys("p").mustRun()
+	b.shows("runs no pipelock")
+	b.keys("l").mustRun("tmux display-popup -t %0 -w 90% -h 80% -E -- bottle-log -f -o text dev-aaaa")
+	b.keys("tab", "e").mustRun()
+	b.shows(hint)
+	outside := busy(t, "")
+	outside.keys("enter").mustRun("bottle-attach dev-aaaa")
+	outside.keys("q")
+	if !slices.Contains(outside.done, any(Quit{})) {
+		t.Error("q does not quit")
+	}
+}
+
+func TestAStartIsPickedShownAndConfirmed(t *testing.T) {
+	choices := Done{Out: `{"agent":"alpha","running":0}` + "\n" + `{"agent":"beta","running":3}` + "\n"}
+	b := busy(t, "%0").keys("n").answer(Agents, choices)
+	b.shows("beta (3 running)")
+	b.types("ET")
+	b.hides("alpha")
+	b.keys("esc")
+	b.shows("alpha")
+	b.types("bet").keys("enter").answer(Preflight, Done{Out: "  agent  beta\n  egress  \x1b]52;c;x\a\n"})
+	b.shows(`\x1b]52`)
+	b.shows("start it? [y/N]")
+	b.done = nil
+	b.keys("n")
+	b.hides("start it?")
+	b.mustRun()
+	b.keys("n").answer(Agents, choices).types("bet").keys("enter").answer(Preflight, Done{Out: "x\n"})
+	b.done = nil
+	b.keys("y").mustRun("bottle-start --yes --pane --focus beta")
+	b.hides("start it?")
+	b.keys("n").answer(Agents, choices).keys("esc")
+	b.hides("alpha (")
+	b.keys("n").answer(Agents, choices).keys("enter").answer(Preflight, Done{Err: "bottle-start: no such file", Code: 1})
+	b.shows("bottle-start: no such file")
+}
+
+func TestAStopSlidesTheSelectionAndShowsTheNext(t *testing.T) {
+	b := busy(t, "%0")
+	b.after(0, Done{Run: Run{Job: Right}, Out: "%0,%1,,on,1\n%1,%1,dev-aaaa,,0\n"})
+	b.keys("j", "x", "n").mustRun()
+	b.keys("x", "y")
+	b.answer(Stop, Done{}).mustRun("bottle-stop --pane web-bbbb", "bottle-attach --pane api-cccc")
+	b.keys("x", "y").answer(Stop, Done{}) // the last row
+	b.mustRun("bottle-stop --pane api-cccc", "bottle-attach --pane dev-aaaa")
+	b.keys("x", "y").answer(Stop, Done{Err: "bottle-stop: locked", Code: 6})
+	b.shows("bottle-stop: locked")
+	b.ran()
+	b.keys("x", "y").answer(Stop, Done{})
+	b.mustRun("bottle-stop --pane dev-aaaa", "tmux kill-pane -t %1")
+	b.shows("[no active agents]")
+	outside := busy(t, "")
+	outside.keys("x", "y").answer(Stop, Done{}).mustRun("bottle-stop --pane dev-aaaa")
+	if outside.lists[agents].selected != "web-bbbb" {
+		t.Error(outside.lists[agents].selected)
+	}
+}
+
+func TestDecisionsAreHandedOverAndTheCursorGoesOn(t *testing.T) {
+	b := busy(t, "")
+	b.types("aotr").mustRun() // not while agents are focused
+	b.keys("tab")
+	one, two, three := "dev-aaaa/egress-block-0000000000000001", "web-bbbb/egress-block-0000000000000002", "web-bbbb/egress-block-0000000000000003"
+	b.keys("o").mustRun("bottle-approve --yes --once " + one)
+	b.keys("t")
+	b.answer(Decide, Done{Err: "bottle-approve: stale", Code: 6})
+	b.mustRun("bottle-approve --yes --for 10m " + two)
+	b.shows("bottle-approve: stale")
+	b.shows("two.example.com") // it is back
+	b.keys("r").types("-no; $(id)").keys("enter").mustRun("bottle-approve --reject --reason=-no; $(id) " + three)
+	b.keys("m")
+	if r := b.done[len(b.done)-1].(Run); !r.Foreground || strings.Join(r.Argv, " ") != "bottle-approve --edit "+two {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAProposalThatArrivesRingsOnceAndTakesTheFocusFromQuietHandsOnly(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		since time.Duration // the last key, anywhere in the session
+		jumps bool
+	}{{"quiet", 3 * time.Second, true}, {"typing", 2 * time.Second, false}} {
+		b := busy(t, "%0")
+		if b.bells() != 0 {
+			t.Error("what waited at the start rings")
+		}
+		b.after(time.Minute, aProposal(t, 9, "api-cccc", "nine.example.com"), aProposal(t, 8, "api-cccc", "eight.example.com"))
+		if b.bells() != 1 { // of a burst
+
+			t.Errorf("%d bells", b.bells())
+		}
+		b.answer(Hands, Done{Out: fmt.Sprintf("%d\n7\n", b.at.Add(-c.since).Unix())})
+		b.shows("(new!)")
+		selected := b.lists[proposals].selected
+		if jumped := b.focus == proposals; jumped != c.jumps || jumped && !strings.HasSuffix(selected, "8") {
+			t.Errorf("%s: focus %v on %s", c.name, b.focus, selected)
+		}
+		b.after(0, aProposal(t, 9, "api-cccc", "nine.example.com"))
+		b.after(newFor, Tick{}).hides("(new!)")
+	}
+	still := busy(t, "%0")
+	still.NoJump = true
+	still.after(time.Minute, aProposal(t, 9, "api-cccc", "nine.example.com"))
+	for _, e := range still.done {
+		if r, ok := e.(Run); ok && r.Job == Hands {
+			t.Error("the jump is off, and still it asks")
+		}
+	}
+	open := busy(t, "").keys("?").after(time.Minute, aProposal(t, 9, "api-cccc", "nine.example.com"))
+	if open.focus == proposals || open.bells() != 1 {
+		t.Error("the focus moves under a modal, or the bell is silent")
+	}
+}
+
+// S15: prose that is typed when a proposal takes the focus decides nothing.
+func TestTypedProseDecidesNothing(t *testing.T) {
+	b := busy(t, "").after(time.Minute, aProposal(t, 4, "api-cccc", "four.example.com"))
+	if b.focus != proposals || !strings.HasSuffix(b.lists[proposals].selected, "4") {
+		t.Fatal("there is no jump to be protected from")
+	}
+	for range 20 { // no pause is a second long
+		for _, k := range "a too great rest at last Yes tomatoes a o t m r Y" {
+			b.after(900*time.Millisecond, Key(string(k)))
+		}
+	}
+	for _, argv := range b.ran() {
+		if strings.HasPrefix(argv, "bottle-approve") {
+			t.Errorf("typed prose ran %s", argv)
+		}
+	}
+}
+
+func TestTheFirstDecisionAfterAJumpWantsACapitalY(t *testing.T) {
+	for _, c := range []struct {
+		answer string
+		want   []string
+	}{
+		{"y", nil}, {"a", nil}, {"enter", nil}, {"esc", nil},
+		{"Y", []string{"bottle-approve --yes --for 10m api-cccc/egress-block-0000000000000004"}},
+	} {
+		b := busy(t, "").after(time.Minute, aProposal(t, 4, "api-cccc", "four.example.com"))
+		b.keys("t")
+		b.mustRun()
+		b.after(quietKeys-time.Millisecond, Key("t"))
+		b.mustRun() // that key, too, was a sign of hands
+		b.after(quietKeys, Key("t"))
+		b.shows("four.example.com for api-cccc, 10 minutes? [capital Y]")
+		b.mustRun()
+		b.keys(c.answer)
+		b.mustRun(c.want...)
+		b.hides("capital Y]")
+		if c.want != nil {
+			b.keys("a").mustRun("bottle-approve --yes web-bbbb/egress-block-0000000000000003")
+		}
+	}
+}
+
+func TestAKeyOlderThanTheChangeThatItSeemsToAnswerIsDead(t *testing.T) {
+	b := busy(t, "").keys("tab")
+	gone := aProposal(t, 1, "dev-aaaa", "one.example.com")
+	gone.Status = "approved" // by somebody else: another stands under the cursor
+	b.after(time.Second, gone)
+	b.after(-time.Millisecond, Key("a"))
+	b.after(time.Millisecond, Key("o"))
+	b.mustRun()
+	if !b.dead() {
+		t.Error("keys count at once")
+	}
+}
+
+// S2–S4, S18: what agents wrote is drawn as text, and reaches no command line.
+func TestHostileTextIsInert(t *testing.T) {
+	evil := "\x1b]52;c;eA==\a\r\x9b2J\u202e\u200b#(touch /tmp/x)#{pid}"
+	p := map[string]any{"id": "egress-block-a", "slug": "dev-aaaa", "summary": evil, "kind": evil, "justification": evil, "diff": evil,
+		"agent": evil, "proposed": map[string]any{"host": "xn--pypal-4ve.com", "x": evil}, "created_at": noon}
+	line, _ := json.Marshal(p)
+	q, err := DecodeProposal(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := busy(t, "%0").after(0, q).keys("tab", "g")
+	b.lists[proposals].move(b.proposalKeys(), slices.Index(b.proposalKeys(), q.key()))
+	for _, size := range []Resize{{80, 24}, {200, 50}, {40, 10}, {1, 1}} {
+		b.after(0, size)
+		for _, show := range []string{"", "enter"} {
+			if show != "" {
+				b.keys(show)
+			}
+			for _, c := range b.View().Cells {
+				if c.Ch != 0 && (c.Ch < ' ' || c.Ch >= 0x7f && c.Ch < 0xa0 || c.Ch == 0x202e || c.Ch == 0x200b) {
+					t.Fatalf("%v: %U is drawn", size, c.Ch)
+				}
+			}
+		}
+		b.keys("esc")
+	}
+	b.after(0, Resize{160, 24}).shows("LOOKALIKE?")
+	for _, e := range b.done {
+		if r, ok := e.(Run); ok && strings.Contains(strings.Join(r.Argv, " "), "touch") {
+			t.Errorf("it reaches %q", r.Argv)
+		}
+	}
+	for _, bad := range []string{`{"id":"../x","slug":"a"}`, `{"id":"--reject","slug":"a"}`, `{"id":"a","slug":"#(id)"}`, `{"id":"a\u0000","slug":"a"}`, `{`} {
+		if _, err := DecodeProposal([]byte(bad)); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"id":"egress-block-a","slug":"dev-aaaa","proposed":{"host":"x"}}`), []byte(`{"slug":"dev-aaaa","services":["agent"]}`))
+	f.Fuzz(func(t *testing.T, proposal, agent []byte) {
+		s := New("%0")
+		if a, err := DecodeAgent(agent); err == nil {
+			s.Update(noon, a)
+		}
+		if p, err := DecodeProposal(proposal); err == nil {
+			s.Update(noon, Known{[]Proposal{p}})
+			s.Update(noon, Key("tab"))
+			s.Update(noon, Key("enter"))
+		}
+		for _, c := range s.View().Cells {
+			if c.Ch != 0 && c.Ch < ' ' || c.Ch == 0x1b || c.Ch == 0x9b {
+				t.Fatalf("%U is drawn", c.Ch)
+			}
+		}
+	})
+}
+
+func BenchmarkFrame(b *testing.B) {
+	s := New("")
+	for n := range 50 {
+		s.Update(noon, anAgent(n, fmt.Sprintf("dev-%04d", n), "working"))
+	}
+	var k Known
+	for n := range 1000 {
+		k.Proposals = append(k.Proposals, aProposal(b, n, fmt.Sprintf("dev-%04d", n%50), "one.example.com"))
+	}
+	s.Update(noon, k)
+	s.Update(noon, Resize{120, 40})
+	for b.Loop() {
+		s.Update(noon, Key("j"))
+		s.View()
+	}
+}

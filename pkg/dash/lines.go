@@ -1,0 +1,143 @@
+package dash
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
+)
+
+// Agent is one line of bottle-ls --watch. All text in it is inert.
+type Agent struct {
+	bottle.Bottle
+	Activity string `json:"activity"`
+}
+
+// Proposal is one line of bottle-ls proposals. All text in it is inert.
+type Proposal struct {
+	ID            string          `json:"id"`
+	Slug          string          `json:"slug"`
+	Agent         string          `json:"agent"`
+	Kind          string          `json:"kind"`
+	Summary       string          `json:"summary"`
+	Justification string          `json:"justification"`
+	CreatedAt     time.Time       `json:"created_at"`
+	Proposed      json.RawMessage `json:"proposed"`
+	Diff          string          `json:"diff"`
+	// Status is pending or absent while it waits; anything else ends that.
+	Status string `json:"status"`
+	Note   string `json:"note"` // why there is no diff
+
+	payload string // Proposed, as lines
+	host    string // in it, where there is one
+	seconds int64  // how long it is asked for; 0: the bottle's life
+}
+
+// Choice is one line of bottle-ls agents.
+type Choice struct {
+	Agent   string `json:"agent"`
+	Bottle  string `json:"bottle"`
+	Running int    `json:"running"`
+}
+
+// DecodeAgent reads one line of bottle-ls.
+func DecodeAgent(line []byte) (Agent, error) {
+	var a Agent
+	if err := json.Unmarshal(line, &a); err != nil {
+		return a, fmt.Errorf("cannot understand bottle-ls: %v", err)
+	}
+	if err := bottle.CheckSlug(a.Slug); err != nil {
+		return a, err
+	}
+	a.Agent, a.Folder, a.Reason, a.Activity = cli.Inert(a.Agent), cli.Inert(a.Folder), cli.Inert(a.Reason), cli.Inert(a.Activity)
+	a.Status = bottle.Status(cli.Inert(string(a.Status)))
+	for _, names := range [][]string{a.Services, a.Sidecars} {
+		for i := range names {
+			names[i] = cli.Inert(names[i])
+		}
+	}
+	return a, nil
+}
+
+// DecodeProposal reads one line of bottle-ls proposals.
+func DecodeProposal(line []byte) (Proposal, error) {
+	var p Proposal
+	if err := json.Unmarshal(line, &p); err != nil {
+		return p, fmt.Errorf("cannot understand bottle-ls proposals: %v", err)
+	}
+	// Both go into command lines.
+	if bottle.CheckSlug(p.Slug) != nil || !isID(p.ID) {
+		return p, fmt.Errorf("cannot understand bottle-ls proposals: no ID %q of bottle %q", p.ID, p.Slug)
+	}
+	var asked struct {
+		Host    string `json:"host"`
+		Seconds int64  `json:"seconds"`
+	}
+	if json.Unmarshal(p.Proposed, &asked) == nil {
+		p.host, p.seconds = cli.Inert(asked.Host), asked.Seconds
+	}
+	p.payload, p.Proposed = payload(p.Proposed), nil
+	p.Agent, p.Kind, p.Summary, p.Status = cli.Inert(p.Agent), cli.Inert(p.Kind), cli.Inert(p.Summary), cli.Inert(p.Status)
+	return p, nil
+}
+
+func (p Proposal) pending() bool { return p.Status == "" || p.Status == "pending" }
+
+// key names it among all: two bottles may ask for the same, with one ID.
+func (p Proposal) key() string { return p.Slug + "/" + p.ID }
+
+// subject is what a decision is about, in a word or a line.
+func (p Proposal) subject() string {
+	if p.host != "" {
+		return p.host
+	}
+	return p.Summary
+}
+
+func isID(s string) bool {
+	return len(s) > 0 && len(s) <= 128 && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '.' || r == '_')
+	})
+}
+
+// payload is what is asked for as lines: text as it is, the rest as JSON.
+func payload(raw json.RawMessage) string {
+	var text string
+	if len(raw) == 0 || string(raw) == "null" {
+		return ""
+	}
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	var b bytes.Buffer
+	if json.Indent(&b, raw, "", "  ") != nil {
+		return ""
+	}
+	return b.String()
+}
+
+// DecodeChoices reads what bottle-ls agents printed.
+func DecodeChoices(out string) ([]Choice, error) {
+	var all []Choice
+	for line := range strings.Lines(out) {
+		var c Choice
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			return nil, fmt.Errorf("cannot understand bottle-ls agents: %v", err)
+		}
+		if bottle.CheckName(c.Agent) == nil {
+			c.Bottle = cli.Inert(c.Bottle)
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}
+
+// up are the sidecars that run.
+func (a Agent) up() []string {
+	return slices.DeleteFunc(slices.Clone(a.Services), func(s string) bool { return s == "agent" })
+}

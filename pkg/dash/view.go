@@ -1,0 +1,253 @@
+package dash
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"bottle/pkg/bottle"
+)
+
+// layout: header, two labels, status line and footer take a row each.
+const fixedRows = 5
+
+// rows is how many rows a pane has for its list.
+func (s *State) rows(p pane) int {
+	body := max(2, s.H-fixedRows)
+	above := max(1, min(len(s.proposals), body/2))
+	if p == proposals {
+		return above
+	}
+	return body - above
+}
+
+// View draws the state. Nothing in it changes what a key does.
+func (s *State) View() Screen {
+	c := newScreen(max(s.W, 1), max(s.H, 1))
+	c.line(0, 0, c.W, fmt.Sprintf("bottle  %s  %s", count(len(s.agents), "agent"), count(len(s.proposals), "proposal")), Bold)
+	y := s.viewProposals(c, 1)
+	s.viewAgents(c, y)
+	s.viewStatus(c)
+	s.viewModal(c)
+	return c
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func (s *State) label(c Screen, y int, p pane, name string, style Style) {
+	if s.focus == p {
+		name += " (focused)"
+	}
+	if f := s.lists[p].filter; f != "" {
+		name += " /" + f
+	}
+	if p == proposals && len(s.newest) > 0 {
+		name += " (new!)"
+		style |= Bold | Green
+	}
+	c.put(0, y, c.W, "── "+name+" "+strings.Repeat("─", c.W), style)
+}
+
+// row draws one of a list's rows; the cursor shows in the focused pane only.
+func (s *State) row(c Screen, y int, p pane, selected bool, text string, style Style) {
+	mark := "  "
+	if selected && s.focus == p {
+		mark = "> "
+		style |= Reverse
+	}
+	c.line(0, y, c.W, mark+text, style)
+}
+
+// window is the first key of the part that is shown.
+func window(row, n, height int) int { return max(0, min(row-height/2, n-height)) }
+
+func (s *State) viewProposals(c Screen, y int) int {
+	s.label(c, y, proposals, "proposals", 0)
+	y++
+	keys, height := s.proposalKeys(), s.rows(proposals)
+	if len(keys) == 0 {
+		c.line(2, y, c.W-2, "[nothing waits]", Dim)
+	}
+	top := window(s.lists[proposals].row, len(keys), height)
+	for i := top; i < min(len(keys), top+height); i++ {
+		p, _ := s.proposal(keys[i])
+		var style Style
+		if !s.newest[keys[i]].IsZero() {
+			style = Bold | Green
+		}
+		text := fmt.Sprintf("%s  %-12s  %-14s  %s", p.CreatedAt.Local().Format(time.TimeOnly), p.Slug, p.Kind, p.Summary)
+		if strings.Contains(p.host, "xn--") {
+			text = "LOOKALIKE? " + text
+		}
+		s.row(c, y+i-top, proposals, keys[i] == s.lists[proposals].selected, text, style)
+	}
+	return y + height
+}
+
+func (s *State) viewAgents(c Screen, y int) {
+	s.label(c, y, agents, "agents", 0)
+	y++
+	keys, height := s.agentKeys(), s.rows(agents)
+	top := window(s.lists[agents].row, len(keys), height)
+	for i := top; i < min(len(keys), top+height); i++ {
+		a, _ := s.agent(keys[i])
+		var style Style
+		if a.Slug == s.shown {
+			style = Bold
+		}
+		s.row(c, y+i-top, agents, a.Slug == s.lists[agents].selected, s.agentRow(a), style)
+	}
+}
+
+func (s *State) agentRow(a Agent) string {
+	star := " "
+	if a.Slug == s.shown {
+		star = "*"
+	}
+	started := "--:--:--"
+	if !a.StartedAt.IsZero() {
+		started = a.StartedAt.Local().Format(time.TimeOnly)
+	}
+	activity := a.Activity
+	switch {
+	case s.stopping[a.Slug]:
+		activity = "stopping"
+	case activity == "" || a.Status != bottle.Running:
+		activity = string(a.Status)
+	}
+	sidecars := "[" + strings.Join(a.up(), " ") + "]"
+	if len(a.up()) == 0 && slices.Contains(a.Services, "agent") {
+		sidecars = "(starting)"
+	}
+	pending := ""
+	if n := s.pendingOf(a.Slug); n > 0 {
+		pending = fmt.Sprintf("  %d pending", n)
+	}
+	return fmt.Sprintf("%s %-12s  %-8s  %s  %-8s  %s%s", star, a.Slug, a.Agent, started, activity, sidecars, pending)
+}
+
+func (s *State) pendingOf(slug string) int {
+	n := 0
+	for i := range s.proposals {
+		if s.proposals[i].Slug == slug {
+			n++
+		}
+	}
+	return n
+}
+
+// idle is what the status line says when there is nothing to say.
+func (s *State) idle() string {
+	switch {
+	case len(s.agents) == 0:
+		return "[no active agents]"
+	case s.lists[agents].selected == "":
+		return "[no agent selected]"
+	}
+	a, ok := s.agent(s.lists[agents].selected)
+	if !ok {
+		return "[no agent selected]"
+	}
+	text := a.Slug
+	if a.Folder != "" {
+		text += "  " + a.Folder
+	}
+	if a.Reason != "" {
+		text += "  " + a.Reason
+	}
+	return text
+}
+
+func (s *State) viewStatus(c Screen) {
+	text, style := s.message, Red
+	if text == "" {
+		text, style = s.idle(), 0
+	}
+	c.line(0, c.H-2, c.W, text, style)
+	text, style = s.footer(), 0
+	if s.dead() {
+		style = Dim
+	}
+	if _, ok := s.modal.(*filtering); ok {
+		text = "/" + s.lists[s.focus].filter + "_"
+	}
+	c.line(0, c.H-1, c.W, text, style)
+}
+
+// footer names the keys that apply.
+func (s *State) footer() string {
+	keys := []string{"? help", "enter show", "a approve", "o once", "t 10 minutes", "r reject", "m modify", "tab agents", "q quit", "/ filter"}
+	switch {
+	case s.modal != nil:
+		return "esc leaves"
+	case s.focus == agents:
+		keys = []string{"? help", "enter attach", "n new", "x stop", "tab proposals", "l log", "e routes", "q quit", "p pipelock", "/ filter"}
+	}
+	text := keys[0]
+	for _, k := range keys[1:] {
+		if len(text)+2+len(k) > s.W { // the rest is in the help
+			break
+		}
+		text += "  " + k
+	}
+	return text
+}
+
+var help = []string{
+	"tab        the other pane",
+	"j k g G    move; ctrl-d ctrl-u by half a page; arrows too",
+	"/          filter; esc shows all again",
+	"n          start an agent",
+	"q          leave; nothing is stopped",
+	"",
+	"agents",
+	"enter      its session, in the right pane",
+	"x          stop it: its work is captured",
+	"e p        edit its routes, pipelock's file",
+	"l          its log, as it grows",
+	"",
+	"proposals",
+	"enter      the whole of it",
+	"a o t      approve; for one request; for ten minutes",
+	"m          change it in $EDITOR, then approve",
+	"r          reject, with a reason",
+	"",
+	"When a proposal came by itself, these keys rest until the",
+	"keyboard was quiet for a second, and the first one asks for",
+	"a capital Y.",
+}
+
+// viewModal draws a box over the middle.
+func (s *State) viewModal(c Screen) {
+	if s.modal == nil {
+		return
+	}
+	width := max(1, min(c.W-4, 100))
+	title, lines, marked := s.modal.draw(s, width, max(1, c.H-4))
+	if title == "" && len(lines) == 0 {
+		return
+	}
+	height := len(lines)
+	x, y := (c.W-width-2)/2, max(0, (c.H-height-2)/2)
+	border := strings.Repeat("─", width)
+	c.line(x, y, width+2, "┌"+border+"┐", 0)
+	if title != "" {
+		c.put(x+2, y, width-2, fit(" "+title+" ", width-2), Bold)
+	}
+	for i, l := range lines {
+		c.line(x, y+1+i, width+2, "│", 0)
+		var style Style
+		if i == marked {
+			style = Reverse
+		}
+		c.line(x+1, y+1+i, width, l, style)
+		c.put(x+1+width, y+1+i, 1, "│", 0)
+	}
+	c.line(x, y+1+height, width+2, "└"+border+"┘", 0)
+}
