@@ -38,6 +38,7 @@ func app() cli.App {
 			cli.OutputFlag(),
 			&urfave.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "show what each bottle takes of the disk; the engine counts it, which may take seconds"},
 			&urfave.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also bottles that are gone, and which bottle-start --resume brings back; decided proposals; ended grants"},
+			&urfave.BoolFlag{Name: "status-line", Usage: "print counts in one line, for tmux' status line; it waits for nothing"},
 			&urfave.BoolFlag{Name: "watch", Usage: "print a snapshot, then a line at each change, until the reader goes away"},
 		},
 		Examples: "bottle-ls -o table\nbottle-ls | jq -r 'select(.status==\"running\").slug'\n" +
@@ -48,6 +49,9 @@ func app() cli.App {
 }
 
 func list(c *cli.Call) error {
+	if c.Bool("status-line") {
+		return statusLine(c)
+	}
 	what := "bottles"
 	if len(c.Args) > 0 {
 		what = c.Args[0]
