@@ -1,0 +1,164 @@
+package dash
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// copied is tmux/ and scripts/ in a folder whose name wants quoting.
+func copied(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), `it's "my" $HOME`)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", "-r", filepath.Join(root(t), "tmux"), filepath.Join(root(t), "scripts"), dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return dir
+}
+
+func (s *server) bindings() []string { return strings.Split(s.run("list-keys"), "\n") }
+
+func TestTheConfigurationChangesNothingOfTheUsers(t *testing.T) {
+	var foreign strings.Builder
+	for n := range 100 {
+		fmt.Fprintf(&foreign, "bind-key -T foreign%d a display-message %d\nbind-key -T prefix M-%c send-keys %d\n", n, n, 'A'+rune(n%26), n)
+	}
+	foreign.WriteString("set -g status-right 'mine'\nbind-key d display-message mine\nbind-key -n C-d send-keys C-d\n")
+	conf := filepath.Join(t.TempDir(), "foreign.conf")
+	if err := os.WriteFile(conf, []byte(foreign.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, foreign, key string
+		taken              bool
+	}{{"bare", "/dev/null", "B", false}, {"foreign", conf, "B", false}, {"taken", conf, "M-A", true}} {
+		s := newServer(t)
+		s.start(80, 24, "sleep", "1000")
+		s.run("source-file", c.foreign)
+		s.run("set-option", "-g", "@bottle-key", c.key)
+		before, bar := s.bindings(), s.run("show-options", "-gv", "status-right")
+		for range 2 { // sourced again, nothing doubles
+			out, err := s.cmd("source-file", filepath.Join(copied(t), "tmux", "bottle.conf")).CombinedOutput()
+			if err != nil && !c.taken {
+				t.Fatalf("%s: %v: %s", c.name, err, out)
+			}
+		}
+		after := s.bindings()
+		for _, line := range before {
+			if !slices.Contains(after, line) {
+				t.Errorf("%s: %s is gone", c.name, line)
+			}
+		}
+		ours := 9
+		if c.taken {
+			ours = 8
+		}
+		if len(after) != len(before)+ours {
+			t.Errorf("%s: %d bindings became %d", c.name, len(before), len(after))
+		}
+		now := s.run("show-options", "-gv", "status-right")
+		if own := c.foreign == "/dev/null"; own != strings.HasPrefix(now, "#(bottle-ls --status-line)") || !strings.HasSuffix(now, bar) || strings.Count(now, "status-line") > 1 {
+			t.Errorf("%s: the status line is %s", c.name, now)
+		}
+	}
+}
+
+func TestAnOldTmuxIsToldSo(t *testing.T) {
+	fake := t.TempDir()
+	script := "#!/bin/sh\ncase \"$*\" in *'#{version}'*) echo 3.1c;; *bind-key*) touch \"${0%/*}/bound\";; esac\n"
+	if err := os.WriteFile(filepath.Join(fake, "tmux"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(root(t), "tmux", "bottle.tmux"))
+	cmd.Env = append(os.Environ(), "PATH="+fake+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "3.1c is too old: 3.2 or newer") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(fake, "bound")); err == nil {
+		t.Error("it binds keys all the same")
+	}
+}
+
+// bound is a tmux with the keys, a client, and recorded programs.
+func bound(t *testing.T) (*server, *recorded, *client) {
+	t.Helper()
+	r := record(t, "")
+	r.prints("bottle-ls -o tsv", "dev-aaaa\trunning\tworking 3s\tdev\nweb-bbbb\trunning\twaiting 5s\tdev\napi-cccc\trunning\twaiting 9s\tdev\n")
+	r.prints("bottle-ls agents -o tsv", "alpha\tdev\tclaude\t0\t/dev/null\n")
+	s := newServer(t, r.env()...)
+	s.start(120, 40, "sleep", "1000")
+	s.run("source-file", filepath.Join(copied(t), "tmux", "bottle.conf"))
+	return s, r, s.client(120, 40)
+}
+
+func TestTheMenuRunsThePublicPrograms(t *testing.T) {
+	s, r, c := bound(t)
+	for action, call := range map[string]string{"next": "bottle-attach --pane --focus web-bbbb", "approve": "bottle-approve ", "log": "bottle-log -f -o text"} {
+		s.acts(action)()
+		r.called(s, call)
+	}
+	attached := s.acts("attach")
+	c.sees("attach>")
+	r.called(s, "bottle-attach --peek --color dev-aaaa")
+	c.types("cccc")
+	r.called(s, "bottle-attach --peek --color api-cccc")
+	c.types("\r")
+	attached()
+	r.called(s, "bottle-attach --pane --focus api-cccc")
+	c.types("")
+	started := s.acts("new")
+	c.sees("start>")
+	c.types("\r")
+	started()
+	r.called(s, "bottle-start --pane --focus -- alpha")
+	c.types("\x02")
+	c.types("B")
+	c.sees("next that waits")
+	c.types("q")
+	c.sees("no bottle is shown here")
+}
+
+func TestPickersWithoutFzfOrWithoutAnythingToPick(t *testing.T) {
+	r := record(t, "")
+	run := func(path, script string) (string, int) {
+		cmd := exec.Command("bash", filepath.Join(root(t), "scripts", script), "--pane")
+		cmd.Env = append(os.Environ(), "RECORDED="+r.dir, "PATH="+path)
+		out, _ := cmd.CombinedOutput()
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	for script, call := range map[string]string{"bottle-open": "bottle-attach", "bottle-end": "bottle-stop"} {
+		if out, code := run(r.path, script); code != 3 || !strings.Contains(out, "there are no bottles") {
+			t.Errorf("%s with nothing: %d %s", script, code, out)
+		}
+		bare := filepath.Join(r.dir, "bare")
+		os.Mkdir(bare, 0o755)
+		for _, tool := range []string{"sh", "bash", "cat", "tail"} {
+			path, _ := exec.LookPath(tool)
+			os.Symlink(path, filepath.Join(bare, tool))
+		}
+		run(filepath.Join(r.dir, "fake")+":"+bare, script)
+		if !strings.Contains(r.calls(), call+" --pane\n") {
+			t.Errorf("%s without fzf: %s", script, r.calls())
+		}
+	}
+	if run(r.path, "bottle-new"); !strings.Contains(r.calls(), "bottle-start --pane\n") {
+		t.Error("without agents, bottle-start does not get to offer a first one")
+	}
+}

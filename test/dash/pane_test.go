@@ -1,0 +1,129 @@
+package dash
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"bottle/test/rig"
+)
+
+// counting starts a bottle whose session counts without end.
+func counting(t *testing.T, r *rig.Rig, s *server, slug string) {
+	t.Helper()
+	r.Start("dev", "--name", slug)
+	s.run("new-window", "-d", "-n", slug, "--", filepath.Join(r.Bin, "bottle-attach"), slug)
+	window := "t:" + slug
+	s.await("a prompt of "+slug, func() bool { return strings.TrimSpace(s.screen(window)) != "" })
+	s.keys(window, "-l", "n=0; while sleep 0.2; do n=$((n+1)); echo "+slug+"-is-at-$n; done")
+	s.keys(window, "Enter")
+	s.sees(window, slug+"-is-at-2")
+	s.run("kill-window", "-t", window)
+}
+
+// at is how far a bottle's counter is.
+func at(t *testing.T, r *rig.Rig, slug string) int {
+	t.Helper()
+	out, said, code := r.Run("bottle-attach", "--peek", slug)
+	all := regexp.MustCompile(slug+`-is-at-(\d+)`).FindAllStringSubmatch(out, -1)
+	if code != 0 || len(all) == 0 {
+		t.Fatalf("peek: %d %s%s", code, out, said)
+	}
+	n, _ := strconv.Atoi(all[len(all)-1][1])
+	return n
+}
+
+// viewers counts the clients of a bottle's session.
+func viewers(r *rig.Rig, slug string) int {
+	return strings.Count(r.Docker("exec", "bottle-"+slug+"-agent-1", "ps", "axww", "-o", "args"), "bottle-inside view")
+}
+
+// right is the right pane of the first window, and what it shows.
+func (s *server) right() (id, slug string) {
+	id = s.run("display-message", "-p", "-t", "t:0.0", "#{@bottle_pane}")
+	out, _ := s.cmd("display-message", "-p", "-t", id, "#{@bottle_slug}").Output() // it may be closed
+	return id, strings.TrimSpace(string(out))
+}
+
+func TestTheRightPaneOnlyShowsAndAgentsWorkOn(t *testing.T) {
+	r := rig.New(t)
+	r.Agent("dev")
+	s := newServer(t, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec, "PATH="+r.Bin+":"+os.Getenv("PATH"))
+	s.start(160, 40, "sh")
+	counting(t, r, s, "one")
+	counting(t, r, s, "two")
+	types := func(line string) {
+		t.Helper()
+		s.keys("t:0.0", "-l", "clear; "+line)
+		s.keys("t:0.0", "Enter")
+	}
+	show := func(slug string) {
+		t.Helper()
+		types("bottle-attach --pane " + slug)
+		s.await(slug+" in the right pane", func() bool { _, shown := s.right(); return shown == slug })
+		id, _ := s.right()
+		s.sees(id, slug+"-is-at-")
+	}
+	show("one")
+	first, _ := s.right()
+	one, two := at(t, r, "one"), at(t, r, "two")
+	for n := range 10 {
+		show([]string{"two", "one"}[n%2])
+	}
+	s.await("counts that go on", func() bool { return at(t, r, "one") > one && at(t, r, "two") > two })
+	s.await("end of lost clients", func() bool { return viewers(r, "one") == 1 && viewers(r, "two") == 0 })
+	if id, _ := s.right(); id != first || len(strings.Split(s.run("list-panes", "-t", "t:0"), "\n")) != 2 {
+		t.Errorf("panes pile up: %s, and\n%s", id, s.run("list-panes", "-t", "t:0"))
+	}
+
+	s.run("kill-pane", "-t", first) // as its user closes it
+	s.await("end of the viewer", func() bool { return viewers(r, "one") == 0 })
+	show("two")
+	id, _ := s.right()
+	if id == first {
+		t.Error("the closed pane is tracked on")
+	}
+	two = at(t, r, "two")
+	s.run("respawn-pane", "-k", "-t", id, "--", "sleep", "1000") // the viewer is killed
+	s.await("count of two", func() bool { return at(t, r, "two") > two && viewers(r, "two") == 0 })
+
+	types("bottle-stop --discard --pane one")
+	s.await("end of the teardown", func() bool { return strings.Contains(s.screen("t:0.0"), `"slug":"one"`) })
+	s.await("log of it", func() bool { return strings.Contains(s.screen(id), "Z ") })
+	types("bottle-start --yes --workspace none --pane --focus --name three dev")
+	s.await("three in the right pane", func() bool { _, shown := s.right(); return shown == "three" && viewers(r, "three") == 1 })
+	if now, _ := s.right(); now != id {
+		t.Errorf("the session has a pane of its own: %s", now)
+	}
+	if active := s.run("display-message", "-p", "-t", "t:0", "#{pane_id}"); active != id {
+		t.Errorf("the keyboard is at %s", active)
+	}
+}
+
+// The dashboard, against the real programs.
+func TestTheDashboardShowsRealBottlesAndSurvivesThemAndTheyIt(t *testing.T) {
+	r := rig.New(t)
+	r.Agent("dev")
+	s := newServer(t, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec, "PATH="+r.Bin+":"+os.Getenv("PATH"))
+	s.start(180, 40, "sh", "-c", "while :; do bottle-dash; done")
+	s.sees("t:0.0", "[no active agents]")
+	counting(t, r, s, "one")
+	s.sees("t:0.0", "one ")
+	s.keys("t:0.0", "Enter")
+	s.await("one in the right pane", func() bool { _, shown := s.right(); return shown == "one" })
+	id, _ := s.right()
+	s.sees(id, "one-is-at-")
+	s.sees("t:0.0", "* one")
+	one := at(t, r, "one")
+	s.run("respawn-pane", "-k", "-t", "t:0.0") // the dashboard is killed
+	s.sees("t:0.0", "* one")                   // and remembers, since tmux does
+	s.await("count of one", func() bool { return at(t, r, "one") > one && viewers(r, "one") == 1 })
+	s.keys("t:0.0", "x")
+	s.sees("t:0.0", "stop one?")
+	s.keys("t:0.0", "y")
+	s.sees("t:0.0", "[no active agents]")
+	s.await("one pane", func() bool { return !strings.Contains(s.run("list-panes", "-t", "t:0"), "\n") })
+}
