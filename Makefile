@@ -80,6 +80,10 @@ bench: engine build base ## egress against other proxies, start against docker-c
 	@scripts/deps mitmdump || true # what is not here is left out
 	cd test/bench && BOTTLE_BENCH=1 go test -count=1 -timeout 40m
 
+screenshot: engine build base ## docs/dash.svg, from a real run
+	dir=$$(mktemp -d) && BOTTLE_SCREENSHOT=$$dir go test -count=1 -timeout 5m -run TestScreenshot ./test/dash && \
+		scripts/screenshot $$dir/left $$dir/right > docs/dash.svg; rm -rf "$$dir"
+
 fuzz: ## the parsers of what an agent can influence, TIME (1m) each
 	@scripts/fuzz $(or $(TIME),1m)
 
