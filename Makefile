@@ -18,7 +18,7 @@ LIBEXEC := libexec/bottle
 # Without urfave's writer of manuals a program starts a little sooner.
 BUILD := CGO_ENABLED=0 go build -trimpath -tags urfave_cli_no_docs -ldflags "-s -w"
 
-.PHONY: help build install demo test test-engines escape crash soak bench fuzz fmt lint clean engine base
+.PHONY: help build install demo test test-engines escape crash soak bench screenshot fuzz fmt lint clean engine base
 
 help: ## lists these targets
 	@echo "targets:"
