@@ -27,7 +27,7 @@ func TestResumeAgainstStart(t *testing.T) {
 		start.run(t, func() { slug = r.Start("dev") })
 		run("bottle-stop", "--keep", slug)
 		again.run(t, func() { run("bottle-start", "--resume", slug) })
-		r.Docker("rm", "-f", "bottle-"+slug+"-agent-1", "bottle-"+slug+"-egress-1")
+		r.DropContainers(slug)
 		r.Docker("network", "rm", "bottle-"+slug+"_inner")
 		anew.run(t, func() { run("bottle-start", "--resume", slug) })
 		run("bottle-stop", "--discard", slug)

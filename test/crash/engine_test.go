@@ -101,7 +101,7 @@ func TestAnEngineThatGoesAwayDuringAResumeLosesNothing(t *testing.T) {
 	l.acked = []string{"kept"}
 	lose := func() {
 		t.Helper()
-		l.Docker("rm", "-f", "bottle-"+l.slug+"-agent-1", "bottle-"+l.slug+"-egress-1")
+		l.DropContainers(l.slug)
 		l.TryDocker("network", "rm", "bottle-"+l.slug+"_inner") // an earlier try may not have come to it
 	}
 	lose()

@@ -113,7 +113,7 @@ func (l *lived) killResume(n int) {
 	case 1:
 		l.Docker("kill", names[0], names[1])
 	case 2:
-		l.Docker("rm", "-f", names[0], names[1])
+		l.DropContainers(l.slug)
 		l.Docker("network", "rm", "bottle-"+l.slug+"_inner")
 	case 3:
 		l.Docker("kill", names[1])
@@ -134,6 +134,9 @@ func (l *lived) resumed() {
 	l.wantTruth()
 }
 
+// endTime is longer than a container has to end.
+const endTime = 20 * time.Second
+
 // wantTruth fails where the bottle is not listed as what it is.
 func (l *lived) wantTruth() {
 	l.t.Helper()
@@ -143,10 +146,17 @@ func (l *lived) wantTruth() {
 	}
 	switch b := all[0]; b.Status {
 	case bottle.Running:
-		_, said, code := l.Run("bottle-attach", "--peek", b.Slug)
-		// What a killed stop asked of the engine may have been under way.
-		if now := l.Bottles(); code != 0 && (len(now) != 1 || now[0].Status == bottle.Running) {
-			l.t.Errorf("it is listed as running, and its session does not live: %s", said)
+		// What a killed stop asked of the engine may be under way: for as long as a
+		// container ends, it is listed as running and takes no command.
+		for began := time.Now(); ; {
+			_, said, code := l.Run("bottle-attach", "--peek", b.Slug)
+			if now := l.Bottles(); code == 0 || len(now) == 1 && now[0].Status != bottle.Running {
+				break
+			}
+			if time.Since(began) > endTime {
+				l.t.Errorf("it is listed as running, and its session does not live: %s", said)
+				break
+			}
 		}
 	case bottle.Degraded, bottle.Stopped, bottle.Lost:
 		if b.Reason == "" {

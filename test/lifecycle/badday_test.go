@@ -138,7 +138,7 @@ func TestAContainerRemovedByHandKeepsItsWork(t *testing.T) {
 	for _, c := range []struct {
 		service string
 		want    bottle.Status
-	}{{"egress", bottle.Degraded}, {"agent", bottle.Lost}} {
+	}{{"egress", bottle.Degraded}, {"agent", bottle.Stopped}, {"supervise", bottle.Lost}} {
 		r.Docker("rm", "-f", "bottle-"+slug+"-"+c.service+"-1")
 		if all := r.Bottles(); len(all) != 1 || all[0].Status != c.want || all[0].Reason == "" {
 			t.Errorf("without its %s it is listed as %+v", c.service, all)

@@ -100,6 +100,6 @@ func TestWorkOfWhichNothingElseIsLeftIsKept(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(r.Home, "state", slug)); err != nil {
 		t.Fatal(err)
 	}
-	r.Docker("rm", "-f", "bottle-"+slug+"-agent-1", "bottle-"+slug+"-egress-1")
+	r.DropContainers(slug)
 	wantWork(t, r, slug)
 }

@@ -228,7 +228,7 @@ func TestComposeSeesTheBottleAndTakesItDown(t *testing.T) {
 		return string(out)
 	}
 	compose("config", "-q")
-	if out := compose("ps"); !strings.Contains(out, "bottle-"+slug+"-agent-1") || !strings.Contains(out, "bottle-"+slug+"-egress-1") || strings.Count(out, "Up") != 2 {
+	if out := compose("ps"); !strings.Contains(out, "bottle-"+slug+"-agent-1") || !strings.Contains(out, "bottle-"+slug+"-egress-1") || strings.Count(out, "Up") != 3 {
 		t.Errorf("ps: %s", out)
 	}
 	compose("down")

@@ -136,7 +136,7 @@ func TestABottleComesBackWhateverHappenedToIt(t *testing.T) {
 }
 
 func lost(r *resumable) {
-	r.Docker("rm", "-f", agentName(r.slug), egressName(r.slug))
+	r.DropContainers(r.slug)
 	r.Docker("network", "rm", "bottle-"+r.slug+"_inner")
 	r.wantListed(bottle.Lost, "its containers are gone; bottle-start --resume "+r.slug+" makes them anew")
 	r.resume(false)
@@ -203,7 +203,7 @@ func foreignNetwork(r *resumable) {
 }
 
 func workGone(r *resumable) {
-	r.Docker("rm", "-f", agentName(r.slug), egressName(r.slug))
+	r.DropContainers(r.slug)
 	r.Docker("volume", "rm", "bottle-"+r.slug+"_home", "bottle-"+r.slug+"_work")
 	if b := r.listed(); b.Status != bottle.Lost || b.Resumable || !strings.Contains(b.Reason, "its work with them") {
 		r.t.Errorf("listed as %+v", b)

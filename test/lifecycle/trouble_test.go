@@ -20,12 +20,13 @@ var troubles = []trouble{
 
 	{"its own network removed by hand", func(r *resumable) {
 		inner := "bottle-" + r.slug + "_inner"
-		r.Docker("network", "disconnect", "-f", inner, egressName(r.slug))
-		r.Docker("network", "disconnect", "-f", inner, agentName(r.slug))
+		for _, name := range r.Containers(r.slug) {
+			r.Docker("network", "disconnect", "-f", inner, name)
+		}
 		r.Docker("network", "rm", inner)
 	}, func(r *resumable) string {
 		inner := "bottle-" + r.slug + "_inner"
-		return "agent is not in network " + inner + "; egress is not in network " + inner
+		return "agent is not in network " + inner + "; egress is not in network " + inner + "; supervise is not in network " + inner
 	}, false},
 
 	{"a sidecar killed", func(r *resumable) { r.Docker("kill", egressName(r.slug)) },
