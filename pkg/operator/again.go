@@ -41,5 +41,11 @@ func rebuild(ctx context.Context, m *lifecycle.Manager, p bottle.Proposal, answe
 	if err != nil {
 		return err
 	}
-	return m.Rebuild(ctx, again, p.Capability.Dockerfile, answer, nil)
+	return m.Rebuild(ctx, again, p.Capability.Dockerfile, func() error {
+		if err := answer(); err != nil {
+			return err
+		}
+		m.AwaitTold(ctx, p.Slug, p.ID) // the agent hears of it before it is stopped for it
+		return nil
+	}, nil)
 }
