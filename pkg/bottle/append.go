@@ -35,6 +35,8 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	b = textField(b, `,"finding":`, e.Finding)
 	b = textField(b, `,"where":`, e.Where)
 	b = textField(b, `,"fingerprint":`, e.Fingerprint)
+	b = textField(b, `,"refs":`, e.Refs)
+	b = numberField(b, `,"objects":`, e.Objects)
 	b = textField(b, `,"detail":`, e.Detail)
 	return append(b, '}')
 }

@@ -26,5 +26,7 @@ type Event struct {
 	Finding     string `json:"finding,omitempty"`
 	Where       string `json:"where,omitempty"`
 	Fingerprint string `json:"fingerprint,omitempty"`
+	Refs        string `json:"refs,omitempty"`    // of a push: "refs/heads/main 3f9ac1d..9ab1c2d, …"
+	Objects     int64  `json:"objects,omitempty"` // that a push brought
 	Detail      string `json:"detail,omitempty"`
 }
