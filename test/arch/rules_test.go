@@ -62,6 +62,8 @@ var rules = map[string]rule{
 		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
 	"pkg/supervise": {may: []string{"pkg/bottle", "pkg/proposal", "pkg/sidecar"},
 		why: "faces the agent: it knows what may be asked, and nothing of the host"},
+	"pkg/gitgate": {may: []string{"pkg/bottle", "pkg/dlp", "pkg/sidecar", "pkg/spool"},
+		why: "faces the agent: it knows its remotes and what a secret is, and nothing of the host"},
 	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/dockerfile", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
 		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/proposal", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
 		why: "the one place where engine and state meet; it asks nobody and prints nothing"},
@@ -76,14 +78,15 @@ var rules = map[string]rule{
 		"pkg/policy", "pkg/session", "pkg/spool", "pkg/tokenref", "pkg/workspace"}, why: "flags, the preflight, then one call"},
 	"cmd/bottle-attach": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/pane", "pkg/plan", "pkg/session", "pkg/state"},
 		why: "flags, then one call"},
-	"cmd/bottle-ls":      {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
-	"cmd/bottle-approve": {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/operator", "pkg/proposal", "pkg/state"}, why: "flags, the queue, then one call"},
-	"cmd/bottle-edit":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/operator", "pkg/policy", "pkg/state"}, why: "flags, the editor, then one call"},
-	"cmd/bottle-log":     {may: []string{"pkg/audit", "pkg/bottle", "pkg/cli", "pkg/eventlog", "pkg/operator", "pkg/state"}, why: "flags, then one call"},
-	"cmd/bottle-stop":    {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/pane"}, why: "flags, then one call"},
-	"cmd/bottle-dash":    {may: []string{"pkg/cli", "pkg/dash"}, why: "flags, then one call"},
-	"cmd/bottle-egress":  {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
-	"cmd/bottle-inside":  {may: []string{"pkg/frame", "pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
+	"cmd/bottle-ls":       {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
+	"cmd/bottle-approve":  {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/operator", "pkg/proposal", "pkg/state"}, why: "flags, the queue, then one call"},
+	"cmd/bottle-edit":     {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/operator", "pkg/policy", "pkg/state"}, why: "flags, the editor, then one call"},
+	"cmd/bottle-log":      {may: []string{"pkg/audit", "pkg/bottle", "pkg/cli", "pkg/eventlog", "pkg/operator", "pkg/state"}, why: "flags, then one call"},
+	"cmd/bottle-stop":     {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/pane"}, why: "flags, then one call"},
+	"cmd/bottle-dash":     {may: []string{"pkg/cli", "pkg/dash"}, why: "flags, then one call"},
+	"cmd/bottle-egress":   {may: []string{"pkg/cli", "pkg/egress", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
+	"cmd/bottle-git-gate": {may: []string{"pkg/cli", "pkg/gitgate", "pkg/sidecar"}, why: "a sidecar's main: flags, then one call"},
+	"cmd/bottle-inside":   {may: []string{"pkg/frame", "pkg/inside", "pkg/probe", "pkg/workspace"}, why: "what runs in the agent's container, a row a command"},
 	"cmd/bottle-supervise": {may: []string{"pkg/cli", "pkg/sidecar", "pkg/supervise"},
 		why: "a sidecar's main: flags, then one call"},
 
@@ -114,7 +117,7 @@ var walls = []struct {
 }{
 	{sidecars, []string{"pkg/state", "pkg/plan", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/session"},
 		"a sidecar faces the agent: it must not be able to reach the engine, or to read what the host remembers"},
-	{host, []string{"pkg/sidecar", "pkg/egress", "pkg/supervise", "pkg/inside"},
+	{host, []string{"pkg/sidecar", "pkg/egress", "pkg/supervise", "pkg/gitgate", "pkg/inside"},
 		"host programs run nothing of what faces an agent: a flaw there must stay in its container"},
 	{[]string{"cmd/bottle-dash"}, []string{"pkg/state", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/operator", "pkg/session"},
 		"the dashboard can do what a shell line can, and nothing else"},
@@ -123,7 +126,7 @@ var walls = []struct {
 }
 
 var (
-	sidecars = []string{"cmd/bottle-egress", "cmd/bottle-supervise"}
+	sidecars = []string{"cmd/bottle-egress", "cmd/bottle-git-gate", "cmd/bottle-supervise"}
 	host     = []string{"cmd/bottle-start", "cmd/bottle-attach", "cmd/bottle-ls", "cmd/bottle-approve", "cmd/bottle-edit", "cmd/bottle-log", "cmd/bottle-stop", "cmd/bottle-dash"}
 )
 

@@ -1,0 +1,420 @@
+package gitgate
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"bottle/pkg/bottle"
+)
+
+// push is one push under way.
+type push struct {
+	request
+	*state
+	repo       *repo
+	remote     bottle.GateRemote
+	quarantine string
+	answer     *answer
+
+	objects  int   // that it brought
+	size     int64 // bytes of its pack
+	found    []found
+	misnamed bool   // a ref's name is found fault with: nobody is asked, for it would be shown
+	held     string // id of the proposal that it became
+	told     bool   // why it is refused was said
+}
+
+// found is a finding with what a person needs to know of it.
+type found struct {
+	rule, where    string
+	object, commit string
+	fingerprint    string
+}
+
+// refusal is why all of a push is refused: for the person, and the word that git
+// puts behind each ref.
+type refusal struct{ text, word string }
+
+func (r *refusal) Error() string { return r.text }
+
+func refuse(word, format string, args ...any) error {
+	return &refusal{text: fmt.Sprintf(format, args...), word: word}
+}
+
+// Words behind a ref that is refused.
+const (
+	wordHeld     = "held by git-gate"
+	wordPolicy   = "refused by git-gate"
+	wordUnready  = "git-gate is not ready"
+	wordUpstream = "upstream cannot be reached"
+	wordTogether = "atomic push failed"
+)
+
+// run takes a push to its end and answers it. The error is nil where the push was
+// accepted.
+func (p *push) run(ctx context.Context, body *bufio.Reader) error {
+	err := p.attempt(ctx, body)
+	unpacked := unpackedOK
+	var broken *unpackError
+	switch {
+	case errors.As(err, &broken):
+		unpacked = inert(broken.Error())
+	case err != nil:
+		p.spread(err)
+	}
+	p.answer.report(unpacked, p.commands)
+	return err
+}
+
+// spread says of every ref why it was not taken: it is all or nothing.
+func (p *push) spread(err error) {
+	word := "git-gate failed"
+	var r *refusal
+	if errors.As(err, &r) {
+		word = r.word
+	}
+	if !p.told {
+		p.answer.say("git-gate: %s", inert(err.Error()))
+	}
+	some := false
+	for _, c := range p.commands {
+		some = some || c.reason != ""
+	}
+	for _, c := range p.commands {
+		switch {
+		case c.reason != "":
+		case some:
+			c.reason = wordTogether
+		default:
+			c.reason = word
+		}
+	}
+}
+
+// unpackError is a pack that git did not take.
+type unpackError struct{ err error }
+
+func (e *unpackError) Error() string { return e.err.Error() }
+func (e *unpackError) Unwrap() error { return e.err }
+
+func (p *push) attempt(ctx context.Context, body *bufio.Reader) error {
+	if lacking := p.lacking; len(lacking) > 0 {
+		return refuse(wordUnready, "the gate was restarted and lacks %s: the operator runs bottle-start --resume", strings.Join(lacking, ", "))
+	}
+	early := p.checkRefs()
+	if p.brings() {
+		var err error
+		if p.quarantine, err = p.repo.newQuarantine(); err != nil {
+			return fmt.Errorf("cannot make a quarantine: %w", err)
+		}
+		defer os.RemoveAll(p.quarantine)
+		if err := p.unpack(ctx, body); err != nil {
+			return &unpackError{err}
+		}
+	}
+	if early != nil {
+		return early
+	}
+	paths, err := p.connected(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.scan(ctx, paths); err != nil {
+		return err
+	}
+	if err := p.checkHistory(ctx); err != nil {
+		return err
+	}
+	if err := p.judge(ctx); err != nil {
+		return err
+	}
+	return p.pass(ctx)
+}
+
+// brings says whether a pack follows the commands.
+func (p *push) brings() bool {
+	for _, c := range p.commands {
+		if !isZero(c.New) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkRefs checks the refs by their names. Secrets in a name are found here.
+func (p *push) checkRefs() error {
+	failed := false
+	for _, c := range p.commands {
+		c.reason = checkRef(p.conf.Push, c.PushUpdate)
+		failed = failed || c.reason != ""
+	}
+	if failed {
+		p.told = true
+		return refuse(wordTogether, "a ref is refused")
+	}
+	return nil
+}
+
+// fsckRules are what git's check lets pass: old histories have it, and it does
+// no harm. Everything else that it complains of refuses the pack.
+const fsckRules = "missingSpaceBeforeDate=ignore,badTimezone=ignore,zeroPaddedFilemode=ignore,zeroPaddedDate=ignore,missingEmail=ignore"
+
+// unpack has git take the pack apart into the quarantine.
+func (p *push) unpack(ctx context.Context, body *bufio.Reader) error {
+	head, err := body.Peek(12)
+	if err != nil || string(head[:4]) != "PACK" {
+		return errors.New("there is no pack in it")
+	}
+	count := &counting{r: body}
+	defer func() { p.size = count.n }()
+	n := binary.BigEndian.Uint32(head[8:])
+	if n > maxObjects {
+		return errTooMany
+	}
+	if n == 0 { // only refs to what is here already
+		_, err := io.Copy(io.Discard, io.LimitReader(count, 64))
+		return err
+	}
+	err = p.repo.git.in(p.quarantine).run(ctx, count, nil, "index-pack", "--stdin", "--fix-thin", "--strict="+fsckRules,
+		fmt.Sprintf("--max-input-size=%d", p.conf.Push.MaxSize))
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("it took too long: %w", err)
+	}
+	if count.n > p.conf.Push.MaxSize {
+		return fmt.Errorf("pack exceeds maximum allowed size of %d bytes", p.conf.Push.MaxSize)
+	}
+	return err
+}
+
+// counting counts what is read.
+type counting struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counting) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// git is git on the repository and what the push brings.
+func (p *push) git() git {
+	if p.quarantine == "" {
+		return p.repo.git
+	}
+	return p.repo.git.in(p.quarantine)
+}
+
+// news are the IDs that the refs are to have, as lines.
+func (p *push) news() string {
+	var b strings.Builder
+	for _, c := range p.commands {
+		b.WriteString(c.New + "\n")
+	}
+	return b.String()
+}
+
+// connected checks that everything the refs lead to is here, and returns the
+// names of what is new.
+func (p *push) connected(ctx context.Context) (map[string]string, error) {
+	// What a push may refer to is what refs lead to, and never what only lies about.
+	list, err := p.git().out(ctx, p.news(), "rev-list", "--objects", "--stdin", "--not", "--all")
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, &unpackError{fmt.Errorf("missing necessary objects (%w)", err)}
+	}
+	paths := map[string]string{}
+	for line := range strings.Lines(list) {
+		if id, path, named := strings.Cut(strings.TrimSuffix(line, "\n"), " "); named {
+			paths[id] = path
+		}
+	}
+	return paths, nil
+}
+
+// scan looks through the names of the refs and every object that is new.
+func (p *push) scan(ctx context.Context, paths map[string]string) error {
+	for _, c := range p.commands {
+		for _, h := range p.scanner.text("", []byte(c.Ref)) {
+			p.found = append(p.found, found{rule: h.rule, where: "the name of a ref", object: c.New, commit: c.New, fingerprint: h.fingerprint})
+			p.misnamed = true
+		}
+	}
+	if p.quarantine == "" {
+		return nil
+	}
+	fresh, err := p.list(ctx)
+	if err != nil {
+		return refuse(wordPolicy, "%v", err)
+	}
+	p.objects = len(fresh)
+	if fresh, err = p.unknown(ctx, fresh); err != nil {
+		return err
+	}
+	pass := p.scanner.newPass(paths)
+	if err := pass.run(ctx, p.git(), fresh); err != nil {
+		return err
+	}
+	if err := p.checkModules(ctx, pass); err != nil {
+		return err
+	}
+	return p.locate(ctx, pass)
+}
+
+// unknown leaves out what the operator's own folder had, where nothing leaves
+// this machine: he need not be kept from what is his.
+func (p *push) unknown(ctx context.Context, fresh []object) ([]object, error) {
+	if p.remote.Upstream != "" || len(p.conf.Known) == 0 {
+		return fresh, nil
+	}
+	isKnown := map[string]bool{}
+	for _, id := range p.conf.Known {
+		isKnown[id] = true
+	}
+	var tips strings.Builder
+	for _, o := range fresh {
+		if isKnown[o.id] {
+			tips.WriteString(o.id + "\n")
+		}
+	}
+	if tips.Len() == 0 {
+		return fresh, nil
+	}
+	list, err := p.git().out(ctx, tips.String(), "rev-list", "--objects", "--no-object-names", "--stdin", "--not", "--all")
+	if err != nil {
+		return nil, err
+	}
+	for id := range strings.Lines(list) {
+		isKnown[strings.TrimSuffix(id, "\n")] = true
+	}
+	var rest []object
+	for _, o := range fresh {
+		if !isKnown[o.id] {
+			rest = append(rest, o)
+		}
+	}
+	return rest, nil
+}
+
+const maxModules = 1 << 20 // bytes of a .gitmodules
+
+// checkModules checks what trees call .gitmodules.
+func (p *push) checkModules(ctx context.Context, pass *pass) error {
+	for id := range pass.modules {
+		text := &bounded{left: maxModules}
+		err := p.git().run(ctx, nil, text, "cat-file", "blob", id)
+		var list string
+		if err == nil {
+			list, err = p.git().out(ctx, text.String(), "config", "-z", "--no-includes", "--list", "--file", "-")
+		}
+		why := "it cannot be read"
+		if err == nil {
+			why = checkGitmodules(list)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if why != "" {
+			pass.hits = append(pass.hits, objectHit{hit{rule: ruleGitmodules}, object{id: id, kind: "blob"}})
+		}
+	}
+	return nil
+}
+
+// checkHistory checks the refs by what they lead to.
+func (p *push) checkHistory(ctx context.Context) error {
+	failed := false
+	for _, c := range p.commands {
+		if strings.HasPrefix(c.Ref, "refs/heads/") {
+			reason, err := p.checkBranch(ctx, c)
+			if err != nil {
+				return err
+			}
+			c.reason, failed = reason, failed || reason != ""
+		}
+	}
+	if failed {
+		p.told = true
+		return refuse(wordTogether, "a ref is refused")
+	}
+	return nil
+}
+
+func (p *push) checkBranch(ctx context.Context, c *command) (reason string, err error) {
+	kind, err := p.git().out(ctx, "", "cat-file", "-t", c.New)
+	switch {
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	case err != nil || strings.TrimSpace(kind) != "commit":
+		return "a branch must be a commit", nil
+	case isZero(c.Old):
+		return "", nil
+	}
+	switch err := p.git().run(ctx, nil, nil, "merge-base", "--is-ancestor", c.Old, c.New); {
+	case err == nil:
+		return "", nil
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	}
+	return "non-fast-forward", nil
+}
+
+// pass forwards the push and takes it in: one at a time for a repository.
+func (p *push) pass(ctx context.Context) error {
+	p.repo.mu.Lock()
+	defer p.repo.mu.Unlock()
+	if err := p.current(ctx); err != nil {
+		return err
+	}
+	if p.remote.Upstream != "" {
+		if err := p.forward(ctx); err != nil {
+			return err
+		}
+	}
+	// From here on it is done, whoever hangs up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if p.quarantine != "" {
+		if err := p.repo.admit(p.quarantine); err != nil {
+			return fmt.Errorf("cannot take the objects in: %w", err)
+		}
+	}
+	if err := p.repo.update(ctx, p.commands, p.remote.Upstream != ""); err != nil {
+		return fmt.Errorf("cannot set the refs: %w", err)
+	}
+	if p.remote.Upstream == "" {
+		if err := p.bundle(ctx); err != nil {
+			p.answer.say("git-gate: it is taken, and cannot be bundled for the operator: %s", inert(err.Error()))
+		}
+	}
+	return nil
+}
+
+// current checks that the refs still are what the agent saw.
+func (p *push) current(ctx context.Context) error {
+	now, _, err := p.repo.refs(ctx)
+	if err != nil {
+		return err
+	}
+	failed := false
+	for _, c := range p.commands {
+		if have := now[c.Ref]; have != c.Old && !(have == "" && isZero(c.Old)) && p.remote.Upstream == "" {
+			c.reason, failed = "fetch first", true
+		}
+	}
+	if failed {
+		p.told = true
+		return refuse(wordTogether, "a ref has moved")
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package gitgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// stale says that what the repository has may be old, and why.
+type stale struct{ err error }
+
+func (s *stale) Error() string {
+	return "the upstream could not be asked, what is here may be old: " + s.err.Error()
+}
+
+// refresh brings the repository to what its upstream has. Those who ask at the
+// same time wait for one answer. A *stale error leaves what was there.
+func (s *Service) refresh(ctx context.Context, st *state, r *repo) error {
+	if st.conf.Remotes[r.name].Upstream == "" {
+		return nil
+	}
+	_, err, _ := s.flights.Do(r.name, func() (any, error) {
+		// It is not one client's: whoever hangs up does not end it for the others.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTime)
+		defer cancel()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return nil, s.fetch(ctx, st, r)
+	})
+	r.stale.Store(err != nil)
+	if err != nil {
+		return &stale{err}
+	}
+	return nil
+}
+
+func (s *Service) fetch(ctx context.Context, st *state, r *repo) error {
+	line, err := s.open(st, r.name)
+	if err != nil {
+		return err
+	}
+	defer line.close()
+	g := r.git.with(line.env...)
+	err = g.run(ctx, nil, nil, "fetch", "--quiet", "--prune", "--no-tags", "--force", "--no-write-fetch-head", "--no-auto-maintenance", "--no-show-forced-updates",
+		"--no-recurse-submodules", "--", line.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+	if err != nil {
+		return line.explain(err)
+	}
+	if _, err := r.git.out(ctx, "", "rev-parse", "--verify", "--quiet", "HEAD"); err == nil {
+		return nil
+	}
+	list, err := g.out(ctx, "", "ls-remote", "--symref", "--", line.url, "HEAD")
+	if err != nil {
+		return line.explain(err)
+	}
+	head, _, _ := strings.Cut(strings.TrimPrefix(list, "ref: "), "\t")
+	if !strings.HasPrefix(head, "refs/heads/") || !validRef(head) {
+		return nil
+	}
+	_, err = r.git.out(ctx, "", "symbolic-ref", "HEAD", head)
+	return err
+}
+
+// forward pushes exactly the IDs that passed, all or none, each ref only where
+// upstream still has what the agent saw.
+func (p *push) forward(ctx context.Context) error {
+	line, err := p.service.open(p.state, p.repo.name)
+	if err != nil {
+		return refuse(wordUpstream, "%v", err)
+	}
+	defer line.close()
+	args := []string{"push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no"}
+	if len(p.commands) > 1 {
+		args = append(args, "--atomic")
+	}
+	var specs []string
+	for _, c := range p.commands {
+		old := c.Old
+		if isZero(old) {
+			old = ""
+		}
+		args = append(args, "--force-with-lease="+c.Ref+":"+old)
+		specs = append(specs, c.New+":"+c.Ref)
+	}
+	args = append(append(args, "--", line.url), specs...)
+	said, out := &tail{max: 64 << 10}, &bounded{left: 1 << 20}
+	cmd := p.git().with(line.env...).cmd(ctx, args...)
+	cmd.Stdout, cmd.Stderr = out, said
+	if err = start(cmd); err == nil {
+		err = cmd.Wait()
+	}
+	p.relay(said.String())
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if p.take(out.String()) {
+		p.told = true
+		return refuse(wordTogether, "upstream refused")
+	}
+	return refuse(wordUpstream, "upstream did not take it: %v", line.explain(&gitError{sub: "push", said: said.String(), err: err}))
+}
+
+// relay passes on what upstream itself said.
+func (p *push) relay(said string) {
+	for line := range strings.Lines(strings.ReplaceAll(said, "\r", "\n")) {
+		if text, ok := strings.CutPrefix(strings.TrimRight(line, " \n"), "remote: "); ok {
+			p.answer.say("%s", inert(text))
+		}
+	}
+}
+
+// take reads what git push says of each ref, and whether it says that any was
+// refused.
+func (p *push) take(porcelain string) (refused bool) {
+	byRef := map[string]*command{}
+	for _, c := range p.commands {
+		byRef[c.Ref] = c
+	}
+	for line := range strings.Lines(porcelain) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 3 || f[0] != "!" {
+			continue
+		}
+		_, ref, _ := strings.Cut(f[1], ":")
+		c := byRef[ref]
+		if c == nil {
+			continue
+		}
+		refused = true
+		_, reason, _ := strings.Cut(f[2], "(")
+		c.reason = strings.TrimSuffix(reason, ")")
+		switch c.reason {
+		case "stale info":
+			c.reason = "fetch first"
+		case "":
+			c.reason = "refused by upstream"
+		}
+	}
+	return refused
+}
+
+// bundle writes the branches to a file for the operator, without what his own
+// folder has.
+func (p *push) bundle(ctx context.Context) error {
+	had, err := p.repo.git.out(ctx, strings.Join(p.conf.Known, "\n")+"\n", "cat-file", "--batch-check", "--buffer")
+	if err != nil {
+		return err
+	}
+	var in strings.Builder
+	for line := range strings.Lines(had) {
+		if f := strings.Fields(line); len(f) == 3 && f[1] == "commit" {
+			in.WriteString("^" + f[0] + "\n")
+		}
+	}
+	file := filepath.Join(p.desk.out, p.repo.name+".bundle")
+	_, err = p.repo.git.out(ctx, in.String(), "bundle", "create", "--quiet", file, "--branches", "--stdin")
+	var failed *gitError
+	if errors.As(err, &failed) && strings.Contains(failed.said, "empty bundle") {
+		if err = os.Remove(file); errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+	}
+	return err
+}
+
+// explain says in words what git's failure to reach an upstream comes from.
+func (l *line) explain(err error) error {
+	if l.ended() != nil {
+		return l.ended()
+	}
+	var failed *gitError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	switch said := failed.said; {
+	case strings.Contains(said, "Host key verification failed"), strings.Contains(said, "host key is known"):
+		return fmt.Errorf("the host key of %s is not the one in known_hosts, or is not there: the operator puts it there, and starts anew", l.host)
+	case strings.Contains(said, "Permission denied"):
+		return fmt.Errorf("%s refuses the key that the gate has", l.host)
+	}
+	return errors.New(strings.ReplaceAll(failed.Error(), l.url, l.shown))
+}
