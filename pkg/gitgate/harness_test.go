@@ -2,6 +2,7 @@ package gitgate
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"net"
 	"net/netip"
@@ -43,6 +44,7 @@ type gate struct {
 	mu      sync.Mutex
 	events  []bottle.Event
 	secrets *sidecar.Secrets
+	roots   *x509.CertPool
 }
 
 func defaultGate() bottle.Gate {
@@ -52,6 +54,13 @@ func defaultGate() bottle.Gate {
 
 func startGate(t *testing.T, conf bottle.Gate) *gate {
 	t.Helper()
+	g := newGate(t, conf)
+	g.start()
+	return g
+}
+
+func newGate(t *testing.T, conf bottle.Gate) *gate {
+	t.Helper()
 	g := &gate{t: t, dir: t.TempDir(), conf: conf, secrets: &sidecar.Secrets{}}
 	for _, d := range []string{"in", "out", "repos"} {
 		if err := os.Mkdir(filepath.Join(g.dir, d), 0o700); err != nil {
@@ -60,7 +69,6 @@ func startGate(t *testing.T, conf bottle.Gate) *gate {
 	}
 	g.secrets.Put(bottle.Secrets{Values: map[string]string{"env:OWN": ownSecret}})
 	g.write()
-	g.start()
 	return g
 }
 
@@ -92,7 +100,7 @@ func (g *gate) start() {
 		}
 		return sidecar.Guard{}.Check(a, private)
 	}
-	g.s, err = Start(Config{In: filepath.Join(g.dir, "in"), Out: filepath.Join(g.dir, "out"), Repos: filepath.Join(g.dir, "repos"),
+	g.s, err = Start(Config{In: filepath.Join(g.dir, "in"), Out: filepath.Join(g.dir, "out"), Repos: filepath.Join(g.dir, "repos"), Roots: g.roots,
 		Dialer: sidecar.Dialer{Check: check, Lookup: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		}, Timeout: 5 * time.Second},

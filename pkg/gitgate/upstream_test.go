@@ -1,0 +1,336 @@
+package gitgate
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"bottle/pkg/bottle"
+)
+
+// upstream is a bare repository, and a server in front of it.
+type upstream struct {
+	t    *testing.T
+	dir  string // of repositories
+	bare *client
+	port string
+}
+
+func newUpstream(t *testing.T) *upstream {
+	t.Helper()
+	u := &upstream{t: t, dir: t.TempDir()}
+	u.bare = &client{t, filepath.Join(u.dir, "engine.git")}
+	if err := os.Mkdir(u.bare.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	u.bare.git("init", "-q", "--bare", "-b", "trunk")
+	u.bare.git("config", "http.receivepack", "true")
+	u.bare.git("config", "uploadpack.allowFilter", "true")
+	first := newClient(t, u.bare.dir)
+	first.commit("README.md", "first\n")
+	first.git("tag", "-a", "v1", "-m", "v1")
+	first.git("push", "-q", "origin", "HEAD:trunk", "v1")
+	return u
+}
+
+// hook has the upstream refuse, or say something.
+func (u *upstream) hook(script string) {
+	u.t.Helper()
+	if err := os.WriteFile(filepath.Join(u.bare.dir, "hooks", "pre-receive"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// web serves it by git's own program over TLS, to who has the token.
+func (u *upstream) web(token string) *x509.CertPool {
+	u.t.Helper()
+	git, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	backend := &cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(git)), "git-http-backend"), Env: []string{"GIT_PROJECT_ROOT=" + u.dir, "GIT_HTTP_EXPORT_ALL=1",
+		"GIT_COMMITTER_NAME=u", "GIT_COMMITTER_EMAIL=u@example.com"}, InheritEnv: []string{"PATH"}}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, ok := r.BasicAuth(); !ok || password != token {
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		if v := r.Header.Get("Git-Protocol"); v != "" {
+			h := *backend
+			h.Env = append(h.Env, "GIT_PROTOCOL="+v)
+			h.ServeHTTP(w, r)
+			return
+		}
+		backend.ServeHTTP(w, r)
+	}))
+	server.StartTLS()
+	u.t.Cleanup(server.Close)
+	_, u.port, _ = net.SplitHostPort(server.Listener.Addr().String())
+	pool := x509.NewCertPool()
+	pool.AddCert(server.Certificate())
+	return pool
+}
+
+// shell serves it over ssh to one key, and returns that key and the line of
+// known_hosts.
+func (u *upstream) shell() (key, known string) {
+	u.t.Helper()
+	clientPublic, clientKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(clientKey, "")
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	allowed, err := ssh.NewPublicKey(clientPublic)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	_, hostKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(hostKey)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	conf := &ssh.ServerConfig{PublicKeyCallback: func(_ ssh.ConnMetadata, k ssh.PublicKey) (*ssh.Permissions, error) {
+		if string(k.Marshal()) != string(allowed.Marshal()) {
+			return nil, fmt.Errorf("another key")
+		}
+		return nil, nil
+	}}
+	conf.AddHostKey(signer)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	u.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go u.session(conn, conf)
+		}
+	}()
+	_, u.port, _ = net.SplitHostPort(l.Addr().String())
+	return string(pem.EncodeToMemory(block)), knownhosts.Line([]string{net.JoinHostPort("git.example.com", u.port)}, signer.PublicKey())
+}
+
+func (u *upstream) session(conn net.Conn, conf *ssh.ServerConfig) {
+	defer conn.Close()
+	_, channels, requests, err := ssh.NewServerConn(conn, conf)
+	if err != nil {
+		return
+	}
+	go ssh.DiscardRequests(requests)
+	for c := range channels {
+		channel, asks, err := c.Accept()
+		if err != nil {
+			return
+		}
+		for ask := range asks {
+			if ask.Type != "exec" {
+				ask.Reply(false, nil)
+				continue
+			}
+			ask.Reply(true, nil)
+			var command struct{ Line string }
+			ssh.Unmarshal(ask.Payload, &command)
+			cmd := clientCommand(u.dir, "sh", "-c", strings.Replace(command.Line, "'/", "'"+u.dir+"/", 1))
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = channel, channel, channel.Stderr()
+			code := uint32(0)
+			if cmd.Run() != nil {
+				code = 1
+			}
+			channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{code}))
+			channel.Close()
+		}
+	}
+}
+
+// gateTo is a gate whose origin is the upstream.
+func gateTo(t *testing.T, u *upstream, scheme string) *gate {
+	t.Helper()
+	conf := defaultGate()
+	remote := bottle.GateRemote{Private: true}
+	values := map[string]string{}
+	var pool *x509.CertPool
+	if scheme == "https" {
+		const token = "a-token-of-the-test-0815"
+		pool = u.web(token)
+		remote.Upstream, remote.Token = "https://example.com:"+u.port+"/engine.git", "env:TOKEN"
+		values["env:TOKEN"] = token
+	} else {
+		remote.Key = "file:key"
+		values["file:key"], remote.KnownHosts = u.shell()
+		remote.Upstream = "ssh://git@git.example.com:" + u.port + "/engine.git"
+	}
+	conf.Remotes["origin"] = remote
+	g := newGate(t, conf)
+	g.secrets.Put(bottle.Secrets{Values: values})
+	g.roots = pool
+	g.start()
+	return g
+}
+
+func TestUpstreams(t *testing.T) {
+	for _, scheme := range []string{"https", "ssh"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			u := newUpstream(t)
+			g := gateTo(t, u, scheme)
+			dir := filepath.Join(t.TempDir(), "c")
+			parent := &client{t, t.TempDir()}
+			parent.git("clone", "-q", g.url+"/origin.git", dir)
+			c := &client{t, dir}
+			if got := c.git("symbolic-ref", "HEAD"); got != "refs/heads/trunk" {
+				t.Errorf("the clone is on %s", got)
+			}
+			id := c.commit("a.txt", "one\n")
+			c.git("tag", "v2")
+			c.git("push", "-q", "origin", "trunk", "v2", "HEAD:refs/heads/topic")
+			if got := u.bare.git("rev-parse", "trunk"); got != id {
+				t.Errorf("upstream has %s, want %s", got, id)
+			}
+			c.commit("b.txt", "k="+formatSecret+"\n")
+			out, err := c.try("push", "origin", "trunk")
+			wantRefused(t, out, err, "b.txt:1")
+			if got := u.bare.git("rev-parse", "trunk"); got != id {
+				t.Errorf("upstream has %s, want %s", got, id)
+			}
+			c.git("reset", "-q", "--hard", "HEAD~1")
+			// Somebody else pushes: the agent fetches it, after a refusal in git's words.
+			other := newClient(t, u.bare.dir)
+			other.git("pull", "-q", "origin", "trunk")
+			theirs := other.commit("theirs.txt", "x\n")
+			other.git("push", "-q", "origin", "HEAD:trunk")
+			c.commit("mine.txt", "y\n")
+			out, err = c.try("push", "origin", "trunk")
+			wantRefused(t, out, err, "fetch first")
+			c.git("pull", "-q", "--rebase", "origin", "trunk")
+			c.git("push", "-q", "origin", "trunk")
+			if u.bare.git("merge-base", "--is-ancestor", theirs, "trunk") != "" {
+				t.Error("what somebody else pushed is lost")
+			}
+			// Upstream refuses: all or nothing, in its words.
+			u.hook("echo 'no pushes on Tuesdays' >&2\nexit 1\n")
+			before := u.bare.git("rev-parse", "trunk")
+			c.commit("c.txt", "z\n")
+			out, err = c.try("push", "origin", "trunk", "HEAD:refs/heads/other")
+			wantRefused(t, out, err, "remote: no pushes on Tuesdays", "! [remote rejected] trunk -> trunk (pre-receive hook declined)")
+			if u.bare.git("rev-parse", "trunk") != before || g.inRepo("rev-parse", "trunk") != before {
+				t.Error("a push that was refused has left something")
+			}
+			shallow := filepath.Join(t.TempDir(), "s")
+			parent.git("clone", "-q", "--depth=1", g.url+"/origin.git", shallow)
+			partial := filepath.Join(t.TempDir(), "p")
+			parent.git("clone", "-q", "--filter=blob:none", g.url+"/origin.git", partial)
+			u.hook("exit 0\n")
+			for name, d := range map[string]string{"shallow": shallow, "partial": partial} {
+				c := &client{t, d}
+				c.git("checkout", "-q", "-b", name)
+				id := c.commit(name, "x\n")
+				c.git("push", "-q", "origin", name)
+				if got := u.bare.git("rev-parse", name); got != id {
+					t.Errorf("from a %s clone: %s", name, got)
+				}
+			}
+			g.noQuarantine()
+		})
+	}
+}
+
+func TestAnUpstreamThatIsDownLeavesTheLastGoodCopy(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	g := gateTo(t, u, "ssh")
+	c := newClient(t, g.url+"/origin.git")
+	c.git("fetch", "-q", "origin")
+	c.git("checkout", "-q", "trunk")
+	g.conf.Remotes["origin"] = bottle.GateRemote{Private: true, Key: "file:key", Upstream: "ssh://git@git.example.com:1/engine.git"}
+	g.write()
+	if err := g.s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	again := newClient(t, g.url+"/origin.git")
+	if out, err := again.try("fetch", "origin"); err != nil || !strings.Contains(out, "remote: git-gate: the upstream could not be asked") {
+		t.Errorf("%v: %s", err, out)
+	}
+	c.commit("a.txt", "x\n")
+	out, err := c.try("push", "origin", "trunk")
+	if err == nil {
+		t.Error("a push was taken that upstream never saw")
+	}
+	if refs := g.inRepo("rev-parse", "trunk"); refs != u.bare.git("rev-parse", "trunk") {
+		t.Errorf("the copy has moved: %s", out)
+	}
+}
+
+func TestAnUnknownHostAndARefusedAddressAreRefused(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	g := gateTo(t, u, "ssh")
+	remote := g.conf.Remotes["origin"]
+	for _, row := range []struct {
+		change func(*bottle.GateRemote)
+		want   string
+	}{
+		{func(r *bottle.GateRemote) { r.KnownHosts = "" }, "is not the one in known_hosts"},
+		{func(r *bottle.GateRemote) { r.Private = false }, "its address is refused"},
+		{func(r *bottle.GateRemote) { r.Key = "file:other" }, "its key was not handed over"},
+	} {
+		changed := remote
+		row.change(&changed)
+		g.conf.Remotes["origin"] = changed
+		g.write()
+		if err := g.s.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.s.refresh(t.Context(), g.s.state.Load(), g.s.state.Load().repos["origin"]); err == nil || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%v, want %q", err, row.want)
+		}
+	}
+}
+
+func TestTenPushesAtOnce(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	g := gateTo(t, u, "https")
+	var all sync.WaitGroup
+	for i := range 10 {
+		c := newClient(t, g.url+"/origin.git")
+		c.git("fetch", "-q", "origin")
+		c.git("checkout", "-q", "-b", fmt.Sprintf("b%d", i), "origin/trunk")
+		c.commit(fmt.Sprintf("f%d", i), strings.Repeat("text\n", i+1))
+		all.Go(func() {
+			if out, err := c.try("push", "origin", fmt.Sprintf("b%d", i)); err != nil {
+				t.Errorf("push %d: %v: %s", i, err, out)
+			}
+		})
+	}
+	all.Wait()
+	if refs := strings.Fields(u.bare.git("for-each-ref", "--format=%(refname)", "refs/heads/b*")); len(refs) != 10 {
+		t.Errorf("upstream has %v", refs)
+	}
+	g.noQuarantine()
+}
