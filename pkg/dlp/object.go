@@ -8,6 +8,9 @@ type Object struct {
 	b *Body
 }
 
+// objectRoom is how many bytes may be decoded in a small object.
+const objectRoom = 64 << 20
+
 // Object begins to scan an object by the name it has; empty: none is known.
 // Rules of these IDs are left out. Nothing is said about it by headers: what it
 // is is told by how it begins. Write and Close return a *Finding or a *Refusal;
@@ -18,6 +21,7 @@ func (s *Scanner) Object(name string, without []string) *Object {
 		q.policy.Allow = append(q.policy.Allow, Exception{Rule: id, Path: name})
 	}
 	q.path = name
+	q.room = objectRoom // what is kept is packed better than what is sent
 	b, _ := q.Body("", "") // what it finds by the name stays, and Write tells
 	if b == nil {
 		b = &Body{q: q}

@@ -170,7 +170,7 @@ func (a *pass) read(r *bufio.Reader, objects []object) error {
 		if o.kind == "blob" && o.size > aside {
 			limited := &io.LimitedReader{R: r, N: o.size}
 			hits, err := a.s.blob(a.name(o.id), o.size, limited)
-			if err == nil {
+			if err == nil { // what it was not interested in
 				_, err = io.Copy(io.Discard, limited)
 			}
 			if err != nil {

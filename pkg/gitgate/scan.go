@@ -120,8 +120,14 @@ const whole = 16 << 20
 // wholeZip is the same for a zip archive, whose directory is at its end.
 const wholeZip = 64 << 20
 
-// blob looks through a file's content, and into what is packed in it.
-func (s *scanner) blob(name string, size int64, r io.Reader) ([]hit, error) {
+// blob looks through a file's content, and into what is packed in it. What a
+// decompressor stumbles over is refused.
+func (s *scanner) blob(name string, size int64, r io.Reader) (hits []hit, err error) {
+	defer func() {
+		if recover() != nil {
+			hits, err = []hit{{rule: ruleUnscannable}}, nil
+		}
+	}()
 	c := &content{s: s, left: unpackFloor + unpackRatio*size}
 	b := bufio.NewReader(r)
 	if head, _ := b.Peek(len(magicZip)); size > whole && !(bytes.Equal(head, magicZip) && size <= wholeZip) {
