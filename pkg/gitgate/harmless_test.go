@@ -18,7 +18,7 @@ var harmless = []struct {
 	within []string // or folders that it is in
 }{
 	// It has examples of secrets to test its own scan with, and nothing besides.
-	{name: "this project's history", within: []string{"pkg/dlp/", "pkg/gitgate/"}},
+	{name: "this project's history", within: []string{"pkg/dlp/", "pkg/gitgate/", "test/"}},
 	{name: "go-containerregistry", module: "github.com/google/go-containerregistry"},
 	// Its tests have private keys: whether they open anything, nobody can tell by looking.
 	{name: "docker", module: "github.com/docker/docker", found: []string{
