@@ -21,7 +21,7 @@ func (s *Scanner) Object(name string, without []string) *Object {
 		q.policy.Allow = append(q.policy.Allow, Exception{Rule: id, Path: name})
 	}
 	q.path = name
-	q.room = objectRoom // what is kept is packed better than what is sent
+	q.room = objectRoom    // what is kept is packed better than what is sent
 	b, _ := q.Body("", "") // what it finds by the name stays, and Write tells
 	if b == nil {
 		b = &Body{q: q}
