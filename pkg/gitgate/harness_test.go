@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 // Secrets that tests push: by its format, and by its value.
 var (
 	formatSecret = "ghp_" + "x7Gh2kLm9Qr4Tz8WvB3nYc6dPf1sJa5eRu0T"
-	ownSecret    = "quiet-otter-9472-harbour"
+	ownSecret    = "quiet-" + "otter-" + "9472-harbour"
 )
 
 // gate is a gate on the loopback, and where a client finds it.
