@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -262,5 +263,42 @@ func TestABringUpThatNeverRanIsNotResumed(t *testing.T) {
 	lock.Unlock()
 	if _, err := l.again("dev-dead"); !errors.Is(err, ErrNeverRan) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A request of a killed resume may land when the next one has looked already: the
+// network that is in the way is the bottle's own, and there must not be two.
+func TestAResumeTakesTheNetworkThatAKilledOneMade(t *testing.T) {
+	l := newLab(t)
+	l.started(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.loadPlan(b.Slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range p.Containers {
+		l.fake.Remove(t.Context(), c.Name)
+	}
+	l.fake.RemoveNetwork(t.Context(), p.Own().Name)
+	landed := false
+	l.fake.Fail = func(call, name string) error {
+		if call != "CreateNetwork" || name != p.Own().Name || landed {
+			return nil
+		}
+		landed = true
+		if err := l.fake.CreateNetwork(context.Background(), p.Own()); err != nil {
+			t.Error(err)
+		}
+		return fmt.Errorf("it overlaps: %w", engine.ErrSubnetTaken)
+	}
+	if _, err := l.again(b.Slug); err != nil || !landed {
+		t.Fatalf("%v, landed %t", err, landed)
+	}
+	now, err := l.loadPlan(b.Slug)
+	if err != nil || now.Own().Subnet != p.Own().Subnet {
+		t.Errorf("it moved to %v, %v", now.Own().Subnet, err)
 	}
 }

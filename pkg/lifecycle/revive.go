@@ -65,6 +65,14 @@ func (r *revival) network(ctx context.Context, n plan.Network, all []engine.Netw
 		if !errors.Is(err, engine.ErrSubnetTaken) || n.Name != r.plan.Own().Name {
 			return err
 		}
+		// A killed resume's request may have come to it just now: then it is ours that
+		// is in the way, and an engine would make another of the same name.
+		if all, err = r.Engine.Networks(ctx); err != nil {
+			return err
+		}
+		if have, there := findNetwork(all, n.Name); there && asPlanned(have, n) {
+			return nil
+		}
 		subnet, err := freeSubnet(r.Home.Config.SubnetPool, innerBits, takenSubnets(all, hostPrefixes()), pseudoRandom)
 		if err != nil {
 			return err
