@@ -4,7 +4,7 @@ package dlp
 // the text's length alone (Aho and Corasick). It is a dense table over classes
 // of bytes: one look a byte.
 type automaton struct {
-	class  [256]uint8 // of a byte; skip: the byte is not there
+	class  [256]uint8 // of a byte
 	width  uint32     // classes
 	next   []uint32   // state*width + class → state*width, with hitBit where a word ends
 	words  []string
@@ -13,11 +13,7 @@ type automaton struct {
 	parent []uint32           // by state: the state of the longest proper suffix that begins a word
 }
 
-const (
-	hitBit = 1 << 31
-	// skip is the class of bytes that are passed over as if they were not there.
-	skip = 255
-)
+const hitBit = 1 << 31
 
 // foldCase makes classes of the words' bytes where case does not count; all
 // other bytes are one class.
@@ -43,7 +39,7 @@ func squeeze(c byte) (byte, bool) {
 func newAutomaton(words []string, fold func(byte) (byte, bool)) *automaton {
 	a := &automaton{words: words, ends: map[uint32][]int32{}}
 	var used [256]uint8
-	a.width = 1 // class 0: what no word holds
+	a.width = 2 // class 0: what no word holds; class 1: what is passed over as if it were not there
 	for _, w := range words {
 		for i := range len(w) {
 			if used[w[i]] == 0 {
@@ -56,11 +52,14 @@ func newAutomaton(words []string, fold func(byte) (byte, bool)) *automaton {
 		if f, ok := fold(byte(c)); ok {
 			a.class[c] = used[f]
 		} else {
-			a.class[c] = skip
+			a.class[c] = 1
 		}
 	}
 	a.grow(used)
 	a.link()
+	for s := uint32(0); s < uint32(len(a.next)); s += a.width {
+		a.next[s+1] = s
+	}
 	return a
 }
 
@@ -121,11 +120,7 @@ func (a *automaton) link() {
 func (a *automaton) scan(state uint32, text []byte, hit func(at int, words []int32) bool) uint32 {
 	next, s := a.next, state
 	for i, c := range text {
-		k := a.class[c]
-		if k == skip {
-			continue
-		}
-		s = next[s+uint32(k)]
+		s = next[s+uint32(a.class[c])]
 		if s&hitBit != 0 {
 			s &^= hitBit
 			if !hit(i, a.ends[s/a.width]) {
@@ -134,4 +129,30 @@ func (a *automaton) scan(state uint32, text []byte, hit func(at int, words []int
 		}
 	}
 	return s
+}
+
+// scanBoth scans a text with two automata. Each waits for its own table, so that
+// it takes little longer than one.
+func scanBoth(a, b *automaton, s, u *uint32, text []byte, hitA, hitB func(at int, words []int32) bool) {
+	nextA, nextB, inA, inB := a.next, b.next, *s, *u
+	for i, c := range text {
+		inA = nextA[inA+uint32(a.class[c])]
+		inB = nextB[inB+uint32(b.class[c])]
+		if (inA|inB)&hitBit == 0 {
+			continue
+		}
+		on := true
+		if inA&hitBit != 0 {
+			inA &^= hitBit
+			on = hitA(i, a.ends[inA/a.width])
+		}
+		if inB&hitBit != 0 {
+			inB &^= hitBit
+			on = hitB(i, b.ends[inB/b.width]) && on
+		}
+		if !on {
+			break
+		}
+	}
+	*s, *u = inA, inB
 }

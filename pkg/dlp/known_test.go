@@ -64,6 +64,20 @@ func isFinding(err error, rule string) bool {
 	return errors.As(err, &f) && (rule == "" || f.Rule == rule)
 }
 
+// TestSecretOfPunctuationIsFoundInEveryBlock: one with too few letters for the
+// automaton, before fields that go on.
+func TestSecretOfPunctuationIsFoundInEveryBlock(t *testing.T) {
+	value := "%+!" + "#=_;^~:|*-?" + "%/+"
+	s := scanner(t, Known{Name: "P", Value: []byte(value)})
+	field := `"name": "` + strings.Repeat("some text ", 60) + `", `
+	for at := range 60 {
+		text := "{" + strings.Repeat(field, at) + `"p": "` + value + `", ` + strings.Repeat(field, 60) + `"end": 1}`
+		if err := body(s, ordinary, "application/json", "", []byte(text), 16<<10); !isFinding(err, KnownRule) {
+			t.Errorf("behind %d bytes: %v", strings.Index(text, value), err)
+		}
+	}
+}
+
 // split cuts s into lines of a length.
 func lines(s string, length int, end string) string {
 	var b strings.Builder

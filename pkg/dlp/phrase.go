@@ -64,11 +64,26 @@ const maxGap = 8 // bytes between two words: spaces, a comma, quotes, a number
 
 var letterByte = set("azAZ")
 
-// scan looks at the words that begin before t.buf[limit].
+// stride is less than the length of the shortest phrase: 12 words of three
+// letters, and what stands between them.
+const stride = 40
+
+// scan looks at the words that begin before t.buf[limit]. Between phrases it
+// leaps: one that begins within a stride of here has a word at its end, and most
+// texts have none of the list's there.
 func (p *phrase) scan(t *text, limit int) {
 	buf, i := t.buf, p.at
 	table := words()
+	leapt := 0 // the words before it have to be looked at one by one
 	for i < limit {
+		if p.count == 0 && i >= leapt && i+stride < limit {
+			from, to := wordAt(buf, i, i+stride)
+			if _, ok := table.number(wordKey(buf, from, to)); !ok {
+				i = to
+				continue
+			}
+			leapt = to
+		}
 		if !letterByte[buf[i]] {
 			if p.gap++; p.gap > maxGap {
 				p.count = 0
@@ -80,28 +95,45 @@ func (p *phrase) scan(t *text, limit int) {
 		for end < len(buf) && letterByte[buf[end]] {
 			end++
 		}
-		if n := end - i; n >= 3 && n <= 8 {
-			p.word(t, table, i, end)
-		} else {
-			p.count = 0
-		}
+		p.word(t, table, i, end)
 		i, p.gap = end, 0
 	}
 	p.at = i
 }
 
+// wordAt returns the word that stands at buf[at], from first on, or the next one
+// that a phrase may go on with; else what stands there instead.
+func wordAt(buf []byte, first, at int) (from, to int) {
+	for from = at; from < len(buf) && from <= at+maxGap && !letterByte[buf[from]]; from++ {
+	}
+	for from > first && letterByte[buf[from-1]] {
+		from--
+	}
+	for to = max(from, at); to < len(buf) && letterByte[buf[to]]; to++ {
+	}
+	return from, to
+}
+
+// wordKey returns the word buf[from:to] as the table has it; 0: it is too short
+// or too long to be there.
+func wordKey(buf []byte, from, to int) (key uint64) {
+	const fold = 0x2020202020202020
+	n := to - from
+	switch {
+	case n < 3 || n > 8:
+		return 0
+	case from+8 <= len(buf):
+		return (binary.LittleEndian.Uint64(buf[from:]) | fold) << (8 * (8 - n)) >> (8 * (8 - n))
+	}
+	for i, c := range buf[from:to] {
+		key |= uint64(c|0x20) << (8 * i)
+	}
+	return key
+}
+
 // word takes in the word t.buf[from:to].
 func (p *phrase) word(t *text, table *wordTable, from, to int) {
-	const fold = 0x2020202020202020
-	var key uint64
-	if from+8 <= len(t.buf) {
-		key = (binary.LittleEndian.Uint64(t.buf[from:]) | fold) << (8 * (8 - (to - from))) >> (8 * (8 - (to - from)))
-	} else {
-		for i, c := range t.buf[from:to] {
-			key |= uint64(c|0x20) << (8 * i)
-		}
-	}
-	n, ok := table.number(key)
+	n, ok := table.number(wordKey(t.buf, from, to))
 	if !ok {
 		p.count = 0
 		return

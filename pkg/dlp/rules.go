@@ -6,6 +6,8 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -143,6 +145,9 @@ func compile(rows []Rule) (*Rules, error) {
 // fileRule returns the rule that no file of this name may pass, or nil.
 func (rs *Rules) fileRule(name string) *rule {
 	for _, r := range rs.files {
+		if r.Needs != nil && !slices.ContainsFunc(r.Needs, func(n string) bool { return strings.Contains(name, n) }) {
+			continue
+		}
 		if r.compile(); r.path.MatchString(name) {
 			return r
 		}

@@ -217,6 +217,30 @@ func ibanOf(country, account string) string {
 	return ""
 }
 
+// TestSeedAmongWords finds a phrase wherever it stands between words, some of
+// which are the list's own.
+func TestSeedAmongWords(t *testing.T) {
+	m := maker{rand.New(rand.NewPCG(7, 7))}
+	s := scanner(t)
+	all := strings.Fields(wordlist)
+	around := func() string {
+		var b strings.Builder
+		for range m.IntN(40) {
+			word := []string{"the", "it's", "xyzzy", "a", "configuration", "4711", "<b>", "§", all[m.IntN(len(all))]}[m.IntN(9)]
+			b.WriteString(word + strings.Repeat(" ", 1+m.IntN(12)))
+		}
+		return b.String()
+	}
+	for range 400 {
+		separator := []string{" ", "\n", ", ", "\" \"", "   ", "\n12. "}[m.IntN(6)]
+		phrase := strings.Join(strings.Fields(phraseOf(m, 12+3*m.IntN(5))), separator)
+		text := around() + phrase + " " + around()
+		if err := body(s, ordinary, "text/plain", "", []byte(text), 16<<10); !isFinding(err, mnemonicRule) {
+			t.Errorf("%v: %q", err, text)
+		}
+	}
+}
+
 // phraseOf makes up a seed of n words.
 func phraseOf(m maker, n int) string {
 	list := strings.Fields(wordlist)

@@ -13,12 +13,10 @@ const (
 	maxBegin  = 256 // bytes of a field in which its beginning is looked for
 )
 
-// secrets looks for known secrets in buf[at:limit], field by field.
+// secrets looks for known secrets in buf[at:limit], field by field, and for the
+// rules' keywords on the way.
 func (t *text) secrets(limit int, final bool) {
 	n := t.q.known
-	if len(n.known) == 0 {
-		return
-	}
 	for i := t.segment(t.at); i < len(t.marks); i++ {
 		m := &t.marks[i]
 		from, to := max(m.at, t.at), limit
@@ -26,8 +24,8 @@ func (t *text) secrets(limit int, final bool) {
 		if i+1 < len(t.marks) && t.marks[i+1].at <= limit {
 			to, ended = t.marks[i+1].at, true
 		}
-		if from >= limit && !(final && from == limit) {
-			return
+		if from >= limit && !(final && from == limit) || t.q.err != nil {
+			break
 		}
 		state := &t.joined
 		if m.kind == kindKey {
@@ -39,12 +37,14 @@ func (t *text) secrets(limit int, final bool) {
 			}
 			t.begun(t.buf[from:min(len(t.buf), from+maxBegin)])
 		}
-		*state = n.words.scan(*state, t.buf[from:to], func(at int, words []int32) bool {
-			for _, w := range words {
-				t.known(n.owner[w], from+at, len(n.words.words[w]))
-			}
-			return t.q.err == nil
-		})
+		scanBoth(t.q.rules.words, n.words, &t.keywords, state, t.buf[from:to],
+			func(at int, words []int32) bool { return t.keyword(from+at, words) },
+			func(at int, words []int32) bool {
+				for _, w := range words {
+					t.known(n.owner[w], from+at, len(n.words.words[w]))
+				}
+				return t.q.err == nil
+			})
 		if ended && m.kind != kindGap {
 			t.ended(*state)
 		}

@@ -18,6 +18,7 @@ func BenchmarkSmall(b *testing.B) {
 			head := []Field{{Name: []byte("Content-Type"), Value: []byte("application/json")}, {Name: []byte("User-Agent"), Value: []byte("curl/8.0")}, {Name: []byte("Accept"), Value: []byte("*/*")}}
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
+			defer processor(b)()
 			for b.Loop() {
 				q := s.Request(Policy{Host: "api.example.com"})
 				if err := q.Head([]byte("/json"), head); err != nil {

@@ -11,9 +11,9 @@ type text struct {
 	at      int    // buf[:at] has been scanned
 	marks   []mark // by where they stand; the first holds for buf's beginning
 
-	words     uint32 // the keywords' automaton
-	joined    uint32 // the known secrets' automaton, over all values
-	key       uint32 // the same, over the key it is in
+	keywords  uint32 // state of the rules' automaton
+	joined    uint32 // of the known secrets', over all values
+	key       uint32 // of the same, over the key it is in
 	open      []window
 	runAt     int  // buf[:runAt] has been searched for encoded runs
 	runOpen   bool // the last run reached runAt
@@ -124,8 +124,7 @@ func (t *text) scan(final bool) {
 		limit -= maxReach
 	}
 	if limit > t.at {
-		t.keywords(limit)
-		t.secrets(limit, final)
+		t.words(limit, final)
 		t.phrase.scan(t, limit)
 		if t.q.inHead && t.depth == 0 {
 			t.cards(limit)
@@ -164,23 +163,32 @@ func (t *text) slide() {
 	t.marks = t.marks[:copy(t.marks, t.marks[keep:])]
 }
 
-// keywords finds the rules' keywords in buf[at:limit] and tries their rules.
-func (t *text) keywords(limit int) {
-	rs := t.q.rules
-	from := t.at
-	t.words = rs.words.scan(t.words, t.buf[from:limit], func(i int, words []int32) bool {
-		for _, w := range words {
-			length := len(rs.words.words[w])
-			for _, r := range rs.byWord[w] {
-				t.consider(r, from+i+1-length, length)
-			}
-		}
-		return t.q.err == nil
-	})
+// words finds the rules' keywords in buf[at:limit] and tries their rules, and
+// looks for known secrets.
+func (t *text) words(limit int, final bool) {
+	if len(t.q.known.known) > 0 {
+		t.secrets(limit, final)
+	} else {
+		from := t.at
+		t.keywords = t.q.rules.words.scan(t.keywords, t.buf[from:limit], func(i int, words []int32) bool { return t.keyword(from+i, words) })
+	}
 	for _, w := range t.open {
 		t.try(w)
 	}
 	t.open = t.open[:0]
+}
+
+// keyword considers the rules of keywords that end at buf[end], and says whether
+// to go on.
+func (t *text) keyword(end int, words []int32) bool {
+	rs := t.q.rules
+	for _, w := range words {
+		length := len(rs.words.words[w])
+		for _, r := range rs.byWord[w] {
+			t.consider(r, end+1-length, length)
+		}
+	}
+	return t.q.err == nil
 }
 
 // consider looks at a rule whose keyword stands at buf[at:].

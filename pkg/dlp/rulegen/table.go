@@ -98,7 +98,7 @@ func translate(g config.Rule) ([]dlp.Rule, error) {
 		r.Path = g.Path.String()
 	}
 	if g.Regex == nil {
-		r.Class = dlp.Format
+		r.Class, r.Needs = dlp.Format, needs[r.ID]
 		return []dlp.Rule{r}, nil
 	}
 	parts := []part{{regex: g.Regex.String()}}
@@ -132,9 +132,10 @@ func translate(g config.Rule) ([]dlp.Rule, error) {
 }
 
 // needs are what a match holds besides its keyword, of rules whose keyword is
-// common and whose expression reaches far.
+// common and whose expression reaches far, or of those without one.
 var needs = map[string][]string{
 	"jwt":         {".ey"},
+	"pkcs12-file": {".p", ".P"},
 	"private-key": {"PRIVATE KEY", "private key"},
 }
 
