@@ -2,6 +2,9 @@ package bottle
 
 import "time"
 
+// Allowed is the verdict of what was let through.
+const Allowed = "allow"
+
 // Event is one line of a sidecar's events.jsonl: something that happened, in
 // the order of Time. Fields that do not apply are left out. What an agent wrote
 // (hosts, paths) stands in it as it came: show it through cli.Inert.

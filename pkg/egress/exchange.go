@@ -258,7 +258,7 @@ func (x *exchange) finish(err error) bool {
 	if x.up != nil {
 		x.up.close()
 	}
-	x.ev.Verdict = "allow"
+	x.ev.Verdict = bottle.Allowed
 	if err == nil {
 		c.record(x.ev)
 		return !c.more

@@ -54,7 +54,7 @@ func (c *client) local(ev *bottle.Event, target []byte) bool {
 	}
 	err = c.send(out)
 	c.more = !keep
-	ev.Verdict, ev.Status, ev.Recv = "allow", 200, int64(len(doc))
+	ev.Verdict, ev.Status, ev.Recv = bottle.Allowed, 200, int64(len(doc))
 	c.record(ev)
 	return keep && err == nil
 }

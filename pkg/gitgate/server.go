@@ -106,7 +106,7 @@ func (s *Service) upload(w http.ResponseWriter, r *http.Request, repo *repo, beg
 		out.note = "git-gate: the upstream could not be asked: what comes is as of the last time it could\n"
 	}
 	err = repo.speaking(r).run(ctx, &quiet{w: w, r: body}, out, "upload-pack", "--strict", "--stateless-rpc", "--", repo.dir)
-	e := bottle.Event{Kind: "fetch", Verdict: "allow", Path: repo.name, Recv: out.n, Millis: since(begun)}
+	e := bottle.Event{Kind: "fetch", Verdict: bottle.Allowed, Path: repo.name, Recv: out.n, Millis: since(begun)}
 	if err != nil && exitCode(err) != 128 { // that is what a client that only asked, or left, ends with
 		e.Verdict, e.Detail = "error", err.Error()
 	}
@@ -226,7 +226,7 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, st *state, rep
 
 // event is what is recorded of a push.
 func (p *push) event(err error, begun time.Time) bottle.Event {
-	e := bottle.Event{Kind: "push", Verdict: "allow", Path: p.repo.name, Objects: int64(p.objects), Sent: p.size, Millis: since(begun)}
+	e := bottle.Event{Kind: "push", Verdict: bottle.Allowed, Path: p.repo.name, Objects: int64(p.objects), Sent: p.size, Millis: since(begun)}
 	var refs []string
 	for _, c := range p.commands[:min(len(p.commands), maxTold)] {
 		text := fmt.Sprintf("%s %s..%s", inert(c.Ref), short(c.Old), short(c.New))

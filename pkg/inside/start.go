@@ -59,15 +59,31 @@ func start(s session, in io.Reader) error {
 		return errLives
 	}
 	defer release()
-	keeperless, err := s.lock(fileLock, syscall.LOCK_SH|syscall.LOCK_NB)
-	if err != nil || s.lives() {
-		return errLives
+	if err := s.vacate(); err != nil {
+		return err
 	}
-	keeperless()
 	if err := place(fromEnv("BOTTLE_HOME_FILES", homeFiles), os.Getenv("HOME")); err != nil {
 		return err
 	}
 	return s.launch(doc)
+}
+
+// vacate makes room for a session where one has ended, be it just now: its
+// keeper may have told of that and still be there, and its server, too, ends only
+// when it is told of the keeper's end, which would be the new session's as well.
+func (s session) vacate() error {
+	if _, err := os.Stat(s.path(fileExit)); err == nil {
+		s.awaitEnd(graceKeeper)
+	}
+	keeperless, err := s.lock(fileLock, syscall.LOCK_SH|syscall.LOCK_NB)
+	if err != nil {
+		return errLives
+	}
+	keeperless()
+	if err := os.Remove(s.tmux().Socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the socket of a session that ended: %w", err)
+	}
+	return nil
 }
 
 func (s session) launch(doc frame.Start) error {

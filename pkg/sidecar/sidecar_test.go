@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"bottle/pkg/bottle"
 )
 
@@ -80,6 +82,34 @@ func TestLostEventsAreCountedAndTold(t *testing.T) {
 	got := readEvents(t, filepath.Join(dir, EventsFile))
 	if len(got) != 2 || got[0].Kind != "lost" || !strings.HasPrefix(got[0].Detail, "2 events") || got[1].Kind != "dns" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestWhatWasAllowedIsWrittenALittleLater: with what is written at once, in
+// order, or by itself.
+func TestWhatWasAllowedIsWrittenALittleLater(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := OpenEvents(dir, "egress")
+	defer e.Close()
+	allowed, path := bottle.Event{Kind: "request", Verdict: bottle.Allowed}, filepath.Join(dir, EventsFile)
+	e.Add(allowed)
+	e.Add(allowed)
+	e.Add(bottle.Event{Kind: "request", Verdict: "deny"})
+	if got := readEvents(t, path); len(got) != 3 || got[0].Verdict != bottle.Allowed || got[2].Verdict != "deny" {
+		t.Errorf("got %+v", got)
+	}
+	changed, err := fsnotify.NewWatcher()
+	if err == nil {
+		err = changed.Add(path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer changed.Close()
+	e.Add(allowed)
+	<-changed.Events
+	if got := readEvents(t, path); len(got) != 4 {
+		t.Errorf("there are %d events, want 4", len(got))
 	}
 }
 

@@ -128,7 +128,7 @@ func (s *Server) ask(ctx context.Context, req *mcp.CallToolRequest, in asking) (
 		s.cfg.Record(ev)
 		return nil, nil, err
 	}
-	s.cfg.Record(bottle.Event{Kind: "ask", Verdict: "allow", Detail: p.ID})
+	s.cfg.Record(bottle.Event{Kind: "ask", Verdict: bottle.Allowed, Detail: p.ID})
 	d, err := s.await(ctx, req, p)
 	if err != nil {
 		s.cfg.Record(bottle.Event{Kind: "answer", Verdict: "error", Reason: "nobody waits any more", Detail: p.ID})
