@@ -27,10 +27,6 @@ import (
 
 const dialTime = 10 * time.Second
 
-// memoryGoal is where the collector begins to work harder, in bytes: git needs
-// the rest of what the container has.
-const memoryGoal = 160 << 20
-
 // What the program does besides, for the host and for ssh.
 const (
 	handOver = "secrets"
@@ -83,7 +79,7 @@ func serve(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(memoryGoal)
+	debug.SetMemoryLimit(gitgate.MemoryGoal)
 	guard, err := sidecar.GuardFor(own, host)
 	if err != nil {
 		return err

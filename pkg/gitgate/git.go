@@ -29,6 +29,10 @@ var settings = []string{
 	"-c", "core.packedGitLimit=128m", "-c", "protocol.version=2", "-c", "core.alternateRefsCommand=true", "-c", "advice.pushUpdateRejected=false",
 }
 
+// MemoryGoal is where the program's collector begins to work harder, in bytes:
+// git needs the rest of what the container has.
+const MemoryGoal = 160 << 20
+
 // maxData bounds the memory that one git may have of its own, in bytes.
 const maxData = 320 << 20
 

@@ -50,10 +50,10 @@ func newRing(t *testing.T) *ring {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("cannot build: %v: %s", err, out)
 	}
-	r.port, _ = r.start(filepath.Join(r.bin, "peer"), "server", r.dir)
+	r.port, _ = start(t, filepath.Join(r.bin, "peer"), "server", r.dir)
 	r.all = []*contender{{name: "direct", roots: "upstream.pem"}}
 	for _, c := range []*contender{{name: "egress", roots: "ca.crt"}, {name: "goproxy", roots: "goproxy.pem"}} {
-		port, pid := r.start(filepath.Join(r.bin, c.name), r.dir, r.port)
+		port, pid := start(t, filepath.Join(r.bin, c.name), r.dir, r.port)
 		c.proxy, c.pid = "127.0.0.1:"+port, pid
 		r.all = append(r.all, c)
 	}
@@ -62,8 +62,8 @@ func newRing(t *testing.T) *ring {
 }
 
 // start runs a program until the test ends, and returns the port that it prints.
-func (r *ring) start(program string, args ...string) (port string, pid int) {
-	r.t.Helper()
+func start(t *testing.T, program string, args ...string) (port string, pid int) {
+	t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -71,12 +71,12 @@ func (r *ring) start(program string, args ...string) (port string, pid int) {
 		err = cmd.Start()
 	}
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	r.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		r.t.Fatalf("%s did not start: %v", program, err)
+		t.Fatalf("%s did not start: %v", program, err)
 	}
 	return strings.TrimSpace(line), cmd.Process.Pid
 }
@@ -310,7 +310,7 @@ func (r *ring) starts(times int) {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		took.run(r.t, func() { r.start(filepath.Join(r.bin, "egress"), dir, r.port) })
+		took.run(r.t, func() { start(r.t, filepath.Join(r.bin, "egress"), dir, r.port) })
 	}
 	fmt.Println(took)
 }
