@@ -130,6 +130,17 @@ func (g git) out(ctx context.Context, in string, args ...string) (string, error)
 	return b.String(), err
 }
 
+// commits are those of the IDs that are here.
+func (g git) commits(ctx context.Context, ids []string) (here []string, err error) {
+	list, err := g.out(ctx, strings.Join(ids, "\n")+"\n", "cat-file", "--batch-check", "--buffer")
+	for line := range strings.Lines(list) {
+		if f := strings.Fields(line); len(f) == 3 && f[1] == "commit" {
+			here = append(here, f[0])
+		}
+	}
+	return here, err
+}
+
 const maxAnswer = 64 << 20
 
 // exitCode is git's, -1 where it did not end by itself.

@@ -64,7 +64,7 @@ func (p *push) place(path string, h hit) string {
 // commitOf is a commit of the push that brings an object; the object itself where
 // none does.
 func (p *push) commitOf(ctx context.Context, id string) (string, error) {
-	list, err := p.git().out(ctx, p.news(), "log", "--stdin", "--format=%H", "--root", "-t", "--no-renames", "--reverse", "--diff-merges=separate",
+	list, err := p.git().out(ctx, p.tips(), "log", "--stdin", "--format=%H", "--root", "-t", "--no-renames", "--reverse", "--diff-merges=separate",
 		"--no-patch", "--find-object="+id, "--not", "--all")
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
@@ -97,7 +97,7 @@ func (p *push) ask() bottle.PushAsk {
 
 // describeTo adds the log and the diffstat, which are for reading.
 func (p *push) describeTo(ctx context.Context, a *bottle.PushAsk) {
-	log, err := p.git().out(ctx, p.news(), "log", "--stdin", "--no-show-signature", "--format=%h %an: %s",
+	log, err := p.git().out(ctx, p.tips(), "log", "--stdin", "--no-show-signature", "--format=%h %an: %s",
 		fmt.Sprintf("--max-count=%d", maxLog), "--not", "--all")
 	if err == nil {
 		for line := range strings.Lines(log) {

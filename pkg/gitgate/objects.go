@@ -37,93 +37,32 @@ const (
 
 var errTooMany = fmt.Errorf("more than %d objects", maxObjects)
 
-// list returns the objects of a quarantine that the repository has not yet.
-func (p *push) list(ctx context.Context) (fresh []object, err error) {
-	all, err := p.repo.git.only(p.quarantine).out(ctx, "", "cat-file", "--batch-all-objects", "--unordered", "--buffer",
-		"--batch-check=%(objectname) %(objecttype) %(objectsize)")
-	if errors.Is(err, errTooLong) {
-		return nil, errTooMany
-	}
-	if err != nil {
-		return nil, err
-	}
-	var ids strings.Builder
-	var objects []object
-	for line := range strings.Lines(all) {
-		f := strings.Fields(line)
-		if len(f) != 3 {
-			return nil, fmt.Errorf("cannot read git's list of objects: %q", line)
-		}
-		size, err := strconv.ParseInt(f[2], 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read git's list of objects: %w", err)
-		}
-		objects = append(objects, object{f[0], f[1], size})
-		ids.WriteString(f[0] + "\n")
-	}
-	if len(objects) > maxObjects {
-		return nil, errTooMany
-	}
-	had, err := p.repo.git.out(ctx, ids.String(), "cat-file", "--batch-check", "--buffer")
-	if err != nil {
-		return nil, err
-	}
-	missing := map[string]bool{}
-	for line := range strings.Lines(had) {
-		if id, ok := strings.CutSuffix(line, " missing\n"); ok {
-			missing[id] = true
-		}
-	}
-	var total int64
-	for _, o := range objects {
-		if !missing[o.id] {
-			continue
-		}
-		if o.kind != "blob" && o.size > maxTree {
-			return nil, fmt.Errorf("%s %s has %d bytes, more than %d", o.kind, short(o.id), o.size, maxTree)
-		}
-		if total += o.size; total > max(minInflated, inflateMost*p.conf.Push.MaxSize) {
-			return nil, fmt.Errorf("its objects have more than %d bytes together", total)
-		}
-		fresh = append(fresh, o)
-	}
-	return fresh, nil
-}
-
 // pass is one look through the objects of a push.
 type pass struct {
 	s     *scanner
 	paths map[string]string // by a blob's or tree's ID: a name that it has
+	skip  map[string]bool   // objects that are not looked at
+	most  int64             // bytes that all may have together
+
+	objects int
+	bytes   int64
 
 	mu      sync.Mutex
 	hits    []objectHit
 	names   map[string]bool // that trees have, and were looked at
 	modules map[string]bool // blobs that a tree calls .gitmodules
-	bytes   int64
 }
 
 const maxFound = 100 // findings of one push; more are not told
 
-func (s *scanner) newPass(paths map[string]string) *pass {
-	return &pass{s: s, paths: paths, names: map[string]bool{}, modules: map[string]bool{}}
-}
-
-// run looks through objects, which one git reads for it.
-func (a *pass) run(ctx context.Context, g git, objects []object) error {
+// run looks through all objects of a quarantine, which one git reads for it: of
+// that quarantine alone, whether a ref leads to them or not.
+func (a *pass) run(ctx context.Context, g git) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ids, feed := io.Pipe()
-	go func() {
-		w := bufio.NewWriter(feed)
-		for _, o := range objects {
-			w.WriteString(o.id + "\n")
-		}
-		w.Flush()
-		feed.Close()
-	}()
-	defer ids.Close()
-	cmd := g.cmd(ctx, "cat-file", "--batch", "--buffer")
-	cmd.Stdin = ids
+	said := &tail{max: 16 << 10}
+	cmd := g.cmd(ctx, "cat-file", "--batch-all-objects", "--unordered", "--batch", "--buffer")
+	cmd.Stderr = said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -131,11 +70,17 @@ func (a *pass) run(ctx context.Context, g git, objects []object) error {
 	if err := start(cmd); err != nil {
 		return err
 	}
-	err = a.read(bufio.NewReaderSize(out, 1<<18), objects)
-	cancel() // it has answered everything, or is not wanted any more
-	ids.Close()
-	cmd.Wait()
-	return err
+	err = a.read(bufio.NewReaderSize(out, 1<<18))
+	if err != nil {
+		cancel() // what it would still say is not wanted
+	}
+	switch ended := cmd.Wait(); {
+	case err != nil:
+		return err
+	case ended != nil:
+		return fmt.Errorf("cannot read the objects: %w", &gitError{sub: "cat-file", said: said.String(), err: ended})
+	}
+	return nil
 }
 
 // task is an object that is small enough to be handed to another goroutine.
@@ -146,9 +91,9 @@ type task struct {
 
 const aside = 1 << 20 // bytes of an object up to which it is handed on
 
-// read reads the objects as git writes them, in the order that was asked for.
-func (a *pass) read(r *bufio.Reader, objects []object) error {
-	tasks := make(chan task, 64)
+// read reads the objects as git writes them, up to the last.
+func (a *pass) read(r *bufio.Reader) error {
+	tasks := make(chan task, 16)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
@@ -159,44 +104,81 @@ func (a *pass) read(r *bufio.Reader, objects []object) error {
 	}
 	defer workers.Wait()
 	defer close(tasks)
-	for _, o := range objects {
+	for {
 		head, err := r.ReadString('\n')
+		if err == io.EOF && head == "" {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read the objects: %w", err)
+		}
+		o, err := parseObject(head)
+		if err != nil {
+			return err
+		}
+		if err := a.admit(o); err != nil {
+			return err
+		}
+		switch {
+		case a.skip[o.id]:
+			_, err = io.CopyN(io.Discard, r, o.size)
+		case o.kind == "blob" && o.size > aside:
+			err = a.large(o, r)
+		default:
+			data := make([]byte, o.size)
+			if _, err = io.ReadFull(r, data); err == nil {
+				tasks <- task{o, data}
+			}
+		}
+		if err == nil {
+			_, err = r.Discard(1)
+		}
 		if err != nil {
 			return fmt.Errorf("cannot read object %s: %w", short(o.id), err)
 		}
-		if head != fmt.Sprintf("%s %s %d\n", o.id, o.kind, o.size) {
-			return fmt.Errorf("cannot read object %s: git says %q", short(o.id), strings.TrimSpace(head))
+	}
+}
+
+// parseObject reads the line before an object.
+func parseObject(line string) (object, error) {
+	f := strings.Fields(line)
+	if len(f) == 3 && isID(f[0]) {
+		if size, err := strconv.ParseInt(f[2], 10, 64); err == nil && size >= 0 {
+			return object{f[0], f[1], size}, nil
 		}
-		if o.kind == "blob" && o.size > aside {
-			limited := &io.LimitedReader{R: r, N: o.size}
-			hits, err := a.s.blob(a.name(o.id), o.size, limited)
-			if err == nil { // what it was not interested in
-				_, err = io.Copy(io.Discard, limited)
-			}
-			if err != nil {
-				return fmt.Errorf("cannot read object %s: %w", short(o.id), err)
-			}
-			a.add(o, hits)
-		} else {
-			data := make([]byte, o.size)
-			if _, err := io.ReadFull(r, data); err != nil {
-				return fmt.Errorf("cannot read object %s: %w", short(o.id), err)
-			}
-			tasks <- task{o, data}
-		}
-		if _, err := r.Discard(1); err != nil {
-			return fmt.Errorf("cannot read object %s: %w", short(o.id), err)
-		}
+	}
+	return object{}, fmt.Errorf("cannot read the objects: git says %q", strings.TrimSpace(line))
+}
+
+// admit counts an object, and refuses those that are too many or too large.
+func (a *pass) admit(o object) error {
+	a.objects++
+	a.bytes += o.size
+	switch {
+	case a.objects > maxObjects:
+		return refuse(wordPolicy, "%v", errTooMany)
+	case o.kind != "blob" && o.size > maxTree:
+		return refuse(wordPolicy, "%s %s has %d bytes, more than %d", o.kind, short(o.id), o.size, maxTree)
+	case a.bytes > a.most:
+		return refuse(wordPolicy, "its objects have more than %d bytes together", a.most)
 	}
 	return nil
 }
 
-func (a *pass) name(id string) string { return a.paths[id] }
+// large looks through a blob that is not held.
+func (a *pass) large(o object, r io.Reader) error {
+	limited := &io.LimitedReader{R: r, N: o.size}
+	hits, err := a.s.blob(a.paths[o.id], o.size, limited)
+	if err == nil { // what it was not interested in
+		_, err = io.Copy(io.Discard, limited)
+	}
+	a.add(o, hits)
+	return err
+}
 
 func (a *pass) add(o object, hits []hit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.bytes += o.size
 	for _, h := range hits {
 		a.hits = append(a.hits, objectHit{h, o})
 	}
@@ -206,8 +188,7 @@ func (a *pass) add(o object, hits []hit) {
 func (a *pass) object(o object, data []byte) {
 	switch o.kind {
 	case "blob":
-		hits, _ := a.s.blob(a.name(o.id), o.size, bytes.NewReader(data)) // reading memory does not fail
-		a.add(o, hits)
+		a.add(o, a.s.held(a.paths[o.id], data))
 	case "tree":
 		a.tree(o, data)
 	default:

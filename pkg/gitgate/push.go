@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -213,8 +214,8 @@ func (p *push) git() git {
 	return p.repo.git.in(p.quarantine)
 }
 
-// news are the IDs that the refs are to have, as lines.
-func (p *push) news() string {
+// tips are the IDs that the refs are to have, as lines.
+func (p *push) tips() string {
 	var b strings.Builder
 	for _, c := range p.commands {
 		b.WriteString(c.New + "\n")
@@ -226,7 +227,7 @@ func (p *push) news() string {
 // names of what is new.
 func (p *push) connected(ctx context.Context) (map[string]string, error) {
 	// What a push may refer to is what refs lead to, and never what only lies about.
-	list, err := p.git().out(ctx, p.news(), "rev-list", "--objects", "--stdin", "--not", "--all")
+	list, err := p.git().out(ctx, p.tips(), "rev-list", "--objects", "--stdin", "--not", "--all")
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
@@ -253,57 +254,68 @@ func (p *push) scan(ctx context.Context, paths map[string]string) error {
 	if p.quarantine == "" {
 		return nil
 	}
-	fresh, err := p.list(ctx)
+	known, err := p.known(ctx)
 	if err != nil {
-		return refuse(wordPolicy, "%v", err)
-	}
-	p.objects = len(fresh)
-	if fresh, err = p.unknown(ctx, fresh); err != nil {
 		return err
 	}
-	pass := p.scanner.newPass(paths)
-	if err := pass.run(ctx, p.git(), fresh); err != nil {
+	pass := &pass{s: p.scanner, paths: paths, skip: known, most: max(minInflated, inflateMost*p.conf.Push.MaxSize), names: map[string]bool{}, modules: map[string]bool{}}
+	err = pass.run(ctx, p.repo.git.only(p.quarantine))
+	p.objects = pass.objects
+	if err != nil {
 		return err
 	}
 	if err := p.checkModules(ctx, pass); err != nil {
 		return err
 	}
+	if err := p.news(ctx, pass); err != nil {
+		return err
+	}
 	return p.locate(ctx, pass)
 }
 
-// unknown leaves out what the operator's own folder had, where nothing leaves
-// this machine: he need not be kept from what is his.
-func (p *push) unknown(ctx context.Context, fresh []object) ([]object, error) {
-	if p.remote.Upstream != "" || len(p.conf.Known) == 0 {
-		return fresh, nil
+// news leaves out what was found in objects that the repository has already:
+// they were upstream's, or have passed. A pack brings such as the bases of others.
+func (p *push) news(ctx context.Context, pass *pass) error {
+	if len(pass.hits) == 0 {
+		return nil
 	}
-	isKnown := map[string]bool{}
-	for _, id := range p.conf.Known {
-		isKnown[id] = true
+	var ids strings.Builder
+	for _, h := range pass.hits {
+		ids.WriteString(h.object.id + "\n")
 	}
-	var tips strings.Builder
-	for _, o := range fresh {
-		if isKnown[o.id] {
-			tips.WriteString(o.id + "\n")
+	list, err := p.repo.git.out(ctx, ids.String(), "cat-file", "--batch-check", "--buffer")
+	if err != nil {
+		return err
+	}
+	missing := map[string]bool{}
+	for line := range strings.Lines(list) {
+		if id, ok := strings.CutSuffix(line, " missing\n"); ok {
+			missing[id] = true
 		}
 	}
-	if tips.Len() == 0 {
-		return fresh, nil
+	pass.hits = slices.DeleteFunc(pass.hits, func(h objectHit) bool { return !missing[h.object.id] })
+	return nil
+}
+
+// known is what the operator's own folder had, where nothing leaves this machine:
+// he need not be kept from what is his.
+func (p *push) known(ctx context.Context) (map[string]bool, error) {
+	if p.remote.Upstream != "" || len(p.conf.Known) == 0 {
+		return nil, nil
 	}
-	list, err := p.git().out(ctx, tips.String(), "rev-list", "--objects", "--no-object-names", "--stdin", "--not", "--all")
+	tips, err := p.git().commits(ctx, p.conf.Known)
+	if err != nil || len(tips) == 0 {
+		return nil, err
+	}
+	list, err := p.git().out(ctx, strings.Join(tips, "\n")+"\n", "rev-list", "--objects", "--no-object-names", "--stdin", "--not", "--all")
 	if err != nil {
 		return nil, err
 	}
+	known := map[string]bool{}
 	for id := range strings.Lines(list) {
-		isKnown[strings.TrimSuffix(id, "\n")] = true
+		known[strings.TrimSuffix(id, "\n")] = true
 	}
-	var rest []object
-	for _, o := range fresh {
-		if !isKnown[o.id] {
-			rest = append(rest, o)
-		}
-	}
-	return rest, nil
+	return known, nil
 }
 
 const maxModules = 1 << 20 // bytes of a .gitmodules

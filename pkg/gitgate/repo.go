@@ -127,6 +127,19 @@ func (r *repo) refs(ctx context.Context) (map[string]string, []string, error) {
 	return ids, names, nil
 }
 
+// point has HEAD point where upstream's does, where it leads to nothing else.
+func (r *repo) point(ctx context.Context, head string, refs map[string]string) error {
+	now, err := os.ReadFile(filepath.Join(r.dir, "HEAD"))
+	if err != nil {
+		return err
+	}
+	if _, leads := refs[strings.TrimSpace(strings.TrimPrefix(string(now), "ref: "))]; leads || refs[head] == "" || !strings.HasPrefix(head, "refs/heads/") || !validRef(head) {
+		return nil
+	}
+	_, err = r.git.out(ctx, "", "symbolic-ref", "HEAD", head)
+	return err
+}
+
 // update sets refs, all of them or none, each only where it is what it was. What
 // upstream has taken is so, whatever was here.
 func (r *repo) update(ctx context.Context, commands []*command, taken bool) error {

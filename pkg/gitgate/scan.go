@@ -120,23 +120,40 @@ const whole = 16 << 20
 // wholeZip is the same for a zip archive, whose directory is at its end.
 const wholeZip = 64 << 20
 
-// blob looks through a file's content, and into what is packed in it. What a
+const (
+	unpackFloor = 64 << 20 // bytes that may be unpacked of any object
+	unpackRatio = 4        // times its size that may be
+)
+
+// held looks through a file's content, and into what is packed in it. What a
 // decompressor stumbles over is refused.
+func (s *scanner) held(name string, data []byte) (hits []hit) {
+	defer stumble(&hits)
+	c := s.content(int64(len(data)))
+	c.look(name, "", data, 0)
+	return c.hits
+}
+
+// blob is held for what has to be read yet.
 func (s *scanner) blob(name string, size int64, r io.Reader) (hits []hit, err error) {
-	defer func() {
-		if recover() != nil {
-			hits, err = []hit{{rule: ruleUnscannable}}, nil
-		}
-	}()
-	c := &content{s: s, left: unpackFloor + unpackRatio*size}
+	defer stumble(&hits)
 	b := bufio.NewReader(r)
 	if head, _ := b.Peek(len(magicZip)); size > whole && !(bytes.Equal(head, magicZip) && size <= wholeZip) {
-		return c.stream(name, b)
+		return s.content(size).stream(name, b)
 	}
 	data := make([]byte, size)
 	if _, err := io.ReadFull(b, data); err != nil {
 		return nil, err
 	}
-	c.look(name, "", data, 0)
-	return c.hits, nil
+	return s.held(name, data), nil
+}
+
+func (s *scanner) content(size int64) *content {
+	return &content{s: s, left: unpackFloor + unpackRatio*size}
+}
+
+func stumble(hits *[]hit) {
+	if recover() != nil {
+		*hits = []hit{{rule: ruleUnscannable}}
+	}
 }

@@ -26,11 +26,9 @@ type content struct {
 }
 
 const (
-	unpackFloor = 64 << 20
-	unpackRatio = 4
-	maxNesting  = 5       // archives within archives
-	maxMembers  = 100_000 // of one archive
-	dictionary  = 64 << 20
+	maxNesting = 5       // archives within archives
+	maxMembers = 100_000 // of one archive
+	dictionary = 64 << 20
 )
 
 // look looks at data from all sides: as it is, as text of another width, and

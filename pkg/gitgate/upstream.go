@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,24 +45,41 @@ func (s *Service) fetch(ctx context.Context, st *state, r *repo) error {
 	}
 	defer line.close()
 	g := r.git.with(line.env...)
-	err = g.run(ctx, nil, nil, "fetch", "--quiet", "--prune", "--no-tags", "--force", "--no-write-fetch-head", "--no-auto-maintenance", "--no-show-forced-updates",
-		"--no-recurse-submodules", "--", line.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+	list, err := g.out(ctx, "", "ls-remote", "--symref", "--", line.url, "HEAD", "refs/heads/*", "refs/tags/*")
 	if err != nil {
 		return line.explain(err)
 	}
-	if _, err := r.git.out(ctx, "", "rev-parse", "--verify", "--quiet", "HEAD"); err == nil {
-		return nil
-	}
-	list, err := g.out(ctx, "", "ls-remote", "--symref", "--", line.url, "HEAD")
+	head, theirs := parseRefs(list)
+	ours, _, err := r.refs(ctx)
 	if err != nil {
-		return line.explain(err)
+		return err
 	}
-	head, _, _ := strings.Cut(strings.TrimPrefix(list, "ref: "), "\t")
-	if !strings.HasPrefix(head, "refs/heads/") || !validRef(head) {
-		return nil
+	if !maps.Equal(ours, theirs) {
+		err = g.run(ctx, nil, nil, "fetch", "--quiet", "--prune", "--no-tags", "--force", "--no-write-fetch-head", "--no-auto-maintenance", "--no-show-forced-updates",
+			"--no-recurse-submodules", "--", line.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+		if err != nil {
+			return line.explain(err)
+		}
 	}
-	_, err = r.git.out(ctx, "", "symbolic-ref", "HEAD", head)
-	return err
+	return r.point(ctx, head, theirs)
+}
+
+// parseRefs reads what git ls-remote --symref says: where HEAD points, and the
+// branches and tags.
+func parseRefs(list string) (head string, refs map[string]string) {
+	refs = map[string]string{}
+	for line := range strings.Lines(list) {
+		value, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		to, symbolic := strings.CutPrefix(value, "ref: ")
+		switch {
+		case symbolic && name == "HEAD":
+			head = to
+		case strings.HasSuffix(name, "^{}"): // what a tag is of
+		case strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/tags/"):
+			refs[name] = value
+		}
+	}
+	return head, refs
 }
 
 // forward pushes exactly the IDs that passed, all or none, each ref only where
@@ -148,15 +166,13 @@ func (p *push) take(porcelain string) (refused bool) {
 // bundle writes the branches to a file for the operator, without what his own
 // folder has.
 func (p *push) bundle(ctx context.Context) error {
-	had, err := p.repo.git.out(ctx, strings.Join(p.conf.Known, "\n")+"\n", "cat-file", "--batch-check", "--buffer")
+	had, err := p.repo.git.commits(ctx, p.conf.Known)
 	if err != nil {
 		return err
 	}
 	var in strings.Builder
-	for line := range strings.Lines(had) {
-		if f := strings.Fields(line); len(f) == 3 && f[1] == "commit" {
-			in.WriteString("^" + f[0] + "\n")
-		}
+	for _, id := range had {
+		in.WriteString("^" + id + "\n")
 	}
 	file := filepath.Join(p.desk.out, p.repo.name+".bundle")
 	_, err = p.repo.git.out(ctx, in.String(), "bundle", "create", "--quiet", file, "--branches", "--stdin")
