@@ -34,16 +34,18 @@ func container(t *testing.T) func(args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		exec.Command("tmux", "-S", filepath.Join(dir, "tmux.sock"), "kill-server").Run()
-		os.RemoveAll(dir)
-	})
 	home := t.TempDir()
-	return func(args ...string) *exec.Cmd {
+	command := func(args ...string) *exec.Cmd {
 		c := exec.Command(self, args...)
 		c.Env = append(os.Environ(), "BE=inside", "BOTTLE_SESSION="+dir, "HOME="+home, "BOTTLE_HOME_FILES="+home+"/none", "GORACE=atexit_sleep_ms=0")
 		return c
 	}
+	t.Cleanup(func() {
+		exec.Command("tmux", "-S", filepath.Join(dir, "tmux.sock"), "kill-server").Run()
+		command("wait").Run() // the agent's keeper leaves its exit code there
+		os.RemoveAll(dir)
+	})
+	return command
 }
 
 // begin starts a session and returns once the agent's traps are set.

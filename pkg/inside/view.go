@@ -1,6 +1,7 @@
 package inside
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -36,6 +37,8 @@ func View(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	s := theSession()
 	var cmd *exec.Cmd
+	var tty terminal
+	settle := func() {} // a command reads what was typed when it likes
 	switch {
 	case f.NArg() > 0:
 		cmd = s.exec(f.Args())
@@ -43,17 +46,22 @@ func View(args []string, in io.Reader, out, errOut io.Writer) int {
 		argv := s.tmux().Attach()
 		cmd = exec.Command(argv[0], argv[1:]...)
 		cmd.Env = environment(os.Environ(), nil)
+		settle = func() {
+			tty.awaitRead()
+			s.awaitAnswer()
+		}
 	default:
 		fmt.Fprintln(errOut, "bottle-inside: no session lives here")
 		return frame.ExitNoSession
 	}
 	cmd.Env = withTerm(cmd.Env, knownTerm(*kind, "xterm-256color"))
 	end := ending()
-	tty, err := onTerminal(cmd, winsize(*cols, *rows), f.NArg() == 0)
+	var err error
+	tty, err = onTerminal(cmd, winsize(*cols, *rows), f.NArg() == 0)
 	if err != nil {
 		return exitCode(err, errOut)
 	}
-	code := exitCode(show(cmd, tty, in, out, end), errOut)
+	code := exitCode(show(cmd, tty, in, out, end, settle), errOut)
 	if f.NArg() > 0 {
 		return code
 	}
@@ -112,24 +120,35 @@ func onTerminal(cmd *exec.Cmd, size *pty.Winsize, raw bool) (terminal, error) {
 		control.Close()
 		return terminal{}, err
 	}
-	return terminal{control, tty.Name(), raw}, nil
+	return terminal{control, tty.Name()}, nil
 }
 
 // terminal is our end of one.
 type terminal struct {
 	*os.File
 	name string // of the other end
-	raw  bool   // from the beginning
 }
 
-// readWait is how long a session may take to read what was typed last.
-const readWait = 500 * time.Millisecond
+// readWait is how long a session may take to read what was typed last: on a
+// busy machine its viewer may not be there yet.
+const readWait = 5 * time.Second
 
-// awaitRead waits until tmux has read what was typed before its viewer is ended.
-func (t terminal) awaitRead() {
-	if !t.raw { // it reads when it likes
-		return
+// awaitAnswer waits until tmux answers. By then it has handled what it had read,
+// which of a viewer that is gone it would throw away.
+func (s session) awaitAnswer() {
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		s.lives()
+	}()
+	select {
+	case <-answered:
+	case <-time.After(readWait):
 	}
+}
+
+// awaitRead waits until tmux has read what was typed.
+func (t terminal) awaitRead() {
 	other, err := os.OpenFile(t.name, os.O_RDONLY|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return
@@ -138,7 +157,9 @@ func (t terminal) awaitRead() {
 	tick := time.NewTicker(5 * time.Millisecond) // no event tells of it
 	defer tick.Stop()
 	for limit := time.After(readWait); ; {
-		if n, err := unix.IoctlGetInt(int(other.Fd()), unix.TIOCINQ); err != nil || n == 0 {
+		// A poll counts what is still on its way from end to end; TIOCINQ does not.
+		unread := []unix.PollFd{{Fd: int32(other.Fd()), Events: unix.POLLIN}}
+		if n, err := unix.Poll(unread, 0); n == 0 || err != nil && !errors.Is(err, unix.EINTR) {
 			return
 		}
 		select {
@@ -150,14 +171,14 @@ func (t terminal) awaitRead() {
 }
 
 // show moves bytes between the terminal and the viewer until either ends, and
-// returns how the command ended.
-func show(cmd *exec.Cmd, tty terminal, in io.Reader, out io.Writer, end <-chan os.Signal) error {
+// returns how the command ended. settle is called before a viewer is ended.
+func show(cmd *exec.Cmd, tty terminal, in io.Reader, out io.Writer, end <-chan os.Signal, settle func()) error {
 	defer tty.Close()
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
 		forward(in, tty)
-		tty.awaitRead()
+		settle()
 	}()
 	p := &pump{done: make(chan struct{})}
 	go p.copy(out, tty.File)

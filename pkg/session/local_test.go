@@ -129,6 +129,7 @@ func newBox(t *testing.T, argv ...string) *box {
 		"BOTTLE_HOME_FILES=" + filepath.Join(home, "none"), "PS1=$ ", "GORACE=atexit_sleep_ms=0"}}}
 	t.Cleanup(func() {
 		b.tmux("kill-server")
+		Wait(context.Background(), b.e, "") // the agent's keeper leaves its exit code there
 		os.RemoveAll(dir)
 	})
 	if len(argv) > 0 {
