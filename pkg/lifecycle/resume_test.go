@@ -302,3 +302,43 @@ func TestAResumeTakesTheNetworkThatAKilledOneMade(t *testing.T) {
 		t.Errorf("it moved to %v, %v", now.Own().Subnet, err)
 	}
 }
+
+// waited tells of every wait for a container's end.
+type waited struct {
+	engine.Engine
+	tell func(name string)
+}
+
+func (w waited) Wait(ctx context.Context, name string) (int, error) {
+	w.tell(name)
+	return w.Engine.Wait(ctx, name)
+}
+
+// A resume that was killed leaves an egress that runs and does not serve yet.
+func TestAResumeWaitsForASidecarThatItFindsStarting(t *testing.T) {
+	l := newLab(t)
+	l.started(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := filepath.Join(b.StateDir, "egress/out", readyFile)
+	if err := os.Remove(ready); err != nil {
+		t.Fatal(err)
+	}
+	l.Manager.Engine = waited{l.fake, func(name string) {
+		if name == plan.ContainerName(b.Slug, plan.EgressService) {
+			os.WriteFile(ready, nil, 0o600)
+		}
+	}}
+	probed := l.fake.OnExec
+	l.fake.OnExec = func(name string, x engine.Exec) (int, error) {
+		if _, err := os.Stat(ready); err != nil {
+			t.Errorf("%v runs before egress serves", x.Cmd)
+		}
+		return probed(name, x)
+	}
+	if now, err := l.again(b.Slug); err != nil || now.Status != bottle.Running {
+		t.Errorf("resumed as %+v, %v", now, err)
+	}
+}

@@ -175,10 +175,14 @@ func (r *revival) fits(c plan.Container) bool {
 	return true
 }
 
-// sidecar brings a sidecar to where it serves.
+// sidecar brings a sidecar to where it serves: one that runs may have been started
+// just now, by a resume that was killed.
 func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
 	if r.have[c.Service].Running() {
-		return r.rejoin(ctx, c)
+		if err := r.rejoin(ctx, c); err != nil {
+			return err
+		}
+		return r.awaitSidecar(ctx, c)
 	}
 	// One that was ready does not speak for the next.
 	if err := os.RemoveAll(filepath.Join(r.bottle.StateDir, c.Service, "out", readyFile)); err != nil {
