@@ -32,6 +32,7 @@ func TestKilledAttachStopAndResumeLoseNothingThatWasAcknowledged(t *testing.T) {
 	l := &lived{arena: &arena{Rig: repository(t, rig.New(t)), t: t, dice: rand.New(rand.NewPCG(s, 1)), work: map[string]string{}, kills: map[string]int{}}}
 	l.Agent("dev")
 	l.begin()
+	defer func() { t.Logf("killed: %v", l.kills) }()
 	for n := range *rounds {
 		switch n % 3 {
 		case 0:
@@ -52,7 +53,6 @@ func TestKilledAttachStopAndResumeLoseNothingThatWasAcknowledged(t *testing.T) {
 		l.end()
 	}
 	l.stopAll()
-	t.Logf("killed: %v", l.kills)
 	for _, program := range []string{"bottle-attach", "bottle-stop", "bottle-start --resume"} {
 		if l.kills[program] == 0 {
 			t.Errorf("no %s was killed while it ran: the test shows nothing", program)
