@@ -34,10 +34,11 @@ func container(t *testing.T) func(args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("BOTTLE_SESSION", dir)
 	home := t.TempDir()
 	command := func(args ...string) *exec.Cmd {
 		c := exec.Command(self, args...)
-		c.Env = append(os.Environ(), "BE=inside", "BOTTLE_SESSION="+dir, "HOME="+home, "BOTTLE_HOME_FILES="+home+"/none", "GORACE=atexit_sleep_ms=0")
+		c.Env = append(os.Environ(), "BE=inside", "HOME="+home, "BOTTLE_HOME_FILES="+home+"/none", "GORACE=atexit_sleep_ms=0")
 		return c
 	}
 	t.Cleanup(func() {
@@ -92,11 +93,6 @@ func TestTheContainersEndLetsTheAgentEndKindly(t *testing.T) {
 // engine does. It returns its exit code.
 func endContainer(t *testing.T, command func(...string) *exec.Cmd) int {
 	t.Helper()
-	for _, kv := range command().Env {
-		if dir, ok := strings.CutPrefix(kv, "BOTTLE_SESSION="); ok {
-			t.Setenv("BOTTLE_SESSION", dir)
-		}
-	}
 	defer signal.Stop(ending()) // a signal before Hold listens must not end the test
 	held := make(chan int, 1)
 	go func() { held <- Hold(nil, nil, nil, nil) }()

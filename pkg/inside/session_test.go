@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,6 +141,48 @@ func TestActivityFollowsTheSession(t *testing.T) {
 	}
 	b.start(frame.Start{Argv: sh("sleep 1000")})
 	b.does("idle")
+}
+
+func TestASessionThatIsAboutToEndIsNoneThatLives(t *testing.T) {
+	t.Run("its server", func(t *testing.T) {
+		b := newBed(t)
+		b.start(frame.Start{Terminal: true, Argv: sh("read; exit 7")})
+		out, err := output(theSession().tmux().ServerPID())
+		pid, perr := strconv.Atoi(strings.TrimSpace(string(out)))
+		if err != nil || perr != nil {
+			t.Fatal(err, perr)
+		}
+		defer syscall.Kill(pid, syscall.SIGKILL)
+		if out, err := exec.Command("tmux", "-S", theSession().tmux().Socket, "new-window", "-d", "sleep 1000").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out) // it would be gone too soon without
+		}
+		b.run("x", "send")
+		if got := code(b.command("wait").Run()); got != 7 {
+			t.Fatalf("it ended with %d", got)
+		}
+		b.start(frame.Start{Argv: sh(">second; sleep 1000")})
+		await(t, "[ -e "+b.dir+"/second ]")
+	})
+	t.Run("its keeper", func(t *testing.T) {
+		b := newBed(t)
+		b.start(frame.Start{Argv: sh("exit 7")})
+		b.command("wait").Run()
+		keeper, err := theSession().lock(fileLock, syscall.LOCK_EX)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer keeper()
+		c := b.command("start")
+		c.Stdin = strings.NewReader(`{"argv":["sleep","1000"]}`)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		await(t, fmt.Sprintf("grep -q -- '-> FLOCK.* %d ' /proc/locks", c.Process.Pid))
+		keeper()
+		if err := c.Wait(); err != nil {
+			t.Errorf("beside a keeper that has told of its end: %v", err)
+		}
+	})
 }
 
 func TestBellAndTitleTellOfAgentsThatDoNot(t *testing.T) {
