@@ -54,45 +54,28 @@ func with(argv []string) tmux.Process {
 // slug is the bottle that it shows; empty: none. With focus it has the keyboard
 // then.
 func Show(ctx context.Context, slug string, p tmux.Process, focus bool) error {
-	here := os.Getenv("TMUX_PANE")
-	if os.Getenv("TMUX") == "" || here == "" {
+	here, err := tmux.ParsePane(os.Getenv("TMUX_PANE"))
+	if os.Getenv("TMUX") == "" || err != nil {
 		return ErrNoTmux
 	}
-	out, err := run(ctx, tmux.Panes(here))
+	out, err := run(ctx, tmux.Open(here))
 	if err != nil {
 		return err
 	}
-	panes, err := tmux.ParsePanes(out)
+	right, made, err := tmux.ParseOpen(out)
 	if err != nil {
 		return err
 	}
-	right, ok := tmux.Right(panes)
-	if ok {
-		_, err = run(ctx, tmux.Respawn(right.ID, slug, p))
-	} else {
-		right.ID, err = split(ctx, here, slug, p)
+	if made {
+		// What failed is to be read. An older tmux, which has no such value, closes
+		// the pane instead.
+		_, _ = run(ctx, tmux.KeepFailed(right))
 	}
-	if err != nil || !focus {
+	if _, err = run(ctx, tmux.Respawn(right, slug, p)); err != nil || !focus {
 		return err
 	}
-	_, err = run(ctx, tmux.Focus(right.ID))
+	_, err = run(ctx, tmux.Focus(right))
 	return err
-}
-
-func split(ctx context.Context, here, slug string, p tmux.Process) (string, error) {
-	out, err := run(ctx, tmux.Split(here, p))
-	if err != nil {
-		return "", err
-	}
-	id, err := tmux.ParsePane(out)
-	if err != nil {
-		return "", err
-	}
-	// What failed is to be read. An older tmux, which has no such value, closes
-	// the pane instead.
-	_, _ = run(ctx, tmux.KeepFailed(id))
-	_, err = run(ctx, tmux.Mark(id, slug))
-	return id, err
 }
 
 func run(ctx context.Context, argv []string) (string, error) {

@@ -82,19 +82,37 @@ func isPane(id string) bool {
 	return ok && err == nil
 }
 
-// ParsePane reads the id that Split printed.
-func ParsePane(out string) (string, error) {
-	id := strings.TrimSpace(out)
+// ParsePane reads the id of a pane, such as $TMUX_PANE has.
+func ParsePane(id string) (string, error) {
+	id = strings.TrimSpace(id)
 	if !isPane(id) {
 		return "", fmt.Errorf("cannot understand tmux: %q is no pane", id)
 	}
 	return id, nil
 }
 
-// Split makes a pane to the right of another, without the keyboard, and prints
-// its id.
-func Split(beside string, p Process) []string {
-	return append([]string{"tmux", "split-window", "-d", "-h", "-P", "-F", "#{pane_id}", "-t", beside}, p.args()...)
+// hasRight is a format: true where the window has the pane that it tracks.
+const hasRight = "#{m:* #{" + PaneOption + "} *, #{P:#{pane_id} }}"
+
+// Open makes the right pane of the window that has a pane, unless it has one,
+// and prints its id, twice where it was made. tmux does all of it before
+// anything that somebody else asks for, so that ten who want one make one. It
+// runs nothing of use, and closes by itself if nothing comes of it; the keyboard
+// stays where it is. beside is what ParsePane returned.
+func Open(beside string) []string {
+	split := []string{"split-window -h -P -F '#{pane_id}' -t " + beside + " -- sleep 60",
+		"set-option -w -F " + PaneOption + " '#{pane_id}'", "last-pane -t " + beside}
+	return []string{"tmux", "if-shell", "-F", "-t", beside, hasRight, "", strings.Join(split, " ; "), ";",
+		"display-message", "-p", "-t", beside, "#{" + PaneOption + "}"}
+}
+
+// ParseOpen reads what Open printed.
+func ParseOpen(out string) (id string, made bool, err error) {
+	first, second, twice := strings.Cut(strings.TrimSpace(out), "\n")
+	if id, err = ParsePane(first); err == nil && twice && second != first {
+		err = fmt.Errorf("cannot understand tmux: it made %s, and tracks %q", first, second)
+	}
+	return id, twice, err
 }
 
 // Respawn replaces what a pane runs. slug is what it shows from then on; empty:

@@ -11,7 +11,8 @@ import (
 func TestPanesAreMadeAndReusedByTheseCommandLines(t *testing.T) {
 	p := Process{Dir: "/a b/#(id)", Env: []string{"X=a'b;"}, Argv: []string{"/opt/my prog", "it's", `"#{pid}"`, ";"}}
 	for _, c := range []struct{ got, want []string }{
-		{Split("%1", p), []string{"tmux", "split-window", "-d", "-h", "-P", "-F", "#{pane_id}", "-t", "%1",
+		{Respawn("%1", "", p), []string{"tmux", "set-option", "-w", "-t", "%1", "@bottle_pane", "%1", ";", "set-option", "-p", "-t", "%1", "@bottle_slug", "", ";",
+			"wait-for", "-S", "bottle-moved", ";", "respawn-pane", "-k", "-t", "%1",
 			"-c", "/a b/##(id)", "-e", `X=a'b\;`, "--", "/opt/my prog", "it's", `"#{pid}"`, `\;`}},
 		{Respawn("%2", "web-aaaa", Process{Argv: []string{"cat", "x"}}), []string{"tmux", "set-option", "-w", "-t", "%2", "@bottle_pane", "%2", ";",
 			"set-option", "-p", "-t", "%2", "@bottle_slug", "web-aaaa", ";", "wait-for", "-S", "bottle-moved", ";", "respawn-pane", "-k", "-t", "%2", "--", "cat", "x"}},
@@ -38,6 +39,22 @@ func TestARightPaneThatIsGoneCountsAsNone(t *testing.T) {
 	for _, bad := range []string{"no server\n", "%1\n", "1,,,,\n", "%x,,,,\n"} {
 		if got, err := ParsePanes(bad); err == nil {
 			t.Errorf("%q is read as %v", bad, got)
+		}
+	}
+}
+
+func TestWhatOpenPrintsIsReadOrRefused(t *testing.T) {
+	for out, want := range map[string]struct {
+		id   string
+		made bool
+	}{"%2\n": {"%2", false}, "%2\n%2\n": {"%2", true}} {
+		if id, made, err := ParseOpen(out); id != want.id || made != want.made || err != nil {
+			t.Errorf("%q: %q %v %v", out, id, made, err)
+		}
+	}
+	for _, bad := range []string{"", "\n", "%\n", "%2\n%3\n", "x\n%2\n", "%2;kill-server\n"} {
+		if id, _, err := ParseOpen(bad); err == nil {
+			t.Errorf("%q is read as %q", bad, id)
 		}
 	}
 }
@@ -78,17 +95,20 @@ func TestTheRealTmuxRunsInAPaneWhatWasAskedFor(t *testing.T) {
 			t.Errorf("%v\ngot  %q\nwant %q", err, got, want)
 		}
 	}
-	out, err := run(inServer(s, Split("%0", said("first"))))
-	id, perr := ParsePane(out)
-	if err != nil || perr != nil {
-		t.Fatal(out, err, perr)
+	out, err := run(inServer(s, Open("%0")))
+	id, made, perr := ParseOpen(out)
+	if err != nil || perr != nil || !made {
+		t.Fatal(out, made, err, perr)
 	}
-	check("first")
 	for range 3 {
-		if out, err := run(inServer(s, Respawn(id, "web-aaaa", said("again")))); err != nil {
+		out, err := run(inServer(s, Open("%0")))
+		if again, made, perr := ParseOpen(out); again != id || made || err != nil || perr != nil {
+			t.Fatal(out, made, err, perr)
+		}
+		if out, err := run(inServer(s, Respawn(id, "web-aaaa", said("shown")))); err != nil {
 			t.Fatal(out, err)
 		}
-		check("again")
+		check("shown")
 	}
 	out, err = run(inServer(s, Panes("%0")))
 	panes, perr := ParsePanes(out)
