@@ -51,7 +51,7 @@ func app() cli.App {
 			&urfave.StringFlag{Name: "name", Usage: "the bottle's `SLUG`, instead of AGENT and four random characters"},
 		},
 		Examples: "bottle-start dev\nbottle-start --dry-run -o json dev | jq .containers\nslug=$(bottle-start --yes --detach dev)\n" +
-			"bottle-start dev --task 'fix issue 12'\ngh issue view 12 | bottle-start --yes --detach dev --task -\nbottle-start --resume dev-k3fq",
+			"bottle-start dev --task 'fix issue 12'\ngh issue view 12 | bottle-start --yes --detach dev --task -\nbottle-start --resume dev-k3fq\nbottle-start --resume dev-k3fq --pane --focus",
 		Exit:   "with --rm in the foreground: the agent's own exit code",
 		Action: start,
 	}
@@ -97,15 +97,15 @@ func start(c *cli.Call) error {
 	if goOn, err := preflight(ctx, c, spec); err != nil || !goOn {
 		return err
 	}
-	v := newView(ctx, c, m, &spec)
+	if c.Bool("pane") && spec.Slug == "" { // a pane must know the log
+		spec.Slug = lifecycle.NewSlug(spec.Manifest.Agent)
+	}
+	v := newView(ctx, c, m, spec.Slug)
 	b, err := bringUp(ctx, c, m, spec, v)
 	if err != nil {
 		return err
 	}
-	if v.inPane {
-		return v.handOver(b)
-	}
-	return handOver(c, m, b)
+	return v.handOver(m, b)
 }
 
 func checkFlags(c *cli.Call) error {
@@ -126,8 +126,8 @@ func checkFlags(c *cli.Call) error {
 	if c.IsSet("output") && !c.Bool("dry-run") {
 		return cli.Error{Code: cli.Usage, Msg: "-o is the format of --dry-run alone", Hint: "add --dry-run, or leave -o out"}
 	}
-	if c.Bool("pane") && (c.Bool("detach") || c.Bool("rm") || c.Bool("dry-run") || c.String("resume") != "") {
-		return cli.Error{Code: cli.Usage, Msg: "--pane goes with none of --detach, --rm, --dry-run, --resume", Hint: "leave it out"}
+	if c.Bool("pane") && (c.Bool("detach") || c.Bool("rm") || c.Bool("dry-run")) {
+		return cli.Error{Code: cli.Usage, Msg: "--pane goes with none of --detach, --rm, --dry-run", Hint: "leave it out"}
 	}
 	if c.Bool("focus") && !c.Bool("pane") {
 		return cli.Error{Code: cli.Usage, Msg: "--focus goes with --pane", Hint: "give both"}

@@ -19,16 +19,16 @@ func resume(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slug string)
 	if err != nil {
 		return operator.Explain(slug, err)
 	}
-	p := newProgress(c)
-	b, err := m.Resume(ctx, again, p.step)
-	p.end()
+	v := newView(ctx, c, m, slug)
+	b, err := m.Resume(ctx, again, v.step)
+	v.end()
 	if err != nil {
 		return notResumed(c, slug, err)
 	}
 	if values > 0 {
 		fmt.Fprintf(c.Err, "%s: %d values handed over\n", slug, values)
 	}
-	return handOver(c, m, b)
+	return v.handOver(m, b)
 }
 
 // notResumed is what the operator sees of a resume that failed.

@@ -9,7 +9,6 @@ import (
 	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
-	"bottle/pkg/operator"
 	"bottle/pkg/pane"
 )
 
@@ -25,16 +24,11 @@ type view struct {
 	inPane bool
 }
 
-// newView gives the bottle its slug where the pane must know its log.
-func newView(ctx context.Context, c *cli.Call, m *lifecycle.Manager, spec *lifecycle.Spec) *view {
+func newView(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slug string) *view {
 	v := &view{progress: newProgress(c), ctx: ctx, c: c}
-	if !c.Bool("pane") {
-		return v
+	if c.Bool("pane") {
+		v.log = filepath.Join(m.Home.StateDir(slug), bringupLog)
 	}
-	if spec.Slug == "" {
-		spec.Slug = lifecycle.NewSlug(spec.Manifest.Agent)
-	}
-	v.log = filepath.Join(m.Home.StateDir(spec.Slug), bringupLog)
 	return v
 }
 
@@ -69,13 +63,12 @@ func (v *view) end() {
 	}
 }
 
-// handOver has the pane that showed the bring-up show the session.
-func (v *view) handOver(b bottle.Bottle) error {
-	if _, err := fmt.Fprintln(v.c.Out, b.Slug); err != nil {
-		return operator.Explain(b.Slug, err)
+// handOver has the pane that showed the bring-up show the session; without one
+// the session is handed over here.
+func (v *view) handOver(m *lifecycle.Manager, b bottle.Bottle) error {
+	if wanted := v.inPane || v.log != ""; !wanted || !v.show(b.Slug, "") {
+		return handOver(v.c, m, b)
 	}
-	if !v.show(b.Slug, "") {
-		fmt.Fprintf(v.c.Err, "%s is up: bottle-attach %s shows it\n", b.Slug, b.Slug)
-	}
-	return nil
+	_, err := fmt.Fprintln(v.c.Out, b.Slug)
+	return err
 }
