@@ -16,9 +16,9 @@ import (
 	"bottle/pkg/operator"
 )
 
-// patience is how long the engine has for a status line: it is for a bar that is
-// drawn all the time, and the disk knows enough.
-const patience = 150 * time.Millisecond
+// patience is how long the engine has for a status line, which is to be there in
+// 20 ms: it is for a bar that is drawn all the time, and the disk knows enough.
+const patience = 10 * time.Millisecond
 
 // statusLine prints one line of counts for tmux. Nothing in it is anybody's text.
 func statusLine(c *cli.Call) error {
@@ -29,8 +29,12 @@ func statusLine(c *cli.Call) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	all, failed := lifecycle.List(ctx, m.Home, m.Engine)
+	late := errors.Is(failed, context.DeadlineExceeded)
 	running, working, waiting, pending := 0, 0, 0, 0
 	for _, b := range all {
+		if late {
+			b = lifecycle.Acting(b)
+		}
 		if b.Status == bottle.Running || b.Status == bottle.Degraded {
 			running++
 		}
@@ -44,7 +48,7 @@ func statusLine(c *cli.Call) error {
 			pending += undecided(m.Home.StateDir(b.Slug))
 		}
 	}
-	if failed != nil && running == 0 {
+	if failed != nil && !late {
 		_, err = fmt.Fprintf(c.Out, "no engine  %d pending\n", pending)
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,40 @@ func TestTheStatusLineCountsWhatWaitsAndFollowsNoLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, said bytes.Buffer
-	if code := run([]string{"bottle-ls", "--status-line"}, strings.NewReader(""), &out, &said); code != 0 || !strings.Contains(out.String(), "2 pending\n") {
+	if code := run([]string{"bottle-ls", "--status-line"}, strings.NewReader(""), &out, &said); code != 0 || !strings.HasSuffix(out.String(), "2 pending\n") {
+		t.Errorf("%d %q %q", code, out.String(), said.String())
+	}
+}
+
+// An engine that stalls is not waited for: the disk knows what ran, and what it did.
+func TestTheStatusLineWaitsForNoEngine(t *testing.T) {
+	dir := t.TempDir()
+	os.Chmod(dir, 0o700)
+	t.Setenv("BOTTLE_HOME", dir)
+	stalled, err := net.Listen("unix", filepath.Join(dir, "stalled.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stalled.Close()
+	t.Setenv("DOCKER_HOST", "unix://"+stalled.Addr().String())
+	h, err := state.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for slug, activity := range map[string]bottle.Activity{"web-aaaa": bottle.Working, "web-bbbb": bottle.Waiting} {
+		lock, err := h.Create(bottle.Bottle{Slug: slug, Status: bottle.Running})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lock.Unlock()
+		out := filepath.Join(h.StateDir(slug), "agent", "out")
+		os.MkdirAll(out, 0o755)
+		if err := os.WriteFile(filepath.Join(out, bottle.ActivityFile), bottle.ActivityRecord(activity, 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out, said bytes.Buffer
+	if code := run([]string{"bottle-ls", "--status-line"}, strings.NewReader(""), &out, &said); code != 0 || out.String() != "2 running  1 working  1 waiting  0 pending\n" {
 		t.Errorf("%d %q %q", code, out.String(), said.String())
 	}
 }

@@ -14,10 +14,10 @@ import (
 // activityDir is the one directory on the host that an agent may write in.
 func activityDir(stateDir string) string { return filepath.Join(stateDir, plan.AgentService, "out") }
 
-// acting adds to a bottle what its agent does. It is the agent's word. The time
+// Acting adds to a bottle what its agent does. It is the agent's word. The time
 // is the host's: the file is not the agent's, who can write it and no more, and
 // cannot set its time.
-func acting(b bottle.Bottle) bottle.Bottle {
+func Acting(b bottle.Bottle) bottle.Bottle {
 	b.Activity, b.ActivitySince = "", time.Time{}
 	if b.Status != bottle.Running && b.Status != bottle.Degraded {
 		return b

@@ -28,14 +28,14 @@ func saying(t *testing.T, stateDir string, record []byte) {
 
 func TestActivityIsOfAgentsThatRun(t *testing.T) {
 	b := bottle.Bottle{StateDir: t.TempDir(), Status: bottle.Running}
-	if got := acting(b); got.Activity != "" {
+	if got := Acting(b); got.Activity != "" {
 		t.Errorf("where nothing is told: %s", got.Activity)
 	}
 	saying(t, b.StateDir, bottle.ActivityRecord(bottle.Working, 0))
 	for status, want := range map[bottle.Status]bottle.Activity{bottle.Running: bottle.Working, bottle.Degraded: bottle.Working,
 		bottle.Starting: "", bottle.Stopped: "", bottle.Lost: "", "?": ""} {
 		b.Status, b.Activity = status, bottle.Waiting // as it was
-		if got := acting(b); got.Activity != want || got.ActivitySince.IsZero() != (want == "") {
+		if got := Acting(b); got.Activity != want || got.ActivitySince.IsZero() != (want == "") {
 			t.Errorf("%s: %q since %s", status, got.Activity, got.ActivitySince)
 		}
 	}
@@ -46,7 +46,7 @@ func TestWhatAnAgentSaysOfItselfIsAWordOrNothing(t *testing.T) {
 	for _, record := range [][]byte{make([]byte, bottle.ActivitySize), append(bottle.ActivityRecord(bottle.Working, 0), 'x'),
 		[]byte("\x1b]52;c;eA==\x07                     \n"), make([]byte, 1<<20)} {
 		saying(t, b.StateDir, record)
-		if got := acting(b); got.Activity != "" {
+		if got := Acting(b); got.Activity != "" {
 			t.Errorf("%.40q: %s", record, got.Activity)
 		}
 	}
@@ -61,7 +61,7 @@ func TestWhatAnAgentSaysOfItselfIsAWordOrNothing(t *testing.T) {
 	if err := os.Symlink(outside, file); err != nil {
 		t.Fatal(err)
 	}
-	if got := acting(b); got.Activity != "" {
+	if got := Acting(b); got.Activity != "" {
 		t.Errorf("through a link: %s", got.Activity)
 	}
 }

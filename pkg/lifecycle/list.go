@@ -39,7 +39,7 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 	list := make([]bottle.Bottle, 0, len(l.recorded))
 	for slug, b := range l.recorded {
 		if l.failed == nil {
-			b = acting(lacking(judge(b, l.live[slug], id, h.Busy, why)))
+			b = Acting(lacking(judge(b, l.live[slug], id, h.Busy, why)))
 		}
 		list = append(list, b)
 	}

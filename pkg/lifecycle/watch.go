@@ -157,7 +157,7 @@ func drained(ctx context.Context, outs *fsnotify.Watcher) (more bool) {
 // asked: an agent could have it asked all the time.
 func (w *watcher) act() error {
 	for slug, old := range w.told {
-		b := acting(old)
+		b := Acting(old)
 		if b.Activity == old.Activity {
 			continue
 		}

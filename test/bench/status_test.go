@@ -1,0 +1,51 @@
+package bench
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bottle/test/rig"
+)
+
+// tmux asks for the status line again and again: with an engine that answers,
+// and with one that stalls.
+func TestStatusLine(t *testing.T) {
+	rounds, bottles := size()
+	r := rig.New(t)
+	r.Agent("dev")
+	startMany(t, r, bottles)
+	for _, b := range r.Bottles() {
+		for n := range 20 {
+			r.Write(fmt.Sprintf("state/%s/egress/out/proposals/egress-denied-%016d.json", b.Slug, n), "{}")
+		}
+	}
+	want := fmt.Sprintf("%d running  0 working  0 waiting  %d pending\n", bottles, 20*bottles)
+	line := func(name string) {
+		t.Helper()
+		took := &timing{name: fmt.Sprintf("bottle-ls --status-line, %d bottles, %s", bottles, name)}
+		for range rounds * 8 {
+			took.run(t, func() {
+				if out, said, code := r.Run("bottle-ls", "--status-line"); code != 0 || out != want {
+					t.Fatalf("bottle-ls --status-line ended with %d: %s%s", code, out, said)
+				}
+			})
+		}
+		fmt.Println(took)
+	}
+	line("the engine answers")
+	stalled, err := net.Listen("unix", filepath.Join(r.Dir, "stalled.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stalled.Close()
+	r.Env = []string{"DOCKER_HOST=unix://" + stalled.Addr().String()}
+	line("the engine stalls")
+	r.Env = []string{"DOCKER_HOST=unix:///nonexistent/docker.sock"}
+	if out, said, code := r.Run("bottle-ls", "--status-line"); code != 0 || !strings.HasSuffix(out, fmt.Sprintf("%d pending\n", 20*bottles)) {
+		t.Errorf("without an engine it ended with %d: %s%s", code, out, said)
+	}
+	fmt.Println()
+}
