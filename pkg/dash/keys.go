@@ -23,6 +23,9 @@ func (s *State) key(k string) {
 		return
 	}
 	s.message = ""
+	if dead && s.focus == proposals && (k == "q" || k == "n" || k == "/") {
+		return // typed for another pane, perhaps
+	}
 	switch k {
 	case "q", "ctrl-c":
 		s.do(Quit{})

@@ -218,9 +218,8 @@ var help = []string{
 	"m          change it in $EDITOR, then approve",
 	"r          reject, with a reason",
 	"",
-	"When a proposal came by itself, these keys rest until the",
-	"keyboard was quiet for a second, and the first one asks for",
-	"a capital Y.",
+	"When a proposal came by itself, these (and n q /) rest until the keyboard",
+	"was quiet for a second, and the first one asks for a capital Y.",
 }
 
 // viewModal draws a box over the middle.
