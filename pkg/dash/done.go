@@ -13,7 +13,7 @@ import (
 // done takes the end of a program in.
 func (s *State) done(d Done) {
 	if d.Err != "" && d.Run.Job != Quiet && d.Run.Job != Refresh && d.Run.Job != Hands && d.Run.Job != Right {
-		s.message = d.Err
+		s.fail(d.Err)
 	}
 	switch d.Run.Job {
 	case Agents:
@@ -37,7 +37,12 @@ func (s *State) done(d Done) {
 		s.afterDecision(d)
 	case Stop:
 		s.stopped(d)
-	case Attach, Start, Closed:
+	case Start:
+		if d.Err == "" {
+			s.say("")
+		}
+		s.lookRight()
+	case Attach, Closed:
 		s.lookRight()
 	case Quiet, Edit, Log: // all that there is to say was said
 	}
@@ -74,9 +79,9 @@ func (s *State) choose(d Done) {
 	all, err := DecodeChoices(d.Out)
 	switch {
 	case err != nil:
-		s.message = err.Error()
+		s.fail(err.Error())
 	case len(all) == 0 && d.Err == "":
-		s.message = "no agents: bottle-start on a terminal writes a first one"
+		s.fail("no agents: bottle-start on a terminal writes a first one")
 	case len(all) > 0:
 		s.modal = &picker{all: all}
 	}
@@ -100,7 +105,7 @@ func (s *State) preflight(d Done) {
 			s.do(Run{Job: Start, About: name, Argv: []string{"bottle-start", "--yes", name}, Foreground: true})
 			return
 		}
-		s.message = "starting " + name
+		s.say("starting " + name)
 		s.run(Start, name, "bottle-start", "--yes", "--pane", "--focus", name)
 	}}
 }
@@ -124,7 +129,7 @@ func (s *State) stopped(d Done) {
 	if d.Err != "" {
 		return
 	}
-	s.message = ""
+	s.say("")
 	s.agents = slices.DeleteFunc(s.agents, func(a Agent) bool { return a.Slug == slug })
 	s.lists[agents].settle(s.agentKeys())
 	if s.Pane == "" {

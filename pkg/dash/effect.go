@@ -62,9 +62,8 @@ const (
 
 // How long things last.
 const (
-	quietHands  = 3 * time.Second // before the focus may move by itself
-	quietKeys   = time.Second     // before a decision key counts again
-	newFor      = 5 * time.Second // a proposal is called new
-	tenMinutes  = "10m"
-	closeButton = "esc closes"
+	quietHands = 3 * time.Second // before the focus may move by itself
+	quietKeys  = time.Second     // before a decision key counts again
+	newFor     = 5 * time.Second // a proposal is called new
+	tenMinutes = "10m"
 )

@@ -22,7 +22,7 @@ func (s *State) key(k string) {
 		s.modal.key(s, k)
 		return
 	}
-	s.message = ""
+	s.say("")
 	if dead && s.focus == proposals && (k == "q" || k == "n" || k == "/") {
 		return // typed for another pane, perhaps
 	}
@@ -74,7 +74,7 @@ func (s *State) agentKey(k string) {
 	}
 	a, ok := s.agent(slug)
 	if !ok {
-		s.message = s.idle()
+		s.say(s.idle())
 		return
 	}
 	switch k {
@@ -86,7 +86,7 @@ func (s *State) agentKey(k string) {
 		s.do(Run{Job: Edit, About: slug, Argv: []string{"bottle-edit", slug, "routes"}, Foreground: true})
 	case "p":
 		if !slices.Contains(slices.Concat(a.Sidecars, a.Services), "pipelock") {
-			s.message = slug + " runs no pipelock"
+			s.say(slug + " runs no pipelock")
 			return
 		}
 		s.do(Run{Job: Edit, About: slug, Argv: []string{"bottle-edit", slug, "pipelock"}, Foreground: true})
@@ -110,7 +110,7 @@ func (s *State) attach(slug string, focus bool) {
 
 func (s *State) stop(slug string) {
 	s.stopping[slug] = true
-	s.message = "stopping " + slug
+	s.say("stopping " + slug)
 	s.run(Stop, slug, "bottle-stop", "--pane", slug)
 }
 
@@ -130,7 +130,7 @@ func (s *State) proposalKey(k string, dead bool) {
 	p, ok := s.proposal(s.lists[proposals].selected)
 	switch {
 	case k == "e" || k == "p" || k == "x" || k == "l":
-		s.message = hint
+		s.say(hint)
 	case !ok:
 	case k == "enter":
 		s.modal = s.whole(p)

@@ -11,7 +11,8 @@ import (
 // modal has the keyboard while it is there. One that was answered is gone.
 type modal interface {
 	key(s *State, k string)
-	about() string // the slug or the proposal that it rests on; empty: none
+	about() string  // the slug or the proposal that it rests on; empty: none
+	keys() []string // for the footer
 	// draw fills a box's lines, and says whether its last line is a prompt.
 	draw(s *State, width, height int) (title string, lines []string, marked int)
 }
@@ -28,6 +29,13 @@ type page struct {
 }
 
 func (p *page) about() string { return p.subject }
+
+func (p *page) keys() []string {
+	if p.decide {
+		return []string{"esc leaves", "a approve", "o once", "t 10 minutes", "r reject", "m modify", "j k scroll"}
+	}
+	return []string{"esc leaves", "j k scroll"}
+}
 
 func (p *page) key(s *State, k string) {
 	half := max(1, p.height/2)
@@ -95,6 +103,8 @@ type waitingFor struct{ text string }
 
 func (*waitingFor) about() string { return "" }
 
+func (*waitingFor) keys() []string { return []string{"esc leaves"} }
+
 func (*waitingFor) key(s *State, k string) {
 	if k == "esc" || k == "ctrl-c" || k == "q" {
 		s.modal = nil
@@ -102,7 +112,7 @@ func (*waitingFor) key(s *State, k string) {
 }
 
 func (w *waitingFor) draw(*State, int, int) (string, []string, int) {
-	return w.text, []string{closeButton}, -1
+	return w.text, []string{"…"}, -1
 }
 
 // question wants y; everything else is no.
@@ -114,6 +124,8 @@ type question struct {
 }
 
 func (q *question) about() string { return q.subject }
+
+func (*question) keys() []string { return []string{"y yes", "any other key: no"} }
 
 func (q *question) key(s *State, k string) {
 	s.modal = nil
@@ -142,6 +154,8 @@ type capital struct {
 
 func (c *capital) about() string { return c.subject }
 
+func (*capital) keys() []string { return []string{"Y yes", "any other key: no"} }
+
 func (c *capital) key(s *State, k string) {
 	s.modal = nil
 	if k == "Y" {
@@ -163,6 +177,8 @@ type asking struct {
 
 func (a *asking) about() string { return a.subject }
 
+func (*asking) keys() []string { return []string{"enter rejects", "esc leaves", "ctrl-u clears"} }
+
 func (a *asking) key(s *State, k string) {
 	switch k {
 	case "enter":
@@ -183,6 +199,8 @@ func (a *asking) draw(*State, int, int) (string, []string, int) {
 type filtering struct{}
 
 func (*filtering) about() string { return "" }
+
+func (*filtering) keys() []string { return nil } // what is typed stands there
 
 func (*filtering) key(s *State, k string) {
 	l := &s.lists[s.focus]
@@ -207,6 +225,10 @@ type picker struct {
 }
 
 func (*picker) about() string { return "" }
+
+func (*picker) keys() []string {
+	return []string{"enter starts", "esc leaves", "up down move", "type to filter"}
+}
 
 func (p *picker) some() []Choice {
 	var some []Choice

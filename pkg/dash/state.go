@@ -62,6 +62,7 @@ type State struct {
 	shown     string // the bottle in the right pane
 	rightPane string // its id
 	message   string // in the status line
+	failed    bool   // and it tells of a failure
 	modal     modal
 	stopping  map[string]bool
 	deciding  map[string]bool
@@ -107,7 +108,7 @@ func (s *State) Update(now time.Time, event any) []any {
 	case Back:
 		s.lastKey = now
 	case Told:
-		s.message = string(e)
+		s.fail(string(e))
 	case Done:
 		s.done(e)
 	case Tick:
@@ -136,6 +137,10 @@ func (s *State) Wake() time.Time {
 	}
 	return next
 }
+
+// say puts a line into the status line; fail does so for what went wrong.
+func (s *State) say(text string)  { s.message, s.failed = text, false }
+func (s *State) fail(text string) { s.message, s.failed = text, true }
 
 func (s *State) do(effect any) { s.effects = append(s.effects, effect) }
 

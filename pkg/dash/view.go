@@ -81,13 +81,23 @@ func (s *State) viewProposals(c Screen, y int) int {
 		if !s.newest[keys[i]].IsZero() {
 			style = Bold | Green
 		}
-		text := fmt.Sprintf("%s  %-12s  %-14s  %s", p.CreatedAt.Local().Format(time.TimeOnly), p.Slug, p.Kind, p.Summary)
-		if strings.Contains(p.host, "xn--") {
-			text = "LOOKALIKE? " + text
-		}
-		s.row(c, y+i-top, proposals, keys[i] == s.lists[proposals].selected, text, style)
+		s.row(c, y+i-top, proposals, keys[i] == s.lists[proposals].selected, s.proposalRow(p), style)
 	}
 	return y + height
+}
+
+// narrowRow is a width below which a row leaves out what can be looked up.
+const narrowRow = 70
+
+func (s *State) proposalRow(p Proposal) string {
+	summary := p.Summary
+	if strings.Contains(p.host, "xn--") {
+		summary = "LOOKALIKE? " + summary
+	}
+	if s.W < narrowRow {
+		return fmt.Sprintf("%s  %s", p.Slug, summary)
+	}
+	return fmt.Sprintf("%s  %-12s  %-14s  %s", p.CreatedAt.Local().Format(time.TimeOnly), p.Slug, p.Kind, summary)
 }
 
 func (s *State) viewAgents(c Screen, y int) {
@@ -124,10 +134,16 @@ func (s *State) agentRow(a Agent) string {
 	sidecars := "[" + strings.Join(a.up(), " ") + "]"
 	if len(a.up()) == 0 && slices.Contains(a.Services, "agent") {
 		sidecars = "(starting)"
+		if s.W < narrowRow {
+			activity = sidecars
+		}
 	}
 	pending := ""
 	if n := s.pendingOf(a.Slug); n > 0 {
 		pending = fmt.Sprintf("  %d pending", n)
+	}
+	if s.W < narrowRow {
+		return fmt.Sprintf("%s %-12s  %s%s", star, a.Slug, activity, pending)
 	}
 	return fmt.Sprintf("%s %-12s  %-8s  %s  %-8s  %s%s", star, a.Slug, a.Agent, started, activity, sidecars, pending)
 }
@@ -165,9 +181,12 @@ func (s *State) idle() string {
 }
 
 func (s *State) viewStatus(c Screen) {
-	text, style := s.message, Red
+	text, style := s.message, Style(0)
+	if s.failed {
+		style = Red
+	}
 	if text == "" {
-		text, style = s.idle(), 0
+		text = s.idle()
 	}
 	c.line(0, c.H-2, c.W, text, style)
 	text, style = s.footer(), 0
@@ -185,18 +204,16 @@ func (s *State) footer() string {
 	keys := []string{"? help", "enter show", "a approve", "o once", "t 10 minutes", "r reject", "m modify", "tab agents", "q quit", "/ filter"}
 	switch {
 	case s.modal != nil:
-		return "esc leaves"
+		keys = s.modal.keys()
 	case s.focus == agents:
 		keys = []string{"? help", "enter attach", "n new", "x stop", "tab proposals", "l log", "e routes", "q quit", "p pipelock", "/ filter"}
 	}
-	text := keys[0]
-	for _, k := range keys[1:] {
-		if len(text)+2+len(k) > s.W { // the rest is in the help
-			break
+	for n := len(keys); n > 0; n-- { // the rest is in the help
+		if text := strings.Join(keys[:n], "  "); len(text) <= s.W {
+			return text
 		}
-		text += "  " + k
 	}
-	return text
+	return ""
 }
 
 var help = []string{
