@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"bottle/pkg/cli"
 	"bottle/pkg/decision"
 	"bottle/pkg/operator"
+	"bottle/pkg/plan"
 )
 
 // settleTime lets a burst of changes become one look.
@@ -103,6 +105,42 @@ func (f *follower) drain(ctx context.Context, until <-chan time.Time) error {
 	}
 }
 
+// attend watches where a bottle's proposals and decisions are, or will be: its
+// sidecars' directories are made after its own.
+func (f *follower) attend(stateDir string) {
+	f.w.Add(stateDir)
+	entries, _ := os.ReadDir(stateDir) // one that is gone has none
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != plan.AgentService { // who could keep us busy, and proposes nothing
+			f.reach(filepath.Join(stateDir, e.Name()), "out", "proposals")
+			f.reach(filepath.Join(stateDir, e.Name()), "in", "decisions")
+		}
+	}
+}
+
+// reach watches a directory below dir, or else what is there of the way to it.
+// What is above it is not watched then: a sidecar writes there at each request.
+func (f *follower) reach(dir string, way ...string) {
+	at := []string{dir}
+	for _, name := range way {
+		at = append(at, filepath.Join(at[len(at)-1], name))
+	}
+	last := len(at) - 1
+	there := last
+	for there > 0 && f.w.Add(at[there]) != nil {
+		there--
+	}
+	if there == last {
+		for _, above := range at[:last] {
+			f.w.Remove(above) // an error: it was not watched
+		}
+		return
+	}
+	// What was made meanwhile is no event of what is watched since.
+	for ; there <= last && f.w.Add(at[there]) == nil; there++ {
+	}
+}
+
 // look watches what there is now, and tells what is otherwise than before.
 func (f *follower) look(first bool) error {
 	// Watch first, so that no change falls between the reading and the watching.
@@ -112,12 +150,7 @@ func (f *follower) look(first bool) error {
 		return err
 	}
 	for _, slug := range slugs {
-		for _, dir := range []string{"out", "out/proposals", "in", "in/decisions"} {
-			paths, _ := filepath.Glob(filepath.Join(f.d.Home.StateDir(slug), "*", dir)) // the pattern is good
-			for _, path := range paths {
-				f.w.Add(path) // what is not there yet shows as a change of what is above it
-			}
-		}
+		f.attend(f.d.Home.StateDir(slug))
 	}
 	lines, _ := proposals(f.d, true)
 	now := map[string]operator.Line{}

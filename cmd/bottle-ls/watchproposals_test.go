@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/operator"
+	"bottle/pkg/proposal"
+)
+
+// A watcher that is older than a bottle hears of what it asks, whenever its
+// directories come.
+func TestWhoWatchesHearsOfBottlesThatComeLater(t *testing.T) {
+	dir := t.TempDir()
+	os.Chmod(dir, 0o700)
+	t.Setenv("BOTTLE_HOME", dir)
+	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(dir, "none.sock"))
+	d, err := open(t.Context(), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := d.Home
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	told := make(chan operator.Line, 16)
+	f := &follower{d: d, w: w, known: map[string]operator.Line{}, emit: func(l operator.Line) error { told <- l; return nil }}
+	ended := make(chan error, 1)
+	go func() { ended <- f.run(ctx) }()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	hears := func(id string) {
+		t.Helper()
+		select {
+		case l := <-told:
+			if l.ID != id {
+				t.Fatalf("%s is told of, not %s", l.ID, id)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("nothing is told of %s", id)
+		}
+	}
+	watched := func(path string) { // as far as it is there: an event of ours would hide a gap
+		t.Helper()
+		for limit := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+			for _, p := range w.WatchList() {
+				if p == path {
+					return
+				}
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("%s is not watched: %v", path, w.WatchList())
+			}
+		}
+	}
+	lock, err := h.Create(bottle.Bottle{Slug: "web-aaaa", Status: bottle.Starting})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	at := h.StateDir("web-aaaa")
+	watched(at)
+	for _, name := range []string{"supervise", "out", "proposals"} {
+		at = filepath.Join(at, name)
+		if err := os.Mkdir(at, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		watched(at)
+	}
+	for _, host := range []string{"one.example", "two.example"} {
+		p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressBlock, Justification: "to read its pages", Egress: &bottle.EgressAsk{Host: host}}, proposal.Rules{}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(at, p.ID+".json"), proposal.Encode(p), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		hears(p.ID)
+	}
+	if err := os.MkdirAll(filepath.Join(h.StateDir("web-aaaa"), "agent", "out"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range w.WatchList() {
+		if filepath.Base(filepath.Dir(p)) == "agent" || filepath.Base(p) == "out" {
+			t.Errorf("%s is watched, which others write without end", p)
+		}
+	}
+}
