@@ -35,8 +35,8 @@ func app() cli.App {
 			"PageUp scroll back, any key returns. Without SLUG it takes the one bottle that runs,\n" +
 			"or asks which. Where the session has ended, it starts one, which goes on with the\n" +
 			"agent's last conversation. With --send it types TEXT (or standard input) into the\n" +
-			"session, submits it and ends. With CMD it runs that beside the agent, with a terminal where this has\n" +
-			"one, and in pipes otherwise.",
+			"session, submits it and ends. With CMD it runs that beside the agent, with a\n" +
+			"terminal where this has one, and in pipes otherwise.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "detach-keys", Value: session.DefaultDetachKeys,
 				Usage: "`KEYS` that leave the session: characters or ctrl-X between commas, or none"},

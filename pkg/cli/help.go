@@ -12,7 +12,7 @@ const exitTable = `   0 done · 1 failed · 2 usage · 3 not found · 4 declined
 // help is the template of --help: the same sections in every program.
 func (a App) help() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "NAME\n   %s - %s\n\nUSAGE\n   %s [options] %s\n", a.Name, a.Usage, a.Name, a.ArgsUsage)
+	fmt.Fprintf(&b, "NAME\n   %s - %s\n\nUSAGE\n   %s\n", a.Name, a.Usage, strings.TrimRight(a.Name+" [options] "+a.ArgsUsage, " "))
 	if a.About != "" {
 		fmt.Fprintf(&b, "\n%s", indent(a.About))
 	}
@@ -29,5 +29,5 @@ func indent(text string) string {
 	if text == "" {
 		return ""
 	}
-	return "   " + strings.ReplaceAll(text, "\n", "\n   ") + "\n"
+	return strings.ReplaceAll("   "+strings.ReplaceAll(text, "\n", "\n   ")+"\n", "\n   \n", "\n\n")
 }
