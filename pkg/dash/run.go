@@ -11,6 +11,7 @@ import (
 
 	"github.com/nsf/termbox-go"
 
+	"bottle/pkg/cli"
 	"bottle/pkg/tmux"
 )
 
@@ -196,11 +197,39 @@ func (e *edge) foreground(r Run) {
 	if cmd.ProcessState != nil {
 		d.Code = cmd.ProcessState.ExitCode()
 	}
-	if err != nil {
+	// Who said no, or left by ctrl-c, knows that.
+	if err != nil && d.Code != cli.Declined && d.Code != cli.Interrupted {
 		d.Err = oneLine(r.Argv[0], "", err)
+		e.pause(d.Err)
 	}
 	e.reopen()
 	e.update(stamped{time.Now(), d})
+}
+
+// pause leaves on the terminal what a program said there that failed, until it
+// was read.
+func (e *edge) pause(text string) {
+	fmt.Fprintf(os.Stdout, "%s: press Enter to go back ", text)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for key := []byte{0}; key[0] != '\n'; {
+			if n, err := os.Stdin.Read(key); n == 0 || err != nil {
+				return // the terminal is gone
+			}
+		}
+	}()
+	for {
+		select {
+		case <-read:
+			return
+		case s := <-e.signals:
+			if s != os.Interrupt {
+				e.held = append(e.held, stamped{time.Now(), Quit{}})
+				return
+			}
+		}
+	}
 }
 
 func (e *edge) suspend() {

@@ -23,11 +23,11 @@ func proposalLine(id, host, status string) string {
 }
 
 // board starts a dashboard below a shell, which tells of the terminal after it.
-func board(t *testing.T, w, h int) (*server, *recorded) {
+func board(t *testing.T, w, h int, env ...string) (*server, *recorded) {
 	t.Helper()
 	r := record(t, rig.New(t).Bin)
 	r.prints("bottle-ls --watch", agentLine("dev-aaaa", "running")+agentLine("web-bbbb", "running"))
-	s := newServer(t, r.env()...)
+	s := newServer(t, append(r.env(), env...)...)
 	s.start(w, h, "sh", "-c", `bottle-dash; echo "ended with $?"; stty -a | tr ';' '\n' | grep -wo -- '-*icanon'; exec sleep 1000`)
 	s.sees("t", "web-bbbb")
 	return s, r
@@ -69,8 +69,10 @@ func TestAProgramInTheForegroundHasTheWholeTerminal(t *testing.T) {
 	r.prints("bottle-ls --watch", agentLine("new-cccc", "running"))
 	s.keys("t", "q j x", "Enter")
 	r.called(s, "got q j x")
-	s.sees("t", "bottle-edit ended with exit status 3")
+	s.sees("t", "bottle-edit ended with exit status 3: press Enter to go back") // what it said is to be read
+	s.keys("t", "Enter")
 	s.sees("t", "new-cccc")
+	s.sees("t", "bottle-edit ended with exit status 3")
 	s.keys("t", "?")
 	s.sees("t", "the other pane")
 }
@@ -114,10 +116,7 @@ func TestAProposalInTheMiddleOfProseIsNotDecidedByIt(t *testing.T) {
 	}
 	s.keys("t", "Escape")
 	s.await("no box", func() bool { return !strings.Contains(s.screen("t"), "┌") })
-	for s.focus() != "proposals" {
-		s.keys("t", "Tab")
-		s.await("a focus", func() bool { return s.focus() != "" })
-	}
+	s.focuses("proposals")
 	s.await("quiet", func() bool { return !strings.Contains(lastLine(s.screen("t", "-e")), "\x1b[2m") })
 	s.keys("t", "t")
 	s.sees("t", "evil.example.com for dev-aaaa, 10 minutes? [capital Y]")
@@ -128,6 +127,15 @@ func TestAProposalInTheMiddleOfProseIsNotDecidedByIt(t *testing.T) {
 func lastLine(screen string) string {
 	lines := strings.Split(strings.TrimRight(screen, "\n"), "\n")
 	return lines[len(lines)-1]
+}
+
+// focuses moves the dashboard's focus to a pane, if it is not there.
+func (s *server) focuses(pane string) {
+	s.t.Helper()
+	if s.focus() != pane {
+		s.keys("t", "Tab")
+		s.await("focus on "+pane, func() bool { return s.focus() == pane })
+	}
 }
 
 func (s *server) focus() string {
