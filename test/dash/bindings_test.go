@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"bottle/test/rig"
 )
 
 func root(t *testing.T) string {
@@ -99,7 +101,7 @@ func TestAnOldTmuxIsToldSo(t *testing.T) {
 // bound is a tmux with the keys, a client, and recorded programs.
 func bound(t *testing.T) (*server, *recorded, *client) {
 	t.Helper()
-	r := record(t, "")
+	r := record(t, rig.New(t).Bin)
 	r.prints("bottle-ls -o tsv", "dev-aaaa\trunning\tworking 3s\tdev\nweb-bbbb\trunning\twaiting 5s\tdev\napi-cccc\trunning\twaiting 9s\tdev\n")
 	r.prints("bottle-ls agents -o tsv", "alpha\tdev\tclaude\t0\t/dev/null\n")
 	s := newServer(t, r.env()...)
@@ -128,11 +130,36 @@ func TestTheMenuRunsThePublicPrograms(t *testing.T) {
 	c.types("\r")
 	started()
 	r.called(s, "bottle-start --pane --focus -- alpha")
+	stopped := s.acts("stop")
+	c.sees("stop>")
+	c.types("bbbb")
+	r.called(s, "bottle-attach --peek --color web-bbbb")
+	c.types("\r")
+	stopped()
+	r.called(s, "bottle-stop --pane web-bbbb")
 	c.types("\x02")
 	c.types("B")
 	c.sees("next that waits")
 	c.types("q")
 	c.sees("no bottle is shown here")
+}
+
+func TestTheDashboardHasOneWindowHoweverOftenItIsAskedFor(t *testing.T) {
+	s, r, c := bound(t)
+	s.acts("dash")()
+	s.sees("t:bottle", "agents (focused)")
+	r.called(s, "bottle-attach --pane dev-aaaa")
+	s.run("select-window", "-t", "t:0")
+	c.types("\x02B")
+	c.sees("next that waits")
+	c.types("d")
+	s.await("the dashboard's window", func() bool { return s.run("display-message", "-p", "-t", "t", "#{window_name}") == "bottle" })
+	s.acts("dash")()
+	if all := s.run("list-windows", "-t", "t"); strings.Count(all, "\n") != 1 {
+		t.Errorf("the windows are\n%s", all)
+	}
+	s.keys("t:bottle", "q")
+	s.await("end of its window", func() bool { return !strings.Contains(s.run("list-windows", "-t", "t"), "bottle") })
 }
 
 func TestPickersWithoutFzfOrWithoutAnythingToPick(t *testing.T) {

@@ -103,6 +103,92 @@ func TestTheRightPaneOnlyShowsAndAgentsWorkOn(t *testing.T) {
 	}
 }
 
+// Who asks at the same time shares one pane, and one viewer.
+func TestTenThatShowABottleAtOnceShareOnePane(t *testing.T) {
+	r := rig.New(t)
+	r.Agent("dev")
+	r.Start("dev", "--name", "one")
+	s := newServer(t, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec, "PATH="+r.Bin+":"+os.Getenv("PATH"))
+	s.start(160, 40, "sh", "-c", `for n in 1 2 3 4 5 6 7 8 9 10; do bottle-attach --pane one & done; wait; echo all-$((40+2)); exec sleep 1000`)
+	s.sees("t:0.0", "all-42")
+	id, shown := s.right()
+	if panes := s.run("list-panes", "-t", "t:0", "-F", "#{pane_id}"); shown != "one" || strings.Count(panes, "\n") != 1 || !strings.Contains(panes, id) {
+		t.Errorf("%s is tracked, with %q, of the panes\n%s", id, shown, panes)
+	}
+	s.await("one viewer", func() bool { return viewers(r, "one") == 1 })
+}
+
+// Where no pane can be had, the terminal is used, and given back.
+func TestWithoutAPaneTheForegroundIsUsed(t *testing.T) {
+	r := rig.New(t)
+	r.Agent("dev")
+	r.Start("dev", "--name", "one")
+	s := newServer(t, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec, "PATH="+r.Bin+":"+os.Getenv("PATH"), "PS1=$ ")
+	s.start(2, 10, "sh") // as narrow as a window can be: nothing fits beside it
+	types := func(line string) {
+		t.Helper()
+		s.keys("t", "-l", line)
+		s.keys("t", "Enter")
+	}
+	whole := func(mark string) {
+		t.Helper()
+		types("echo " + mark + "-$((40+2)) $(stty -a | tr ';' '\\n' | grep -wo -- '-*icanon')")
+		s.sees("t", mark+"-42 icanon")
+		if panes := s.run("list-panes", "-t", "t"); strings.Contains(panes, "\n") {
+			t.Errorf("the panes are\n%s", panes)
+		}
+	}
+	types("bottle-attach --pane --focus one")
+	s.await("a viewer", func() bool { return viewers(r, "one") == 1 })
+	s.run("resize-window", "-t", "t", "-x", "160", "-y", "40")
+	types("echo inside-$((40+2))")
+	s.sees("t", "inside-42")
+	s.keys("t", "C-q", "C-q")
+	s.sees("t", "one goes on")
+	whole("attached")
+	s.await("no viewer", func() bool { return viewers(r, "one") == 0 })
+
+	types("export TMUX_PANE=%99; clear")
+	types("bottle-start --yes --workspace none --pane --name two dev")
+	s.await("a viewer", func() bool {
+		return strings.Contains(r.Docker("ps", "--format", "{{.Names}}"), "bottle-two-agent-1") && viewers(r, "two") == 1
+	})
+	s.keys("t", "C-q", "C-q")
+	s.sees("t", "two goes on")
+	s.sees("t", "bottle-start: no pane: ") // the shell's screen is back, with what was said on it
+	whole("started")
+	types("clear; bottle-stop --discard --pane two")
+	s.sees("t", `"slug":"two"`)
+	s.sees("t", "bottle-stop: no pane: ")
+	if strings.Contains(s.screen("t"), "goroutine") {
+		t.Error(s.screen("t"))
+	}
+	whole("stopped")
+}
+
+func TestAResumeIsShownInTheRightPane(t *testing.T) {
+	r := rig.New(t)
+	r.Agent("dev")
+	r.Start("dev", "--name", "one")
+	if _, said, code := r.Run("bottle-stop", "--keep", "one"); code != 0 {
+		t.Fatal(said)
+	}
+	s := newServer(t, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec, "PATH="+r.Bin+":"+os.Getenv("PATH"))
+	s.start(160, 40, "sh")
+	for range 2 { // one that is stopped, and one that lives, of which nothing is told
+		s.keys("t:0.0", "-l", "clear; bottle-start --resume one --pane --focus; echo ended-$?")
+		s.keys("t:0.0", "Enter")
+		s.sees("t:0.0", "ended-0")
+		s.await("one in the right pane", func() bool { _, shown := s.right(); return shown == "one" && viewers(r, "one") == 1 })
+		if id, _ := s.right(); s.run("display-message", "-p", "-t", "t:0", "#{pane_id}") != id {
+			t.Error("the keyboard is elsewhere")
+		}
+		if screen := s.screen("t:0.0"); !strings.HasPrefix(screen, "one\nended-0\n") {
+			t.Errorf("the shell has\n%s", screen)
+		}
+	}
+}
+
 // The dashboard, against the real programs.
 func TestTheDashboardShowsRealBottlesAndSurvivesThemAndTheyIt(t *testing.T) {
 	r := rig.New(t)
