@@ -75,10 +75,11 @@ soak: engine build base ## 8 bottles with traffic for TIME (30m): what sidecars 
 	@scripts/deps git
 	cd test/lifecycle && go test -count=1 -timeout 12h -v -run SidecarsUnderTraffic -soak $(or $(TIME),30m)
 
-bench: engine build base ## egress against other proxies, start against docker-compose, bottle-ls against docker ps
-	@scripts/deps docker-compose
+bench: engine build base ## egress against other proxies, start against docker-compose, bottle-ls against docker ps, the dashboard
+	@scripts/deps docker-compose tmux ps
 	@scripts/deps mitmdump || true # what is not here is left out
 	cd test/bench && BOTTLE_BENCH=1 go test -count=1 -timeout 40m
+	cd test/dash && BOTTLE_BENCH=1 go test -count=1 -timeout 20m -v -run TestBench
 
 screenshot: engine build base ## docs/dash.svg, from a real run
 	dir=$$(mktemp -d) && BOTTLE_SCREENSHOT=$$dir go test -count=1 -timeout 5m -run TestScreenshot ./test/dash && \
