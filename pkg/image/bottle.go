@@ -2,7 +2,6 @@ package image
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -10,12 +9,13 @@ import (
 )
 
 // Sidecar is the image that all sidecars run in: nothing but their static
-// programs, name → content, each at the root.
-func Sidecar(programs map[string][]byte) Build {
+// programs, each at the root.
+func Sidecar(programs []File) Build {
 	b := Build{From: "scratch", Labels: map[string]string{LabelProgram: "sidecar"}}
-	for _, name := range slices.Sorted(maps.Keys(programs)) {
-		b.Files = append(b.Files, File{Name: name, Mode: 0o755, Data: programs[name]})
-		b.Steps = append(b.Steps, fmt.Sprintf("COPY %s /%s", name, name))
+	b.Files = slices.SortedFunc(slices.Values(programs), func(x, y File) int { return strings.Compare(x.Name, y.Name) })
+	for i, f := range b.Files {
+		b.Files[i].Mode = 0o755
+		b.Steps = append(b.Steps, fmt.Sprintf("COPY %s /%s", f.Name, f.Name))
 	}
 	b.Tag = b.tag("bottle-sidecar", "")
 	return b

@@ -39,13 +39,14 @@ type Build struct {
 }
 
 // File is one file of a build context. Its content is Data, or what Open gives:
-// then Size is its length.
+// then Size is its length, and ID with it names the content in the image's tag.
 type File struct {
 	Name string // relative path in the context
 	Mode int64  // permission bits
 	Data []byte
 	Open func() (io.ReadCloser, error)
 	Size int64
+	ID   string
 }
 
 // Dockerfile is the text that the engine's builder reads. The builder of old
@@ -127,7 +128,7 @@ func (f File) write(t *tar.Writer) error {
 }
 
 // tag names the image after all that is known of it: the Dockerfile, and the
-// content of the files that are there already.
+// content of the files that are there already, or what names it.
 func (b Build) tag(repository, prefix string) string {
 	h := sha256.New()
 	part := func(p []byte) {
@@ -139,6 +140,8 @@ func (b Build) tag(repository, prefix string) string {
 		part([]byte(f.Name))
 		part([]byte(strconv.FormatInt(f.Mode, 8)))
 		part(f.Data)
+		part([]byte(f.ID))
+		part([]byte(strconv.FormatInt(f.Size, 10)))
 	}
 	return repository + ":" + prefix + hex.EncodeToString(h.Sum(nil))[:16]
 }

@@ -30,10 +30,11 @@ func build(t *testing.T, tools, program, version string, own []byte) Build {
 func TestTagChangesWithAllThatGoesIn(t *testing.T) {
 	tags := map[string]string{}
 	for name, b := range map[string]Build{
-		"sidecar":        Sidecar(map[string][]byte{"bottle-egress": []byte("1")}),
-		"other content":  Sidecar(map[string][]byte{"bottle-egress": []byte("2")}),
-		"other name":     Sidecar(map[string][]byte{"bottle-other": []byte("1")}),
-		"shifted":        Sidecar(map[string][]byte{"bottle-egress1": nil}),
+		"sidecar":        Sidecar([]File{{Name: "bottle-egress", ID: "1"}}),
+		"other content":  Sidecar([]File{{Name: "bottle-egress", ID: "2"}}),
+		"other size":     Sidecar([]File{{Name: "bottle-egress", ID: "1", Size: 1}}),
+		"other name":     Sidecar([]File{{Name: "bottle-other", ID: "1"}}),
+		"shifted":        Sidecar([]File{{Name: "bottle-egress1"}}),
 		"tools":          Tools(Base, user),
 		"other base":     Tools("other:1", user),
 		"other user":     Tools(Base, User{UID: 1, Home: "/home/agent", Work: "/work"}),
@@ -56,9 +57,9 @@ func TestTagChangesWithAllThatGoesIn(t *testing.T) {
 }
 
 func TestEqualBuildsAreEqualByteForByte(t *testing.T) {
-	programs := map[string][]byte{"b": []byte("2"), "a": []byte("1"), "c": []byte("3")}
+	a, b, c := File{Name: "a", Data: []byte("1")}, File{Name: "b", Data: []byte("2")}, File{Name: "c", Data: []byte("3")}
 	var first, second bytes.Buffer
-	one, two := Sidecar(programs), Sidecar(programs)
+	one, two := Sidecar([]File{b, a, c}), Sidecar([]File{c, b, a})
 	if err := errors.Join(one.Context(&first), two.Context(&second)); err != nil {
 		t.Fatal(err)
 	}

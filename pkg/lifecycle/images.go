@@ -54,8 +54,9 @@ func toolsImage() image.Build {
 	return image.Tools(image.Base, image.User{UID: plan.AgentUID, Home: plan.AgentHome, Work: plan.WorkDir})
 }
 
-// sidecarPrograms reads the programs that go into the sidecars' image.
-func (m *Manager) sidecarPrograms() (map[string][]byte, error) {
+// sidecarPrograms are the programs that go into the sidecars' image. They are read
+// when that is made: to know whether it is there, their names for it will do.
+func (m *Manager) sidecarPrograms() ([]image.File, error) {
 	dir := filepath.Join(m.Libexec, "sidecars")
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,11 +65,13 @@ func (m *Manager) sidecarPrograms() (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot find the sidecars' programs: %w", err)
 	}
-	programs := map[string][]byte{}
+	var programs []image.File
 	for _, e := range entries {
-		if programs[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+		f, err := program(filepath.Join(dir, e.Name()))
+		if err != nil {
 			return nil, fmt.Errorf("cannot read a sidecar's program: %w", err)
 		}
+		programs = append(programs, f)
 	}
 	return programs, nil
 }
