@@ -9,6 +9,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -158,11 +159,13 @@ func plain(text string) string {
 }
 
 // lively is what a reader of Markdown would fetch, run, or take for our heading.
-var lively = regexp.MustCompile(`(?m)^[ \t]{0,3}#|^[ \t]*(=+|-+)[ \t]*$|!\[|<[A-Za-z/!?]`)
+var lively = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]{0,3}#|^[ \t]*(=+|-+)[ \t]*$|!\[|<[A-Za-z/!?]`)
+})
 
 // prose is a text as Markdown in which nothing is fetched and no turn is faked.
 func prose(text string) string {
-	return lively.ReplaceAllStringFunc(plain(text), func(s string) string {
+	return lively().ReplaceAllStringFunc(plain(text), func(s string) string {
 		at := strings.IndexAny(s, "#=-![<")
 		return s[:at] + `\` + s[at:]
 	})

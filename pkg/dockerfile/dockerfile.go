@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -283,10 +284,12 @@ type here struct {
 	tabs   bool // leading tabs go
 }
 
-var hereWord = regexp.MustCompile(`^<<(-?)(?:'([A-Za-z_][A-Za-z0-9_]*)'|"([A-Za-z_][A-Za-z0-9_]*)"|([A-Za-z_][A-Za-z0-9_]*))(?:[ \t]+|$)`)
+var hereWord = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^<<(-?)(?:'([A-Za-z_][A-Za-z0-9_]*)'|"([A-Za-z_][A-Za-z0-9_]*)"|([A-Za-z_][A-Za-z0-9_]*))(?:[ \t]+|$)`)
+})
 
 func hereDoc(rest string) (h here, more string, err error) {
-	m := hereWord.FindStringSubmatch(rest)
+	m := hereWord().FindStringSubmatch(rest)
 	if m == nil {
 		return h, "", errors.New("the inline text must begin with <<EOF or <<'EOF'")
 	}

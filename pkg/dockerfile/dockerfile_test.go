@@ -159,7 +159,7 @@ func FuzzParse(f *testing.F) {
 				}
 			case Env, Arg:
 				for _, v := range s.Vars {
-					if !varName.MatchString(v.Name) {
+					if !varName().MatchString(v.Name) {
 						t.Fatalf("%q: a variable %q", text, v.Name)
 					}
 					Expand(v.Value, func(string) (string, bool) { return "", true })

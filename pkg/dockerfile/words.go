@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 var (
-	varName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-	userName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$`)
+	varName  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) })
+	userName = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?$`)
+	})
 )
 
 func checkUser(name string) error {
-	if !userName.MatchString(name) {
+	if !userName().MatchString(name) {
 		return fmt.Errorf("%q is not a user", clip(name))
 	}
 	return nil
@@ -49,7 +52,7 @@ func variables(rest string, arg bool) ([]Var, error) {
 		if !ok {
 			return nil, fmt.Errorf("%s has no value", clip(name))
 		}
-		if !varName.MatchString(name) {
+		if !varName().MatchString(name) {
 			return nil, fmt.Errorf("%q is not a variable's name", clip(name))
 		}
 		vars = append(vars, Var{name, value})
@@ -108,14 +111,16 @@ func split(line string) ([]string, error) {
 	return words, nil
 }
 
-var reference = regexp.MustCompile(`\\(.)|\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})|\$`)
+var reference = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\\(.)|\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})|\$`)
+})
 
 // Expand puts in the values of variables for $NAME and ${NAME} in a Step's Word
 // or a Var's Value, and takes backslashes away. What lookup does not know is an
 // error, as is any other use of $.
 func Expand(word string, lookup func(name string) (string, bool)) (string, error) {
 	var failed error
-	out := reference.ReplaceAllStringFunc(word, func(ref string) string {
+	out := reference().ReplaceAllStringFunc(word, func(ref string) string {
 		if ref[0] == '\\' {
 			return ref[1:]
 		}

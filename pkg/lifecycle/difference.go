@@ -57,7 +57,7 @@ func (c *capture) check(ctx context.Context, bundle *os.File) error {
 // begun is the commit that a bottle's work began with, empty for nothing at all;
 // known is false where nobody recorded it.
 func begun(b bottle.Bottle) (start string, known bool) {
-	if commitID.MatchString(b.Start) {
+	if commitID().MatchString(b.Start) {
 		return b.Start, true
 	}
 	return "", b.Workspace == WorkspaceNone

@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 
 	"bottle/pkg/engine"
 	"bottle/pkg/plan"
@@ -27,7 +28,7 @@ func (u *bringUp) inside(ctx context.Context, in io.Reader, args ...string) (out
 }
 
 // commitID is what names the commit that the work began with.
-var commitID = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
+var commitID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`) })
 
 // fillWorkspace streams the operator's folder into the bottle.
 func (u *bringUp) fillWorkspace(ctx context.Context) error {
@@ -61,7 +62,7 @@ func (u *bringUp) fillWorkspace(ctx context.Context) error {
 	if code != 0 {
 		return fmt.Errorf("cannot copy %s: %s", u.spec.Folder, lastLine(said))
 	}
-	if start := strings.TrimSpace(out); commitID.MatchString(start) {
+	if start := strings.TrimSpace(out); commitID().MatchString(start) {
 		u.bottle.Start = start
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // LabelNetworks is the label of a container with the names of its networks,
@@ -23,7 +24,7 @@ func (p *Plan) labelNetworks() {
 	}
 }
 
-var literal = regexp.MustCompile(`\b[0-9]{1,3}(\.[0-9]{1,3}){3}\b`)
+var literal = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b[0-9]{1,3}(\.[0-9]{1,3}){3}\b`) })
 
 // Move gives the bottle's own network another subnet of the same size, and all
 // that the plan says of its addresses with it.
@@ -40,7 +41,7 @@ func (p *Plan) Move(to netip.Prefix) {
 		return Address(to, n)
 	}
 	text := func(s string) string {
-		return literal.ReplaceAllStringFunc(s, func(ip string) string {
+		return literal().ReplaceAllStringFunc(s, func(ip string) string {
 			if a, err := netip.ParseAddr(ip); err == nil {
 				return move(a).String()
 			}
