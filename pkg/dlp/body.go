@@ -57,8 +57,10 @@ func (q *Request) Body(contentType, contentEncoding string) (*Body, error) {
 	for i := len(openers) - 1; i >= 0; i-- {
 		b.undo(openers[i])
 	}
-	if r := q.rules.fileRule(q.path); r != nil && !q.excepts(r.ID) {
-		q.found(&Finding{Rule: r.ID, Where: "url.path", Fingerprint: fingerprint(q.key, []byte(q.path))})
+	if r := q.rules.fileRule(q.path); r != nil {
+		q.foundBy(r.ID, func() *Finding {
+			return &Finding{Rule: r.ID, Where: "url.path", Fingerprint: fingerprint(q.key, []byte(q.path))}
+		})
 	}
 	return b, q.err
 }

@@ -15,7 +15,8 @@
 //
 // Every error is a *Finding (a secret, and where it stands) or a *Refusal (why
 // it cannot be scanned), and stays: the request must not be completed. A body
-// may be written in pieces of any size. What Write has let pass may hold all of
+// may be written in pieces of any size. Passed says which exceptions a request
+// has needed so far, for who counts them. What Write has let pass may hold all of
 // a secret but its end, so that a body's last byte waits for Close. Who lets the
 // rest of a body that is too large pass unscanned neither writes nor closes it.
 //

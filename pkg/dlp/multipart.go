@@ -232,8 +232,10 @@ func (w *multipartWalker) named(file string) {
 	w.t.mark(m)
 	w.t.write([]byte("\n" + file + "\n"))
 	q := w.t.q
-	if r := q.rules.fileRule(file); r != nil && !q.excepts(r.ID) {
-		q.found(&Finding{Rule: r.ID, Where: m.where([]byte(file)), Fingerprint: fingerprint(q.key, []byte(file))})
+	if r := q.rules.fileRule(file); r != nil {
+		q.foundBy(r.ID, func() *Finding {
+			return &Finding{Rule: r.ID, Where: m.where([]byte(file)), Fingerprint: fingerprint(q.key, []byte(file))}
+		})
 	}
 	w.t.mark(mark{up: w.place, key: "header", index: -1, kind: kindValue})
 }

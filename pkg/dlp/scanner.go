@@ -1,6 +1,7 @@
 package dlp
 
 import (
+	"slices"
 	"strings"
 	"sync"
 )
@@ -61,6 +62,7 @@ type Request struct {
 	path   string
 	inHead bool
 	halves halves
+	passed []Passed
 	err    error // the first finding or refusal
 	// What may be spent yet: bytes that expressions may look at, and bytes that
 	// may be decoded.
@@ -135,14 +137,29 @@ func (q *Request) found(err error) {
 	}
 }
 
-func (q *Request) excepts(rule string) bool {
-	for _, e := range q.policy.Allow {
-		if e.Rule == rule && below(q.path, e.Path) {
-			return true
+// foundBy records what a rule found, unless an exception lets it pass.
+func (q *Request) foundBy(rule string, finding func() *Finding) {
+	for i, e := range q.policy.Allow {
+		if e.Rule != rule || !below(q.path, e.Path) {
+			continue
 		}
+		if !slices.ContainsFunc(q.passed, func(p Passed) bool { return p.Exception == i }) {
+			q.passed = append(q.passed, Passed{i, finding()})
+		}
+		return
 	}
-	return false
+	q.found(finding())
 }
+
+// Passed is a finding that an exception let pass.
+type Passed struct {
+	Exception int // its index in Policy.Allow
+	Finding   *Finding
+}
+
+// Passed returns the first finding that each exception let pass so far, in the
+// order in which they were found. Of exceptions for the same the first one does.
+func (q *Request) Passed() []Passed { return q.passed }
 
 // below says whether a path is at or below a prefix that ends at a segment.
 func below(path, prefix string) bool {

@@ -285,8 +285,7 @@ func (t *text) report(r *rule, from, to int, secret []byte) {
 			return
 		}
 	}
-	if t.q.excepts(r.ID) {
-		return
-	}
-	t.q.found(&Finding{Rule: r.ID, Where: m.where(secret), Via: m.via, Fingerprint: fingerprint(t.q.key, secret)})
+	t.q.foundBy(r.ID, func() *Finding {
+		return &Finding{Rule: r.ID, Where: m.where(secret), Via: m.via, Fingerprint: fingerprint(t.q.key, secret)}
+	})
 }

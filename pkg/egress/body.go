@@ -17,7 +17,11 @@ func (b body) look(data []byte, last bool) error {
 	if b.scan == nil {
 		return nil
 	}
-	if err := b.scan.next(data, last); err != nil {
+	err := b.scan.next(data, last)
+	if err == nil {
+		err = b.scan.excepted()
+	}
+	if err != nil {
 		return &sideError{err: b.scan.block(err)}
 	}
 	return nil

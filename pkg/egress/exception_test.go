@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -51,5 +54,32 @@ func TestAStalledUploadIsCutWhenItsGrantEnds(t *testing.T) {
 	}
 	if err == nil && r.StatusCode != 403 {
 		t.Errorf("%s", r.Status)
+	}
+}
+
+func TestAnExceptionThatIsCountedIsForSoManyRequests(t *testing.T) {
+	w, arrived := scanWorld(t)
+	w.write(scanRoutes + "grants:\n- {id: twice, host: a.example, path_allowlist: [/login], rule: github-pat, uses: 2}\n")
+	must(t, w.s.Reload())
+	want := func(what string, status int, path, text string, chunked bool) {
+		t.Helper()
+		if got, _, said := post(t, w.agent(), "https://a.example"+path, []byte(text), chunked); got != status {
+			t.Errorf("%s: %d: %s", what, got, said)
+		}
+	}
+	long := strings.Repeat("a word ", 5000)
+	want("what needs none", 200, "/login", "nothing", false)
+	want("another path", 403, "/other", aKey, false)
+	want("what is refused for something else", 403, "/login", aKey+" "+mine, false)
+	want("the first use, twice in one request", 200, "/login", aKey+" "+long+" "+aKey, true)
+	want("the second use", 200, "/login", aKey, false)
+	want("no use is left", 403, "/login", aKey, false)
+	want("no use is left for a body in pieces", 403, "/login", long+aKey+long, true)
+	want("what needs none, still", 200, "/login", "nothing", true)
+	if arrived.Load() != 4 {
+		t.Errorf("%d requests arrived", arrived.Load())
+	}
+	if data, err := os.ReadFile(filepath.Join(w.s.force.out, UsesFile)); err != nil || string(data) != "twice\ntwice\n" {
+		t.Errorf("%q, %v", data, err)
 	}
 }

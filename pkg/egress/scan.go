@@ -29,6 +29,12 @@ type scan struct {
 	ended  bool // q was given back
 	budget budget
 	share  int64 // of the budget
+	// Exceptions that hold, those that are counted among them: a use is taken
+	// when one is needed, and once for the request.
+	exceptions []policy.InForce
+	take       func(*policy.Grant) bool
+	looked     int      // findings of q.Passed whose exceptions were looked at
+	taken      []string // IDs of grants
 }
 
 // blocked is the error for a request that must not leave.
@@ -115,14 +121,16 @@ func unknownRule(p *policy.Policy) error {
 func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *refusal) {
 	p := c.s.policy.Load()
 	rules := dlp.Policy{Host: r.Host, Model: r.Model != ""}
-	for _, e := range p.Exceptions(r, time.Now()) {
+	exceptions := p.Exceptions(r, time.Now(), c.s.uses.spent)
+	for _, e := range exceptions {
 		rules.Allow = append(rules.Allow, dlp.Exception{Rule: e.Rule, Path: e.Path})
 	}
 	share := c.q.scanShare()
 	if !c.s.scans.take(c.s.ctx, share) {
 		return nil, refuse(503, "more is under way to be scanned than there is memory for: try it again when less is")
 	}
-	s := &scan{q: k.scanner.Request(rules), host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream, budget: c.s.scans, share: share}
+	s := &scan{q: k.scanner.Request(rules), host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream, budget: c.s.scans, share: share,
+		exceptions: exceptions, take: c.s.takeException}
 	if r.Model != "" {
 		s.model = policy.CheckModel(r.Model, p.Model, c.q.method, string(path(target)))
 	}
@@ -134,6 +142,9 @@ func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *re
 			err = s.next(here[:c.q.length], true)
 		}
 	}
+	if err == nil {
+		err = s.excepted()
+	}
 	if err != nil || whole {
 		s.end() // an answer may take long
 	}
@@ -141,6 +152,25 @@ func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *re
 		return s, nil
 	}
 	return nil, refuseBlocked(&blocked{r.Host, err}, &c.q)
+}
+
+// excepted takes a use of each exception that is counted and has been needed
+// since. Where none is left, what it let pass is a finding after all. What was
+// scanned must not go upstream before excepted has returned nil.
+func (s *scan) excepted() error {
+	found := s.q.Passed()
+	for _, p := range found[s.looked:] {
+		g := s.exceptions[p.Exception].Grant
+		if g == nil || g.Uses == 0 || slices.Contains(s.taken, g.ID) {
+			continue
+		}
+		if !s.take(g) {
+			return p.Finding
+		}
+		s.taken = append(s.taken, g.ID)
+	}
+	s.looked = len(found)
+	return nil
 }
 
 // end gives back what the scan held. Nothing more is scanned then, and nothing
@@ -260,7 +290,11 @@ func (s *scan) trailers(lines []byte) error {
 	for _, x := range f.list {
 		list = append(list, dlp.Field{Name: x.name, Value: x.value, Credential: policy.CarriesCredential(x.name)})
 	}
-	if err := s.q.Trailers(list); err != nil {
+	err := s.q.Trailers(list)
+	if err == nil {
+		err = s.excepted()
+	}
+	if err != nil {
 		return s.block(err)
 	}
 	return nil

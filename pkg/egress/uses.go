@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/policy"
 	"bottle/pkg/spool"
 )
@@ -89,6 +90,15 @@ func (u *uses) reserve(id string, of int64) (bool, error) {
 	}
 	u.used[id]++
 	return true, nil
+}
+
+// takeException takes a use of an exception, and says whether one was left.
+func (s *Server) takeException(g *policy.Grant) bool {
+	left, err := s.uses.reserve(g.ID, g.Uses)
+	if err != nil {
+		s.record(bottle.Event{Kind: "grant", Verdict: "error", Rule: "grant " + g.ID, Host: g.Host, Reason: "its use could not be recorded", Detail: err.Error()})
+	}
+	return left
 }
 
 // reserve takes the use that an allowed request rests on.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -52,10 +53,29 @@ func TestAnExceptionIsForItsRuleHostPathAndTime(t *testing.T) {
 		now  time.Time
 		want int
 	}{{"a.example", before, 1}, {"a.example", after, 0}, {"a.example", time.Time{}, 0}, {"b.example", before, 0}} {
-		got := p.Exceptions(&Route{Host: c.host}, c.now)
-		if len(got) != c.want || c.want > 0 && got[0] != (Exception{"jwt", "/login"}) {
+		got := p.Exceptions(&Route{Host: c.host}, c.now, func(*Grant) bool { return false })
+		if len(got) != c.want || c.want > 0 && got[0].Exception != (Exception{"jwt", "/login"}) {
 			t.Errorf("%+v: %+v", c, got)
 		}
+	}
+}
+
+func TestAnExceptionThatIsCountedIsTakenLastAndWhileItLasts(t *testing.T) {
+	p := Policy{Grants: []Grant{
+		{ID: "counted", Route: Route{Host: "a.example", Paths: []string{"/a", "/b"}}, Rule: "jwt", Uses: 2},
+		{ID: "spent", Route: Route{Host: "a.example"}, Rule: "jwt", Uses: 1},
+		{ID: "free", Route: Route{Host: "a.example"}, Rule: "jwt"},
+	}}
+	r := Route{Host: "a.example", Scan: Scan{Allow: []Exception{{Rule: "github-pat"}}}}
+	var got []string
+	for _, e := range p.Exceptions(&r, time.Now(), func(g *Grant) bool { return g.ID == "spent" }) {
+		if e.Grant == nil {
+			e.Grant = &Grant{ID: "route"}
+		}
+		got = append(got, e.Grant.ID+" "+e.Rule+" "+e.Path)
+	}
+	if want := []string{"route github-pat ", "free jwt ", "counted jwt /a", "counted jwt /b"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
 

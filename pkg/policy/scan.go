@@ -41,20 +41,39 @@ func (s Scan) Summary() string {
 	return "unscanned: " + strings.Join(parts, ", ")
 }
 
+// InForce is an exception that holds for a request.
+type InForce struct {
+	Exception
+	Grant *Grant // that it was granted by; nil: it is the route's own. Read it only.
+}
+
 // Exceptions are those that hold for a request which rests on an entry: its own,
-// and those that were granted for its host.
-func (p *Policy) Exceptions(r *Route, now time.Time) []Exception {
-	list := r.Scan.Allow
+// and those that were granted for its host and are not spent. Those whose uses
+// are counted come last, so that one is taken only where it is needed.
+func (p *Policy) Exceptions(r *Route, now time.Time, spent func(*Grant) bool) []InForce {
+	var list []InForce
+	for _, e := range r.Scan.Allow {
+		list = append(list, InForce{e, nil})
+	}
 	for i := range p.Grants {
 		g := &p.Grants[i]
-		if g.Opens() || g.Host != r.Host || !g.Live(now) {
+		if g.Opens() || g.Host != r.Host || !g.Live(now) || spent(g) {
 			continue
 		}
 		for _, path := range orAll(g.Paths) {
-			list = append(slices.Clip(list), Exception{g.Rule, path})
+			list = append(list, InForce{Exception{g.Rule, path}, g})
 		}
 	}
+	slices.SortStableFunc(list, func(a, b InForce) int { return a.counted() - b.counted() })
 	return list
+}
+
+// counted is 1 where uses are counted, else 0.
+func (e InForce) counted() int {
+	if e.Grant != nil && e.Grant.Uses > 0 {
+		return 1
+	}
+	return 0
 }
 
 // DefaultMaxBody is how many bytes a body may have where the policy does not say.
