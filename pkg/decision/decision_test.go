@@ -272,7 +272,7 @@ func TestARejectedRefusalIsNotAskedAgain(t *testing.T) {
 	b := newBench(t)
 	id := b.ask(bottle.Proposal{Kind: bottle.EgressDenied, Egress: &bottle.EgressAsk{Host: "t.example", Paths: []string{"/v1"}}})
 	must(t, b.decide(Order{ID: id, Reject: true})[0].Err)
-	if _, p, _ := b.Policy(slug); !p.Silences("t.example", "/v1/x") {
+	if _, p, _ := b.Policy(slug); !p.Silences("t.example", 443, "/v1/x") {
 		t.Errorf("%+v", p)
 	}
 	b.grants()

@@ -218,12 +218,11 @@ func (c *client) tunnel(ev *bottle.Event) bool {
 	ev.Kind = "connect"
 	o, refused := c.front.tunnel(&c.q)
 	ev.Host, ev.Port = o.host, o.port
-	switch {
-	case refused != nil:
-	case o.address:
-		_, refused = judge(c.s.policy.Load(), c.s.uses, &c.q, o, "")
-	case o.port != policy.DefaultPort(policy.HTTPS) && !c.s.policy.Load().NamesPort(o.port):
-		_, refused = judge(c.s.policy.Load(), c.s.uses, &c.q, o, "")
+	if refused == nil && (o.address || o.port != policy.DefaultPort(policy.HTTPS) && !c.s.policy.Load().NamesPort(o.port)) {
+		var v policy.Verdict
+		if v, refused = judge(c.s.policy.Load(), c.s.uses, &c.q, o, ""); v.Status == 403 {
+			c.s.denied.note(ev)
+		}
 	}
 	if refused != nil {
 		return c.refuse(ev, refused, false)

@@ -51,6 +51,9 @@ func (d *denied) note(ev *bottle.Event) {
 		return
 	}
 	q := policy.Request{Scheme: ev.Scheme, Host: ev.Host, Port: ev.Port, Method: ev.Method, Path: ev.Path, Now: ev.Time, Spent: d.spent}
+	if q.Method == "CONNECT" { // what was to go through it is not known
+		q.Scheme, q.Path = tunnelScheme(q.Port), "/"
+	}
 	select {
 	case d.refused <- q:
 	default:
@@ -82,10 +85,15 @@ func (d *denied) run() {
 // ask counts a refusal with the proposal that waits for its like, or makes one.
 func (d *denied) ask(q policy.Request) {
 	p := d.policy()
-	if p.Silent(q.Host, q.Path) || policy.Decide(*p, q).Allow { // a grant may have come meanwhile
+	tunnel := q.Method == "CONNECT"
+	allowed := tunnel && p.NamesPort(q.Port) || policy.Decide(*p, q).Allow // a grant may have come meanwhile
+	if allowed || p.Silences(q.Host, q.Port, q.Path) {
 		return
 	}
-	asked := bottle.EgressAsk{Host: q.Host, Scheme: q.Scheme, Port: q.Port, Paths: firstSegment(q.Path), Methods: []string{q.Method}}
+	asked := bottle.EgressAsk{Host: q.Host, Scheme: q.Scheme, Port: q.Port, Paths: firstSegment(q.Path)}
+	if !tunnel {
+		asked.Methods = []string{q.Method}
+	}
 	for _, path := range asked.Paths {
 		if policy.CheckPrefix(path) != nil {
 			return // no entry could name it
@@ -104,6 +112,14 @@ func (d *denied) ask(q policy.Request) {
 	if err == nil {
 		d.queue.Note(made.ID, count)
 	}
+}
+
+// tunnelScheme is what most likely goes through a tunnel to a port.
+func tunnelScheme(port int) string {
+	if port == policy.DefaultPort(policy.HTTP) {
+		return policy.HTTP
+	}
+	return policy.HTTPS
 }
 
 // alike says whether two refusals are for the same place; methods are counted

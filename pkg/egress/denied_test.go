@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -113,6 +114,28 @@ func TestWhatIsSilencedIsNotAskedFor(t *testing.T) {
 	w.request("GET", "https://new.example/v10", 403)
 	if got := slices.Collect(maps.Keys(w.asked())); len(got) != 1 || got[0] != "new.example  /v10  GET" {
 		t.Errorf("asked: %q", got)
+	}
+}
+
+// What is behind a refused CONNECT nobody has seen: the grant is for that port
+// of that host, and whatever is there.
+func TestAPortThatNoRouteNamesIsAskedFor(t *testing.T) {
+	w := newRefusing(t)
+	w.setPolicy(policy.Policy{Silenced: []policy.Silence{{Host: "quiet.example", Port: 9443, Path: "/"}}})
+	for _, target := range []string{"new.example:8443", "new.example:8443", "new.example:80", "quiet.example:9443", "quiet.example:9444", "192.0.2.1:8443", "bad.example:0443"} {
+		conn := w.open(w.s.Ports().Proxy)
+		fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, target)
+		if line, _ := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, " 40") {
+			t.Errorf("%s: %q", target, line)
+		}
+	}
+	asked := w.asked()
+	want := []string{"http://new.example  ENTIRE HOST", "https://new.example:8443  ENTIRE HOST", "https://quiet.example:9444  ENTIRE HOST"}
+	if got := slices.Sorted(maps.Keys(asked)); !slices.Equal(got, want) {
+		t.Errorf("asked: %q", got)
+	}
+	if p := asked["https://new.example:8443  ENTIRE HOST"]; p.Count != 2 || p.Method != "CONNECT" {
+		t.Errorf("pending: %+v", p)
 	}
 }
 

@@ -84,9 +84,3 @@ func (p *Policy) HostWay(r *Route) {
 		r.Private, r.RefuseForeign = r.Private || o.Private, r.RefuseForeign || o.RefuseForeign
 	}
 }
-
-// Silences says whether a refused request is one that nobody wants to be asked
-// about again.
-func (p *Policy) Silences(host, path string) bool {
-	return slices.ContainsFunc(p.Silenced, func(s Silence) bool { return s.Host == host && below(path, s.Path) })
-}

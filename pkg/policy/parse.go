@@ -37,7 +37,7 @@ const (
 //	    uses: 1                              # how many requests; default: any number
 //	    rule: jwt                            # an exception for this rule of the scanner; it opens nothing
 //	silenced:
-//	  - {host: telemetry.example.com, path: /v1}
+//	  - {host: telemetry.example.com, path: /v1}         # and a port; default: any
 //	given:                                   # what the agent itself holds
 //	  - {name: NPM_TOKEN, credential: env:NPM_TOKEN, hosts: [packages.example.com]}
 //	model: {server_tools: [web_search], url_sources: false}  # default: none, false
@@ -149,6 +149,8 @@ func parseSilence(n *yaml.Node) (s Silence, err error) {
 		switch key {
 		case "host":
 			s.Host, err = RouteHost(word)
+		case "port":
+			s.Port, err = ParsePort(word)
 		case "path":
 			s.Path, err = word, CheckPrefix(word)
 		default:

@@ -67,9 +67,10 @@ type Grant struct {
 }
 
 // Silence is what the operator does not want to be asked about again: refused
-// requests for Host below Path, a prefix like those of routes.
+// requests for Host and Port below Path, a prefix like those of routes.
 type Silence struct {
 	Host string
+	Port int // 0: any
 	Path string
 }
 
@@ -209,8 +210,10 @@ func (p *Policy) Refreshes() map[string]time.Duration {
 	return shortest
 }
 
-// Silent says whether the operator does not want to be asked about a refused
+// Silences says whether the operator does not want to be asked about a refused
 // request.
-func (p *Policy) Silent(host, path string) bool {
-	return slices.ContainsFunc(p.Silenced, func(s Silence) bool { return s.Host == host && below(path, s.Path) })
+func (p *Policy) Silences(host string, port int, path string) bool {
+	return slices.ContainsFunc(p.Silenced, func(s Silence) bool {
+		return s.Host == host && (s.Port == 0 || s.Port == port) && below(path, s.Path)
+	})
 }

@@ -138,6 +138,7 @@ func TestParseNamesTheLineOfAnError(t *testing.T) {
 		"routes: []\ngrants:\n- {id: x, host: a}\n- {id: x, host: b}\n":              "the grant x is there twice",
 		"routes: []\ngrants:\n- {id: x, host: a, expires: tomorrow}\n":               "is no time",
 		"routes: []\nsilenced:\n- {host: a}\n":                                       "needs a host and a path",
+		"routes: []\nsilenced:\n- {host: a, path: /, port: 0}\n":                     "port",
 	} {
 		_, err := Parse([]byte(in))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -26,7 +26,7 @@ func Render(p Policy) []byte {
 		})
 	}
 	if len(p.Silenced) > 0 {
-		section(&b, "silenced", p.Silenced, func(s Silence) { fmt.Fprintf(&b, "  - {host: %q, path: %q}\n", s.Host, s.Path) })
+		section(&b, "silenced", p.Silenced, func(s Silence) { fmt.Fprintf(&b, "  - {%s}\n", s.keys()) })
 	}
 	if len(p.Given) > 0 {
 		section(&b, "given", p.Given, func(g Given) {
@@ -40,6 +40,15 @@ func Render(p Policy) []byte {
 		fmt.Fprintf(&b, "max_body: %d\n", p.MaxBody)
 	}
 	return []byte(b.String())
+}
+
+// keys writes a silence as keys of a flow mapping.
+func (s Silence) keys() string {
+	port := ""
+	if s.Port > 0 {
+		port = fmt.Sprintf("port: %d, ", s.Port)
+	}
+	return fmt.Sprintf("host: %q, %spath: %q", s.Host, port, s.Path)
 }
 
 // keys writes an exception as keys of a flow mapping.

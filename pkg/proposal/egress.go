@@ -137,11 +137,15 @@ func (egressDenied) check(p *bottle.Proposal) error {
 	return checkEgress(p)
 }
 
-// reject silences the host below what was refused.
+// reject silences the host below what was refused, at its port where that is an
+// unusual one.
 func (egressDenied) reject(c *Change, p *bottle.Proposal) {
 	path := "/"
 	if len(p.Egress.Paths) > 0 {
 		path = p.Egress.Paths[0]
 	}
 	c.Silence = &policy.Silence{Host: p.Egress.Host, Path: path}
+	if p.Egress.Port != policy.DefaultPort(p.Egress.Scheme) {
+		c.Silence.Port = p.Egress.Port
+	}
 }

@@ -239,10 +239,18 @@ func TestARejectedRefusalIsSilenced(t *testing.T) {
 		}
 		if c.Silence != nil {
 			after := c.Apply(policy.Policy{})
-			if !after.Silences("telemetry.example.com", "/v1/x") || after.Silences("telemetry.example.com", "/v2") || c.Diff == "" {
+			if !after.Silences("telemetry.example.com", 443, "/v1/x") || after.Silences("telemetry.example.com", 443, "/v2") || c.Diff == "" {
 				t.Errorf("%+v", after)
 			}
 		}
+	}
+}
+
+func TestARejectedPortSilencesThatPort(t *testing.T) {
+	c := Reject(made(t, bottle.Proposal{Kind: bottle.EgressDenied, Egress: &bottle.EgressAsk{Host: "a.example", Port: 8443}}))
+	after := c.Apply(policy.Policy{})
+	if !after.Silences("a.example", 8443, "/") || after.Silences("a.example", 443, "/") || !strings.Contains(c.Diff, "8443") {
+		t.Errorf("%+v\n%s", after.Silenced, c.Diff)
 	}
 }
 
