@@ -84,6 +84,9 @@ type Engine interface {
 	// and Stop return when the engine has cleared up behind it too, which takes
 	// most of their time. Of a container that does not run it may say nothing.
 	Ended(ctx context.Context, name string) error
+	// IsLink says whether a symbolic link stands at an absolute path in the file
+	// system that a container which has ended leaves. Links on the way are followed.
+	IsLink(ctx context.Context, name, path string) (bool, error)
 	Logs(ctx context.Context, name string, w io.Writer) error
 	// Exec runs a command in a container, without a terminal, and returns its
 	// exit code. When ctx ends, the command's standard input ends.

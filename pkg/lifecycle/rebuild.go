@@ -81,6 +81,9 @@ func (m *Manager) buildImage(ctx context.Context, p *plan.Plan, text, inForce st
 			break
 		}
 	}
+	if err == nil && r.made {
+		err = r.places(ctx)
+	}
 	clearing, stop := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
 	defer stop()
 	err = errors.Join(err, m.Engine.Remove(clearing, plan.ContainerName(p.Slug, plan.BuildService)))
@@ -91,6 +94,21 @@ func (m *Manager) buildImage(ctx context.Context, p *plan.Plan, text, inForce st
 		return "", nil, err
 	}
 	return r.image, r.env, nil
+}
+
+// places refuses an image that has a link where the engine would put something of
+// ours: it follows links, and could be led to where the agent puts its own.
+func (r *rebuild) places(ctx context.Context) error {
+	for _, p := range r.plan.Places() {
+		is, err := r.Engine.IsLink(ctx, plan.ContainerName(r.plan.Slug, plan.BuildService), p)
+		if err != nil {
+			return err
+		}
+		if is {
+			return fmt.Errorf("the image has a link at %s, where this container needs a directory of its own", p)
+		}
+	}
+	return nil
 }
 
 // defaultPath is what an engine gives a container whose image says nothing.

@@ -43,7 +43,7 @@ func newBench(t *testing.T, answers func(c plan.Container, out io.Writer) int) *
 	b.plan = &plan.Plan{Slug: "dev-aaaa", Home: home.ID, StateDir: dir, Networks: []plan.Network{inner}, Containers: []plan.Container{{
 		Service: plan.AgentService, Image: "bottle-agent:1", Env: map[string]string{"HTTPS_PROXY": "http://egress:3128", "HOME": "/home/agent"},
 		Endpoints: []plan.Endpoint{{Network: inner.Name, IP: plan.Address(inner.Subnet, 3), Aliases: []string{"agent"}}},
-		Mounts: []plan.Mount{{Type: "bind", Source: "/certs", Target: plan.CertsDir, ReadOnly: true},
+		Mounts: []plan.Mount{{Type: "bind", Source: "/certs", Target: plan.CertsDir, ReadOnly: true}, {Type: "bind", Source: "/inside", Target: plan.InsideDir, ReadOnly: true},
 			{Type: "volume", Source: "work", Target: plan.WorkDir}},
 		DNS: []string{"10.213.0.2"}, CapDrop: []string{"ALL"}, Pids: 512}}}
 	if err := b.fake.CreateNetwork(t.Context(), inner); err != nil {
@@ -127,6 +127,26 @@ func TestOnlyWhatIsNewIsCarriedOut(t *testing.T) {
 	b.ran = nil
 	if _, _, err := b.buildImage(t.Context(), p, "FROM bottle\nRUN other\n", wanted, b.log); err != nil || len(b.ran) != 1 || b.ran[0].Image != "bottle-agent:1" {
 		t.Errorf("another text: %v, %+v", err, b.ran)
+	}
+}
+
+// S14: the engine follows links when it puts bottle-inside and the home in place.
+func TestAnImageWithALinkInAPlaceOfOursIsRefused(t *testing.T) {
+	for _, link := range []string{"/opt", plan.CaptureHome, "/etc/ssl"} {
+		b := newBench(t, fine)
+		b.fake.Links = []string{link}
+		_, _, err := b.buildImage(t.Context(), b.plan, "FROM bottle\nRUN one\n", "", b.log)
+		if err == nil || !strings.Contains(err.Error(), "a link at "+link+",") {
+			t.Errorf("%s: %v", link, err)
+		}
+		if !slices.ContainsFunc(b.fake.Calls, func(c string) bool { return strings.HasPrefix(c, "RemoveImage bottle-rebuilt:dev-aaaa-") }) {
+			t.Errorf("its image stays: %v", b.fake.Calls)
+		}
+	}
+	b := newBench(t, fine)
+	b.fake.Links = []string{"/usr/bin", "/opt/other"}
+	if _, _, err := b.buildImage(t.Context(), b.plan, "FROM bottle\nRUN one\n", "", b.log); err != nil {
+		t.Errorf("links elsewhere: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -64,6 +65,23 @@ func (p *Plan) Build(s Step) Container {
 // whom to trust there.
 func wallVariables() []string {
 	return append(slices.Sorted(maps.Keys(builder{}.proxyEnv())), "LANG")
+}
+
+// Places are the paths at which the engine puts something into the containers
+// that run the agent's image, with all directories on the way, outermost first.
+func (p *Plan) Places() []string {
+	agent := p.Find(AgentService)
+	targets := append(slices.Collect(maps.Keys(agent.Tmpfs)), CaptureHome)
+	for _, m := range agent.Mounts {
+		targets = append(targets, m.Target)
+	}
+	places := map[string]bool{}
+	for _, t := range targets {
+		for ; t != "/"; t = path.Dir(t) {
+			places[t] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(places)) // a prefix sorts first
 }
 
 // Replace returns the plan with another image for its agent, and these variables

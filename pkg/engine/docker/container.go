@@ -3,11 +3,13 @@ package docker
 import (
 	"context"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
@@ -212,6 +214,15 @@ func (e *Engine) LastEnd(ctx context.Context, name string) (engine.Ended, error)
 		return engine.Ended{}, wrap("look at container "+name, err)
 	}
 	return engine.Ended{Code: c.State.ExitCode, OutOfMemory: c.State.OOMKilled}, nil
+}
+
+// IsLink implements engine.Engine.
+func (e *Engine) IsLink(ctx context.Context, name, path string) (bool, error) {
+	stat, err := e.api.ContainerStatPath(ctx, name, path)
+	if errdefs.IsNotFound(err) { // the path, or the container: that has a root
+		_, err = e.api.ContainerStatPath(ctx, name, "/")
+	}
+	return err == nil && stat.Mode&fs.ModeSymlink != 0, wrap("look into container "+name, err)
 }
 
 // Ended implements engine.Engine. The stream of an attached container ends later,

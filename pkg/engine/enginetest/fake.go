@@ -28,6 +28,8 @@ type Fake struct {
 	OnAttach func(c plan.Container, x engine.Exec) (code int, holds bool)
 	// OnStart, where set, is told of every container that starts.
 	OnStart func(c plan.Container)
+	// Links are paths at which every container leaves a link.
+	Links []string
 	// OnSignal, where set, takes signals; otherwise they end the container.
 	OnSignal func(name, signal string) error
 
@@ -291,6 +293,13 @@ func (f *Fake) LastEnd(_ context.Context, name string) (engine.Ended, error) {
 		return engine.Ended{}, err
 	}
 	return engine.Ended{Code: c.code}, nil
+}
+
+func (f *Fake) IsLink(_ context.Context, name, path string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err := f.find(name)
+	return err == nil && slices.Contains(f.Links, path), err
 }
 
 func (f *Fake) Logs(_ context.Context, name string, w io.Writer) error {

@@ -7,7 +7,9 @@ import (
 
 func TestTheFakeIsAnEngine(t *testing.T) {
 	Run(t, func(*testing.T) Lab {
-		return Lab{Engine: NewFake("any"), Image: "any", Home: "suite",
+		fake := NewFake("any")
+		fake.Links = []string{"/var/run"} // as in Debian's image
+		return Lab{Engine: fake, Image: "any", Home: "suite",
 			Free: [2]netip.Prefix{netip.MustParsePrefix("10.0.0.0/28"), netip.MustParsePrefix("10.0.1.0/28")}}
 	})
 }

@@ -357,6 +357,14 @@ func commits(t *testing.T, l Lab) {
 	if err := l.Engine.Commit(t.Context(), c.Name, tag); err != nil {
 		t.Fatal(err)
 	}
+	for path, want := range map[string]bool{"/var/run": true, "/etc/passwd": false, "/none": false} {
+		if is, err := l.Engine.IsLink(t.Context(), c.Name, path); err != nil || is != want {
+			t.Errorf("%s is a link: %v, %v", path, is, err)
+		}
+	}
+	if _, err := l.Engine.IsLink(t.Context(), c.Name+"-none", "/var/run"); !errors.Is(err, engine.ErrNotFound) {
+		t.Errorf("a link of nothing: %v", err)
+	}
 	if has, err := l.Engine.HasImage(t.Context(), tag); !has || err != nil {
 		t.Errorf("there is no image: %v", err)
 	}
