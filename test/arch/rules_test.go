@@ -92,13 +92,13 @@ var rules = map[string]rule{
 
 	"test/arch":          {why: "reads the sources, and imports none of them"},
 	"test/asker":         {why: "an MCP client like an agent's, which knows nothing of ours"},
-	"test/bench":         {may: []string{"pkg/bottle", "pkg/proposal", "test/rig"}, why: "measures the programs as they are installed"},
+	"test/bench":         {may: []string{"pkg/bottle", "test/rig"}, why: "measures the programs as they are installed"},
 	"test/crash":         {may: []string{"test/rig", "pkg/bottle", "pkg/plan"}, why: "kills the programs, and reads what they left as others would"},
 	"test/bench/egress":  {may: []string{"pkg/bottle", "pkg/ca", "pkg/egress", "pkg/sidecar"}, why: "egress as it is, on loopback, to be measured"},
 	"test/bench/goproxy": {may: []string{"pkg/ca"}, why: "what egress is compared with has nothing of ours but a CA"},
 	"test/bench/peer":    {may: []string{"pkg/ca"}, why: "both ends of what is measured, and nothing of what is between"},
 	"test/programs":      {may: []string{"test/rig"}, why: "sees the programs as their user does, by their command line alone"},
-	"test/decide":        {may: []string{"pkg/bottle", "pkg/proposal", "test/rig"}, why: "writes what a sidecar writes, and meets the programs as their user does"},
+	"test/decide":        {may: []string{"pkg/bottle", "test/rig"}, why: "writes what a sidecar writes, and meets the programs as their user does"},
 	"test/scripts":       {why: "runs the scripts as people do, on a PATH of its own"},
 	"test/dash":          {may: []string{"test/rig"}, why: "sees the dashboard as its user does, in a tmux of its own"},
 	"test/engines":       {may: []string{"test/rig"}, why: "runs the other suites, elsewhere"},
@@ -106,7 +106,7 @@ var rules = map[string]rule{
 	"test/lifecycle":     {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/session":       {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/upstream":      {may: []string{"pkg/ca", "pkg/spool"}, why: "the suite's internet, in a container of its own"},
-	"test/rig": {may: []string{"pkg/agent", "pkg/bottle", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/state"},
+	"test/rig": {may: []string{"pkg/agent", "pkg/bottle", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/proposal", "pkg/spool", "pkg/state"},
 		why: "builds, starts and weakens bottles for the suites"},
 }
 

@@ -5,34 +5,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"bottle/pkg/bottle"
-	"bottle/pkg/proposal"
 	"bottle/test/rig"
 )
 
-// file writes a proposal as supervise does.
-func file(t *testing.T, r *rig.Rig, slug, host, path string, n int) (id string) {
-	t.Helper()
-	p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressBlock, Justification: "to read its pages",
-		Egress: &bottle.EgressAsk{Host: host, Paths: []string{path}}}, proposal.Rules{}, time.Now().Add(time.Duration(n)*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := filepath.Join(r.Home, "state", slug, "supervise")
-	for _, dir := range []string{"in", "out/proposals"} {
-		if err := os.MkdirAll(filepath.Join(base, dir), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(base, "out/proposals", p.ID+".json"), proposal.Encode(p), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return p.ID
+// page is a request for a page.
+func page(host, path string) bottle.Proposal {
+	return bottle.Proposal{Kind: bottle.EgressBlock, Justification: "to read its pages", Egress: &bottle.EgressAsk{Host: host, Paths: []string{path}}}
 }
 
 // From bottle-approve to the first request that goes through, by a client that
@@ -65,7 +48,7 @@ func TestApprovalToFirstRequest(t *testing.T) {
 	took := &timing{name: "bottle-approve to the first request through"}
 	for n := range rounds {
 		path := fmt.Sprintf("/r%d", n)
-		id := file(t, r, slug, "docs.example", path, n)
+		id, _ := r.File(slug, page("docs.example", path), time.Now())
 		fmt.Fprintln(in, path)
 		took.run(t, func() {
 			if _, said, code := r.Run("bottle-approve", id); code != 0 {
@@ -93,7 +76,7 @@ func TestAThousandProposals(t *testing.T) {
 	r.Agent("dev")
 	slug := r.Start("dev")
 	for n := range many {
-		file(t, r, slug, fmt.Sprintf("h%d.example", n), "/a", n)
+		r.File(slug, page(fmt.Sprintf("h%d.example", n), "/a"), time.Now().Add(time.Duration(n)*time.Millisecond))
 	}
 	list := &timing{name: fmt.Sprintf("bottle-ls proposals, %d of them", many)}
 	var listed string

@@ -4,108 +4,27 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"bottle/test/rig"
 )
 
-const superviseURL = "http://supervise:8090/mcp"
-
-// asker is the tests' MCP client, built once, beside the rig's programs.
-var asker struct {
-	sync.Once
-	said []byte
-	err  error
-}
-
-// equip puts the MCP client into a bottle.
-func equip(t *testing.T, r *rig.Rig, slug string) {
-	t.Helper()
-	dir := filepath.Join(filepath.Dir(r.Bin), "asker")
-	asker.Do(func() {
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", "../asker")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		asker.said, asker.err = cmd.CombinedOutput()
-	})
-	if asker.err != nil {
-		t.Fatalf("%v: %s", asker.err, asker.said)
-	}
-	f, err := os.Open(filepath.Join(dir, "asker"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "sh", "-c", "cat >/home/agent/asker && chmod 755 /home/agent/asker")
-	cmd.Stdin = f
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
-// call is a tool call of the agent's under way.
-type call struct {
-	t     *testing.T
-	lines chan string
-}
-
-func ask(t *testing.T, r *rig.Rig, slug, tool, arguments string) call {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
-	cmd := r.Command(ctx, "bottle-attach", slug, "--", "/home/agent/asker", superviseURL, tool, arguments)
-	read, write := io.Pipe()
-	cmd.Stdout, cmd.Stderr = write, write
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	c := call{t, make(chan string, 1000)}
-	go func() { cmd.Wait(); write.Close() }()
-	go func() {
-		defer close(c.lines)
-		for s := bufio.NewScanner(read); s.Scan(); {
-			c.lines <- s.Text()
-		}
-	}()
-	return c
-}
-
-// until returns the first line that begins so.
-func (c call) until(prefix string) string {
-	c.t.Helper()
-	var all []string
-	for line := range c.lines {
-		if strings.HasPrefix(line, prefix) {
-			return line
-		}
-		all = append(all, line)
-	}
-	c.t.Fatalf("no %q came: %q", prefix, all)
-	return ""
-}
-
 const asksForA = `{"host":"docs.example","path_allowlist":["/a","/slow"],"justification":"to read its pages"}`
 
 func TestAnAgentAsksAndItsOperatorGrants(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
-	u := r.Upstream("docs.example")
-	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
-	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
-	slug := r.Start("dev")
-	u.Join(slug)
-	equip(t, r, slug)
+	r, _, slug := docs(t)
+	r.Equip(slug)
 	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
 		t.Fatalf("before: %s", got)
 	}
-	c := ask(t, r, slug, "egress-block", asksForA)
-	id := strings.TrimPrefix(c.until("progress "), "progress waiting for the operator to decide on ")
+	c := r.Ask(slug, "egress-block", asksForA)
+	id := c.Waits()
 	listed, _, _ := r.Run("bottle-ls", "proposals")
 	if !strings.Contains(listed, `"id":"`+id+`"`) || !strings.Contains(listed, "to read its pages") {
 		t.Fatalf("bottle-ls: %s", listed)
@@ -118,7 +37,7 @@ func TestAnAgentAsksAndItsOperatorGrants(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
-	if answer := c.until("answer "); !strings.Contains(answer, "approved") || !strings.Contains(answer, "docs.example /a /slow") || !strings.Contains(answer, "Until: ") {
+	if answer := c.Until("answer "); !strings.Contains(answer, "approved") || !strings.Contains(answer, "docs.example /a /slow") || !strings.Contains(answer, "Until: ") {
 		t.Errorf("the agent was told %q", answer)
 	}
 	if got := status(t, r, slug, "https://docs.example/a"); got != "200" {
@@ -135,40 +54,36 @@ func TestAnAgentAsksAndItsOperatorGrants(t *testing.T) {
 
 func TestSuperviseComesBackWithItsQueue(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
-	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
-	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known]}\n---\n")
-	slug := r.Start("dev")
-	equip(t, r, slug)
+	r, _, slug := docs(t)
+	r.Equip(slug)
 	container := "bottle-" + slug + "-supervise-1"
-	c := ask(t, r, slug, "egress-block", asksForA)
-	first := c.until("progress ")
+	c := r.Ask(slug, "egress-block", asksForA)
+	id := c.Waits()
 	r.Docker("kill", container)
 	if all := r.Bottles(); all[0].Status != "degraded" || !strings.Contains(all[0].Reason, "supervise") {
 		t.Errorf("listed as %s: %s", all[0].Status, all[0].Reason)
 	}
 	r.Docker("start", container)
-	c = ask(t, r, slug, "egress-block", asksForA)
-	if again := c.until("progress "); again != first {
-		t.Errorf("%q, and before %q", again, first)
+	c = r.Ask(slug, "egress-block", asksForA)
+	if again := c.Waits(); again != id {
+		t.Errorf("%q, and before %q", again, id)
 	}
-	id := first[strings.LastIndex(first, " ")+1:]
 	if _, said, code := r.Run("bottle-approve", "--reject", "--reason", "use the mirror", id); code != 0 {
 		t.Errorf("bottle-approve ended with %d: %s", code, said)
 	}
-	if answer := c.until("answer "); !strings.Contains(answer, "said no") || !strings.Contains(answer, "use the mirror") {
+	if answer := c.Until("answer "); !strings.Contains(answer, "said no") || !strings.Contains(answer, "use the mirror") {
 		t.Errorf("the agent was told %q", answer)
 	}
-	mustSay(t, r, slug, "docs.example", "/home/agent/asker", superviseURL, "list-egress-routes", "{}")
+	mustSay(t, r, slug, "docs.example", rig.AskerBin, rig.SuperviseURL, "list-egress-routes", "{}")
 	for _, host := range []string{"evil.example", "supervise", "localhost:8090"} {
-		mustSay(t, r, slug, "403", "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: "+host, superviseURL)
+		mustSay(t, r, slug, "403", "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Host: "+host, rig.SuperviseURL)
 	}
-	mustSay(t, r, slug, "403", "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Origin: http://evil.example", superviseURL)
+	mustSay(t, r, slug, "403", "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", "Origin: http://evil.example", rig.SuperviseURL)
 	mustSay(t, r, slug, "FROM bottle", "cat", "/etc/bottle/current-config/Dockerfile")
 	mustSay(t, r, slug, "cannot create", "sh", "-c", "echo x >>/etc/bottle/current-config/Dockerfile; touch /etc/bottle/walls.md")
 	mustSay(t, r, slug, "egress-block", "cat", "/etc/bottle/walls.md")
 	r.Docker("kill", "bottle-"+slug+"-egress-1")
-	mustSay(t, r, slug, "error egress cannot be reached", "/home/agent/asker", superviseURL, "list-egress-routes", "{}")
+	mustSay(t, r, slug, "error egress cannot be reached", rig.AskerBin, rig.SuperviseURL, "list-egress-routes", "{}")
 	r.Run("bottle-stop", slug)
 	log, err := os.ReadFile(filepath.Join(r.Home, "history", slug, "supervise-events.jsonl"))
 	if err != nil || !strings.Contains(string(log), `"kind":"ask"`) || !strings.Contains(string(log), id) {
@@ -258,32 +173,32 @@ func TestAnAgentGetsTheImageThatItAskedFor(t *testing.T) {
 	r := rig.New(t)
 	r.Agent("dev")
 	slug := r.Start("dev")
-	equip(t, r, slug)
-	capability := func(text string) call {
+	r.Equip(slug)
+	capability := func(text string) rig.Call {
 		arguments, err := json.Marshal(map[string]string{"dockerfile": text, "justification": "a tool"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return ask(t, r, slug, "capability-block", string(arguments))
+		return r.Ask(slug, "capability-block", string(arguments))
 	}
 	const head = "FROM bottle\n"
 	c := capability(head + "RUN echo no such tool >&2; exit 3\n")
-	c.until("progress ")
+	c.Waits()
 	if out, said, code := piped(t, r, "bottle-ls proposals | bottle-approve -"); code == 0 {
 		t.Errorf("a build that fails ended with %d: %s%s", code, out, said)
 	}
-	if answer := c.until("answer "); !strings.Contains(answer, "line 2") {
+	if answer := c.Until("answer "); !strings.Contains(answer, "line 2") {
 		t.Errorf("the agent was told %q", answer)
 	}
 	mustSay(t, r, slug, "FROM bottle", "cat", "/etc/bottle/current-config/Dockerfile")
 	r.Inside(slug, "sh", "-c", "echo kept >/work/kept")
 
 	c = capability(head + "RUN id -u >/usr/local/made && apt-get --version\nCOPY <<EOF /usr/local/bin/tool\n#!/bin/sh\necho a tool\nEOF\nRUN chmod 755 /usr/local/bin/tool\n")
-	c.until("progress ")
+	c.Waits()
 	if out, said, code := piped(t, r, "bottle-ls proposals | bottle-approve -"); code != 0 {
 		t.Errorf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
-	if answer := c.until("answer "); !strings.Contains(answer, "approved") {
+	if answer := c.Until("answer "); !strings.Contains(answer, "approved") {
 		t.Errorf("the agent was told %q", answer)
 	}
 	mustSay(t, r, slug, "a tool", "tool")

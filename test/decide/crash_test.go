@@ -68,7 +68,7 @@ func TestKilledDecidersLoseNothingAndDecideNothingTwice(t *testing.T) {
 func (a *arena) round() {
 	for range 1 + a.dice.IntN(2) {
 		a.n++
-		a.filed = append(a.filed, file(a.t, a.Rig, a.slug, host(fmt.Sprintf("h%d.example", a.n))))
+		a.filed = append(a.filed, file(a.Rig, a.slug, host(fmt.Sprintf("h%d.example", a.n))))
 	}
 	some := a.filed[a.dice.IntN(len(a.filed))]
 	last := a.filed[len(a.filed)-1]
@@ -174,7 +174,7 @@ func (a *arena) settle() {
 	a.t.Helper()
 	for range 100 {
 		a.n++
-		id := file(a.t, a.Rig, a.slug, host(fmt.Sprintf("h%d.example", a.n)))
+		id := file(a.Rig, a.slug, host(fmt.Sprintf("h%d.example", a.n)))
 		a.filed = append(a.filed, id)
 		if _, _, code := a.Run("bottle-approve", id); code == 0 {
 			a.acked[id] = true
@@ -228,14 +228,9 @@ func (a *arena) records() (decided map[string]int, revoked map[string]bool) {
 
 func TestNoUseIsGivenTwiceWhileEgressIsKilled(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
-	u := r.Upstream("docs.example")
-	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
-	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
-	slug := r.Start("dev")
-	u.Join(slug)
+	r, u, slug := docs(t)
 	const uses = 12
-	if _, said, code := r.Run("bottle-approve", "--uses", fmt.Sprint(uses), file(t, r, slug, host("docs.example", "/counted"))); code != 0 {
+	if _, said, code := r.Run("bottle-approve", "--uses", fmt.Sprint(uses), file(r, slug, host("docs.example", "/counted"))); code != 0 {
 		t.Fatalf("%d: %s", code, said)
 	}
 	if got := status(t, r, slug, "https://docs.example/counted"); got != "200" {

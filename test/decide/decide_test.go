@@ -10,40 +10,34 @@ import (
 	"time"
 
 	"bottle/pkg/bottle"
-	"bottle/pkg/proposal"
 	"bottle/test/rig"
 )
 
 func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 
-// File writes a proposal as a bottle's sidecar does, and returns its ID.
-func file(t testing.TB, r *rig.Rig, slug string, p bottle.Proposal) string {
-	t.Helper()
-	p, err := proposal.Make(p, proposal.Rules{}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range []string{"in", "out/proposals"} {
-		if err := os.MkdirAll(filepath.Join(r.Home, "state", slug, p.Source, dir), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(r.Home, "state", slug, p.Source, "out/proposals")
-	temp := filepath.Join(path, ".tmp-"+p.ID)
-	if err := os.WriteFile(temp, proposal.Encode(p), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(temp, filepath.Join(path, p.ID+".json")); err != nil {
-		t.Fatal(err)
-	}
-	return p.ID
+// file files a proposal now, and returns its ID.
+func file(r *rig.Rig, slug string, p bottle.Proposal) string {
+	id, _ := r.File(slug, p, time.Now())
+	return id
 }
 
 func host(name string, paths ...string) bottle.Proposal {
 	return bottle.Proposal{Kind: bottle.EgressBlock, Justification: "to read its pages", Egress: &bottle.EgressAsk{Host: name, Paths: paths}}
 }
 
-// decided runs bottle-approve on what a shell line prints.
+// docs starts a bottle that may reach /known of docs.example, and no more.
+func docs(t *testing.T) (*rig.Rig, *rig.Upstream, string) {
+	t.Helper()
+	r := rig.New(t)
+	u := r.Upstream("docs.example")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
+	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
+	slug := r.Start("dev")
+	u.Join(slug)
+	return r, u, slug
+}
+
+// piped runs a shell line in which the programs are found.
 func piped(t testing.TB, r *rig.Rig, line string) (out, said string, code int) {
 	t.Helper()
 	cmd := r.Command(t.Context(), "bottle-ls")
@@ -67,17 +61,12 @@ func status(t testing.TB, r *rig.Rig, slug, url string) string {
 
 func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
-	u := r.Upstream("docs.example")
-	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
-	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
-	slug := r.Start("dev")
-	u.Join(slug)
+	r, _, slug := docs(t)
 	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
 		t.Fatalf("before: %s", got)
 	}
 	p := host("docs.example", "/a", "/slow")
-	id := file(t, r, slug, p)
+	id := file(r, slug, p)
 	listed, said, _ := r.Run("bottle-ls", "proposals")
 	if !strings.Contains(listed, id) || !strings.Contains(listed, `"diff":"+  - id:`) {
 		t.Fatalf("bottle-ls: %s%s", listed, said)
@@ -128,12 +117,7 @@ func stream(t *testing.T, r *rig.Rig, slug, url string) {
 
 func TestUsesRevocationAndEditAreInForceAtOnce(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
-	u := r.Upstream("docs.example")
-	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
-	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
-	slug := r.Start("dev")
-	u.Join(slug)
+	r, _, slug := docs(t)
 	want := func(what, path, code string) {
 		t.Helper()
 		if got := status(t, r, slug, "https://docs.example"+path); got != code {
@@ -146,12 +130,12 @@ func TestUsesRevocationAndEditAreInForceAtOnce(t *testing.T) {
 			t.Errorf("bottle-approve %q ended with %d: %s%s", args, got, out, said)
 		}
 	}
-	approve(0, "--once", file(t, r, slug, host("docs.example", "/once")))
+	approve(0, "--once", file(r, slug, host("docs.example", "/once")))
 	want("the first use", "/once", "200")
 	want("the second use", "/once", "403")
 	r.Docker("restart", "-t", "1", "bottle-"+slug+"-egress-1")
 	want("after a restart", "/once", "403")
-	id := file(t, r, slug, host("docs.example", "/wide"))
+	id := file(r, slug, host("docs.example", "/wide"))
 	approve(0, "--path", "/wide/only", id)
 	want("narrowed", "/wide/only/x", "200")
 	want("beside it", "/wide/x", "403")
@@ -174,7 +158,7 @@ func TestUsesRevocationAndEditAreInForceAtOnce(t *testing.T) {
 		t.Errorf("a mistake ended with %d: %s%s", code, out, said)
 	}
 	r.Docker("kill", "bottle-"+slug+"-egress-1")
-	pending := file(t, r, slug, host("late.example"))
+	pending := file(r, slug, host("late.example"))
 	approve(1, pending)
 	if _, said, code := r.Run("bottle-edit", "--yes", slug); code != 1 || !strings.Contains(said, "does not run") {
 		t.Errorf("an edit without egress ended with %d: %s", code, said)

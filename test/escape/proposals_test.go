@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"bottle/pkg/bottle"
-	"bottle/pkg/proposal"
 	"bottle/test/rig"
 )
 
@@ -50,14 +49,8 @@ func (a *asking) write(slug, name, text string) string {
 func (a *asking) ask(slug, host, why string) (id, path string) {
 	a.t.Helper()
 	a.n++
-	p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressBlock, Justification: why, Egress: &bottle.EgressAsk{Host: host}}, proposal.Rules{}, time.Unix(int64(a.n), 0))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Join(a.r.Home, "state", slug, "supervise/in"), 0o700); err != nil {
-		a.t.Fatal(err)
-	}
-	return p.ID, a.write(slug, "supervise/out/proposals/"+p.ID+".json", string(proposal.Encode(p)))
+	p := bottle.Proposal{Kind: bottle.EgressBlock, Justification: why, Egress: &bottle.EgressAsk{Host: host}}
+	return a.r.File(slug, p, time.Unix(int64(a.n), 0))
 }
 
 // listed are the proposals that bottle-ls prints.
@@ -209,25 +202,19 @@ func oneRecord(t *testing.T, _ *stage) {
 
 // shownIsEnforced is S12, on a bottle of its own.
 func shownIsEnforced(t *testing.T, s *stage) {
-	a := &asking{t: t, r: s.r}
-	p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressBlock, Justification: "x", Egress: &bottle.EgressAsk{Host: "s12.test", Paths: []string{"/admin"},
-		Methods: []string{"POST"}}}, proposal.Rules{}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
 	slug := s.r.Start("other")
 	policy := filepath.Join(s.r.Home, "state", slug, "egress/in/routes.yaml")
-	a.write(slug, "supervise/in/.keep", "")
-	a.write(slug, "supervise/out/proposals/"+p.ID+".json", string(proposal.Encode(p)))
+	id, _ := s.r.File(slug, bottle.Proposal{Kind: bottle.EgressBlock, Justification: "x", Egress: &bottle.EgressAsk{Host: "s12.test", Paths: []string{"/admin"},
+		Methods: []string{"POST"}}}, time.Now())
 	before, _ := os.ReadFile(policy)
 	out, _, _ := s.r.Run("bottle-ls", "proposals")
 	var shown string
 	for line := range strings.Lines(out) {
-		if l := rig.Decode[struct{ ID, Diff string }](t, line); l.ID == p.ID {
+		if l := rig.Decode[struct{ ID, Diff string }](t, line); l.ID == id {
 			shown = l.Diff
 		}
 	}
-	if _, said, code := s.r.Run("bottle-approve", p.ID); code != 0 || shown == "" {
+	if _, said, code := s.r.Run("bottle-approve", id); code != 0 || shown == "" {
 		t.Fatalf("%d: %s, shown was %q", code, said, shown)
 	}
 	after, err := os.ReadFile(policy)

@@ -1,0 +1,127 @@
+package rig
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/plan"
+	"bottle/pkg/proposal"
+	"bottle/pkg/spool"
+)
+
+// AskerBin is where Equip puts the tests' MCP client (test/asker).
+const AskerBin = plan.AgentHome + "/asker"
+
+// SuperviseURL is where an agent finds supervise.
+var SuperviseURL = plan.SuperviseURL()
+
+// asker is built once, beside the programs.
+var asker struct {
+	sync.Once
+	err error
+}
+
+// Equip puts the tests' MCP client into a bottle.
+func (r *Rig) Equip(slug string) {
+	r.t.Helper()
+	dir := filepath.Join(build(r.t), "asker")
+	asker.Do(func() {
+		root, err := moduleRoot()
+		if err == nil {
+			err = goBuild(root, dir, []string{"./test/asker"})
+		}
+		asker.err = err
+	})
+	if asker.err != nil {
+		r.t.Fatal(asker.err)
+	}
+	f, err := os.Open(filepath.Join(dir, "asker"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer f.Close()
+	cmd := r.Command(r.t.Context(), "bottle-attach", slug, "--", "sh", "-c", `cat >"$0" && chmod 755 "$0"`, AskerBin)
+	cmd.Stdin = f
+	if out, err := cmd.CombinedOutput(); err != nil {
+		r.t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// Call is a tool call of an agent's under way.
+type Call struct {
+	t     testing.TB
+	lines chan string
+}
+
+// Ask calls a tool of supervise's, by the client that Equip put there. The call
+// ends with the test, if not before.
+func (r *Rig) Ask(slug, tool, arguments string) Call {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
+	r.t.Cleanup(cancel)
+	cmd := r.Command(ctx, "bottle-attach", slug, "--", AskerBin, SuperviseURL, tool, arguments)
+	read, write := io.Pipe()
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	c := Call{r.t, make(chan string, 1000)}
+	go func() { cmd.Wait(); write.Close() }()
+	go func() {
+		defer close(c.lines)
+		for s := bufio.NewScanner(read); s.Scan(); {
+			c.lines <- s.Text()
+		}
+	}()
+	return c
+}
+
+// Until returns the first line that begins so.
+func (c Call) Until(prefix string) string {
+	c.t.Helper()
+	var all []string
+	for line := range c.lines {
+		if strings.HasPrefix(line, prefix) {
+			return line
+		}
+		all = append(all, line)
+	}
+	c.t.Fatalf("no %q came: %q", prefix, all)
+	return ""
+}
+
+// Waits returns the ID under which the call waits for the operator.
+func (c Call) Waits() string {
+	c.t.Helper()
+	line := c.Until("progress ")
+	return line[strings.LastIndex(line, " ")+1:]
+}
+
+// File writes a proposal as a bottle's sidecar does, and returns its ID and its
+// file. The rules are what that sidecar takes the manifest to say.
+func (r *Rig) File(slug string, p bottle.Proposal, at time.Time, rules ...proposal.Credential) (id, path string) {
+	r.t.Helper()
+	p, err := proposal.Make(p, proposal.Rules{Credentials: rules}, at)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	base := filepath.Join(r.Home, "state", slug, p.Source)
+	for _, dir := range []string{"in", "out/proposals"} {
+		if err := os.MkdirAll(filepath.Join(base, dir), 0o700); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	path = filepath.Join(base, "out/proposals", p.ID+".json")
+	if err := spool.WriteFile(path, proposal.Encode(p), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	return p.ID, path
+}
