@@ -32,10 +32,13 @@ type arena struct {
 	dice  *rand.Rand
 	slug  string
 	filed []string
-	acked map[string]bool // decided, as a program told that was not killed
-	most  time.Duration   // how long a program takes here, about: the moments are drawn from it
-	n     int
-	hit   int // programs that were killed while they ran
+	// Another bottle's agent asks itself, and its supervise is killed.
+	asking string
+	asked  []string
+	acked  map[string]bool // decided, as a program told that was not killed
+	most   time.Duration   // how long a program takes here, about: the moments are drawn from it
+	n      int
+	hit    int // programs that were killed while they ran
 }
 
 func TestKilledDecidersLoseNothingAndDecideNothingTwice(t *testing.T) {
@@ -47,7 +50,8 @@ func TestKilledDecidersLoseNothingAndDecideNothingTwice(t *testing.T) {
 	t.Logf("seed %d", s)
 	r := rig.New(t)
 	r.Agent("dev")
-	a := &arena{Rig: r, t: t, dice: rand.New(rand.NewPCG(s, 0)), slug: r.Start("dev"), acked: map[string]bool{}}
+	a := &arena{Rig: r, t: t, dice: rand.New(rand.NewPCG(s, 0)), slug: r.Start("dev"), asking: r.Start("dev"), acked: map[string]bool{}}
+	r.Equip(a.asking)
 	a.Env = append(a.Env, `EDITOR=sed -i "1a\  - host: edited$RANDOM.example"`)
 	began := time.Now()
 	a.settle()
@@ -72,7 +76,7 @@ func (a *arena) round() {
 	}
 	some := a.filed[a.dice.IntN(len(a.filed))]
 	last := a.filed[len(a.filed)-1]
-	switch a.dice.IntN(12) {
+	switch a.dice.IntN(13) {
 	case 0:
 		a.kill("bottle-ls", "proposals")
 	case 1:
@@ -89,9 +93,76 @@ func (a *arena) round() {
 		a.hit++
 		a.kill("bottle-approve", last)
 		a.Docker("start", egress)
+	case 6:
+		a.question()
 	default:
 		a.kill("bottle-approve", some, last)
 	}
+}
+
+// question is one of an agent's: supervise is killed while the call waits, or as it
+// begins to. It comes back with the question that it acknowledged, and the
+// agent, which asks again, gets the answer that is recorded.
+func (a *arena) question() {
+	a.t.Helper()
+	a.n++
+	arguments := fmt.Sprintf(`{"host":"q%d.example","justification":"x"}`, a.n)
+	first := a.Ask(a.asking, "egress-block", arguments)
+	acknowledged := ""
+	if a.dice.IntN(2) == 0 {
+		acknowledged = first.Waits()
+	} else {
+		<-time.After(time.Duration(a.dice.Int64N(int64(a.most)))) // in the middle of it, by chance
+	}
+	supervise := "bottle-" + a.asking + "-supervise-1"
+	a.Docker("kill", supervise)
+	a.hit++
+	a.Docker("start", supervise)
+	again, id := a.askAgain(arguments)
+	if acknowledged != "" && id != acknowledged {
+		a.t.Errorf("what was asked as %s came back as %s", acknowledged, id)
+	}
+	a.asked = append(a.asked, id)
+	a.kill("bottle-approve", id)
+	if _, said, code := a.Run("bottle-approve", "--reject", id); code != 0 && code != 6 {
+		a.t.Errorf("bottle-approve ended with %d: %s", code, said)
+	}
+	d := a.decision(a.asking, id)
+	if d == nil {
+		a.t.Fatalf("%s is not decided", id)
+	}
+	answer := again.Until("answer ")
+	if yes := d.Verdict == bottle.Approved; yes != strings.Contains(answer, "approved it") {
+		a.t.Errorf("the agent was told %q of %s, which is %s", answer, id, d.Verdict)
+	}
+}
+
+// askAgain asks until supervise is up, and returns the call and what it waits under.
+func (a *arena) askAgain(arguments string) (rig.Call, string) {
+	a.t.Helper()
+	last := ""
+	for range 100 {
+		c := a.Ask(a.asking, "egress-block", arguments)
+		for line, more := c.Next(); more; line, more = c.Next() {
+			if id := rig.Waiting(line); id != "" {
+				return c, id
+			}
+			last = line
+		}
+	}
+	a.t.Fatalf("supervise does not come back: %s", last)
+	return rig.Call{}, ""
+}
+
+// decision is what was decided; nil: nothing yet.
+func (a *arena) decision(slug, id string) *bottle.Decision {
+	a.t.Helper()
+	data, err := os.ReadFile(filepath.Join(a.Home, "state", slug, "supervise/in/decisions", id+".json"))
+	if err != nil {
+		return nil
+	}
+	d := rig.Decode[bottle.Decision](a.t, string(data))
+	return &d
 }
 
 // kill runs a program and kills it at a random moment; whether it had ended by
@@ -124,35 +195,47 @@ func (a *arena) kill(program string, args ...string) {
 func (a *arena) sound() {
 	a.t.Helper()
 	a.settle()
-	state := filepath.Join(a.Home, "state", a.slug)
 	listed, said, code := a.Run("bottle-ls", "proposals")
 	if code != 0 || said != "" {
 		a.t.Errorf("bottle-ls ended with %d: %s", code, said)
 	}
+	l := a.records()
+	a.hold(a.slug, a.filed, listed, l)
+	a.hold(a.asking, a.asked, listed, l)
+	if strings.Contains(listed, `"slug":"`+a.asking+`"`) {
+		a.t.Errorf("a question waits that was asked twice: %s", listed)
+	}
+	if _, said, code := a.Run("bottle-log", "--verify"); code != 0 {
+		a.t.Errorf("the chain: %d %s", code, said)
+	}
+}
+
+// hold holds one bottle to what is promised of these proposals.
+func (a *arena) hold(slug string, ids []string, listed string, l ledger) {
+	a.t.Helper()
+	state := filepath.Join(a.Home, "state", slug)
 	if _, err := os.Lstat(filepath.Join(state, "change.json")); err == nil {
-		a.t.Error("a change is left half done")
+		a.t.Errorf("%s: a change is left half done", slug)
 	}
 	granted, sum := a.policy(state)
-	recorded, ended := a.records()
-	for _, id := range a.filed {
+	for _, id := range ids {
 		waits := strings.Contains(listed, `"id":"`+id+`"`)
-		data, err := os.ReadFile(filepath.Join(state, "supervise/in/decisions", id+".json"))
-		decided := err == nil
+		d := a.decision(slug, id)
+		decided := d != nil
 		switch {
 		case waits == decided:
 			a.t.Errorf("%s waits: %v, is decided: %v", id, waits, decided)
 		case a.acked[id] && !decided:
 			a.t.Errorf("%s was acknowledged and is not decided", id)
-		case recorded[id] > 1 || decided && recorded[id] != 1 || !decided && recorded[id] != 0:
-			a.t.Errorf("%s is decided: %v, and has %d records", id, decided, recorded[id])
+		case l.decided[id] > 1 || decided && l.decided[id] != 1 || !decided && l.decided[id] != 0:
+			a.t.Errorf("%s is decided: %v, and has %d records", id, decided, l.decided[id])
 		case !decided && granted[id]:
 			a.t.Errorf("%s waits and is in force", id)
 		}
 		if !decided {
 			continue
 		}
-		d := rig.Decode[bottle.Decision](a.t, string(data))
-		if in := d.Grant != nil && !ended[id]; in != granted[id] {
+		if in := d.Grant != nil && !l.revoked[id]; in != granted[id] {
 			a.t.Errorf("%s: it was granted: %v, it is in force: %v", id, in, granted[id])
 		}
 	}
@@ -161,10 +244,7 @@ func (a *arena) sound() {
 		a.t.Fatal(err)
 	}
 	if got := rig.Decode[bottle.Applied](a.t, string(applied)); got.SHA256 != sum {
-		a.t.Errorf("in force is %s, and on the disk %s", got.SHA256, sum)
-	}
-	if _, said, code := a.Run("bottle-log", "--verify"); code != 0 {
-		a.t.Errorf("the chain: %d %s", code, said)
+		a.t.Errorf("%s: in force is %s, and on the disk %s", slug, got.SHA256, sum)
 	}
 }
 
@@ -206,24 +286,29 @@ func (a *arena) policy(state string) (granted map[string]bool, sum string) {
 	return granted, hex.EncodeToString(h[:])
 }
 
-// records counts the decisions in the log, and which grants were revoked.
-func (a *arena) records() (decided map[string]int, revoked map[string]bool) {
+// ledger is what the log says: decisions by proposal, and grants that were revoked.
+type ledger struct {
+	decided map[string]int
+	revoked map[string]bool
+}
+
+func (a *arena) records() ledger {
 	a.t.Helper()
 	text, err := os.ReadFile(filepath.Join(a.Home, "audit.jsonl"))
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	decided, revoked = map[string]int{}, map[string]bool{}
+	l := ledger{map[string]int{}, map[string]bool{}}
 	for line := range strings.Lines(string(text)) {
 		r := rig.Decode[struct{ Kind, Proposal, Grant string }](a.t, line)
 		switch r.Kind {
 		case "decision":
-			decided[r.Proposal]++
+			l.decided[r.Proposal]++
 		case "revoke":
-			revoked[r.Grant] = true
+			l.revoked[r.Grant] = true
 		}
 	}
-	return decided, revoked
+	return l
 }
 
 func TestNoUseIsGivenTwiceWhileEgressIsKilled(t *testing.T) {

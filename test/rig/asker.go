@@ -84,6 +84,12 @@ func (r *Rig) Ask(slug, tool, arguments string) Call {
 	return c
 }
 
+// Next returns the next line; more: there was one.
+func (c Call) Next() (line string, more bool) {
+	line, more = <-c.lines
+	return line, more
+}
+
 // Until returns the first line that begins so.
 func (c Call) Until(prefix string) string {
 	c.t.Helper()
@@ -101,7 +107,15 @@ func (c Call) Until(prefix string) string {
 // Waits returns the ID under which the call waits for the operator.
 func (c Call) Waits() string {
 	c.t.Helper()
-	line := c.Until("progress ")
+	return Waiting(c.Until("progress "))
+}
+
+// Waiting is the ID that a line of a call tells that it waits under; empty: it
+// tells something else.
+func Waiting(line string) string {
+	if !strings.HasPrefix(line, "progress ") {
+		return ""
+	}
 	return line[strings.LastIndex(line, " ")+1:]
 }
 
