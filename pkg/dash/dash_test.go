@@ -282,7 +282,8 @@ func TestDecisionsAreHandedOverAndTheCursorGoesOn(t *testing.T) {
 	b.types("aotr").mustRun() // not while agents are focused
 	b.keys("tab")
 	one, two, three := "dev-aaaa/egress-block-0000000000000001", "web-bbbb/egress-block-0000000000000002", "web-bbbb/egress-block-0000000000000003"
-	b.keys("o").mustRun("bottle-approve --yes --once " + one)
+	b.keys("o").answer(Decide, Done{}).shows("approved one.example.com for dev-aaaa, one request")
+	b.mustRun("bottle-approve --yes --once " + one)
 	b.keys("t")
 	b.answer(Decide, Done{Err: "bottle-approve: stale", Code: 6})
 	b.mustRun("bottle-approve --yes --for 10m " + two)

@@ -15,6 +15,9 @@ func (s *State) done(d Done) {
 	if d.Err != "" && d.Run.Job != Quiet && d.Run.Job != Refresh && d.Run.Job != Hands && d.Run.Job != Right {
 		s.fail(d.Err)
 	}
+	if d.Err == "" && d.Run.Then != "" {
+		s.say(d.Run.Then)
+	}
 	switch d.Run.Job {
 	case Agents:
 		s.choose(d)

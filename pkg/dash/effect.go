@@ -35,6 +35,7 @@ type (
 		About      string // the slug, agent or proposal it is for
 		Argv       []string
 		Foreground bool
+		Then       string // what the status line says when it went well
 	}
 	Bell    struct{}
 	Quit    struct{}

@@ -171,7 +171,7 @@ func life(p Proposal, k string) string {
 }
 
 func (s *State) decided(p Proposal, k string) {
-	run := Run{Job: Decide, About: p.key(), Argv: []string{"bottle-approve", "--yes"}}
+	run := Run{Job: Decide, About: p.key(), Argv: []string{"bottle-approve", "--yes"}, Then: "approved " + p.subject() + life(p, k)}
 	switch k {
 	case "o":
 		run.Argv = append(run.Argv, "--once")
@@ -179,9 +179,10 @@ func (s *State) decided(p Proposal, k string) {
 		run.Argv = append(run.Argv, "--for", tenMinutes)
 	case "m":
 		run.Argv, run.Foreground = []string{"bottle-approve", "--edit"}, true
+		run.Then = "" // what it became, and whether, the program has told
 	case "r":
 		s.modal = &asking{subject: p.key(), label: "reject " + p.subject() + ", because", enter: func(s *State, reason string) {
-			run.Argv = []string{"bottle-approve", "--reject", "--reason=" + reason}
+			run.Argv, run.Then = []string{"bottle-approve", "--reject", "--reason=" + reason}, "rejected "+p.subject()+life(p, k)
 			s.send(run)
 		}}
 		return

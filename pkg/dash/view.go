@@ -74,48 +74,61 @@ func (s *State) viewProposals(c Screen, y int) int {
 	if len(keys) == 0 {
 		c.line(2, y, c.W-2, "[nothing waits]", Dim)
 	}
-	top := window(s.lists[proposals].row, len(keys), height)
+	top, w := window(s.lists[proposals].row, len(keys), height), s.widths()
 	for i := top; i < min(len(keys), top+height); i++ {
 		p, _ := s.proposal(keys[i])
 		var style Style
 		if !s.newest[keys[i]].IsZero() {
 			style = Bold | Green
 		}
-		s.row(c, y+i-top, proposals, keys[i] == s.lists[proposals].selected, s.proposalRow(p), style)
+		s.row(c, y+i-top, proposals, keys[i] == s.lists[proposals].selected, s.proposalRow(p, w), style)
 	}
 	return y + height
+}
+
+// widths are those of the columns whose text differs in length.
+type widths struct{ slug, agent, kind int }
+
+func (s *State) widths() (w widths) {
+	for i := range s.agents {
+		w.slug, w.agent = max(w.slug, len(s.agents[i].Slug)), max(w.agent, len(s.agents[i].Agent))
+	}
+	for i := range s.proposals {
+		w.slug, w.kind = max(w.slug, len(s.proposals[i].Slug)), max(w.kind, len(s.proposals[i].Kind))
+	}
+	return w
 }
 
 // narrowRow is a width below which a row leaves out what can be looked up.
 const narrowRow = 70
 
-func (s *State) proposalRow(p Proposal) string {
+func (s *State) proposalRow(p Proposal, w widths) string {
 	summary := p.Summary
 	if strings.Contains(p.host, "xn--") {
 		summary = "LOOKALIKE? " + summary
 	}
 	if s.W < narrowRow {
-		return fmt.Sprintf("%s  %s", p.Slug, summary)
+		return fmt.Sprintf("%-*s  %s", w.slug, p.Slug, summary)
 	}
-	return fmt.Sprintf("%s  %-12s  %-14s  %s", p.CreatedAt.Local().Format(time.TimeOnly), p.Slug, p.Kind, summary)
+	return fmt.Sprintf("%s  %-*s  %-*s  %s", p.CreatedAt.Local().Format(time.TimeOnly), w.slug, p.Slug, w.kind, p.Kind, summary)
 }
 
 func (s *State) viewAgents(c Screen, y int) {
 	s.label(c, y, agents, "agents", 0)
 	y++
 	keys, height := s.agentKeys(), s.rows(agents)
-	top := window(s.lists[agents].row, len(keys), height)
+	top, w := window(s.lists[agents].row, len(keys), height), s.widths()
 	for i := top; i < min(len(keys), top+height); i++ {
 		a, _ := s.agent(keys[i])
 		var style Style
 		if a.Slug == s.shown {
 			style = Bold
 		}
-		s.row(c, y+i-top, agents, a.Slug == s.lists[agents].selected, s.agentRow(a), style)
+		s.row(c, y+i-top, agents, a.Slug == s.lists[agents].selected, s.agentRow(a, w), style)
 	}
 }
 
-func (s *State) agentRow(a Agent) string {
+func (s *State) agentRow(a Agent, w widths) string {
 	star := " "
 	if a.Slug == s.shown {
 		star = "*"
@@ -143,9 +156,9 @@ func (s *State) agentRow(a Agent) string {
 		pending = fmt.Sprintf("  %d pending", n)
 	}
 	if s.W < narrowRow {
-		return fmt.Sprintf("%s %-12s  %s%s", star, a.Slug, activity, pending)
+		return fmt.Sprintf("%s %-*s  %s%s", star, w.slug, a.Slug, activity, pending)
 	}
-	return fmt.Sprintf("%s %-12s  %-8s  %s  %-8s  %s%s", star, a.Slug, a.Agent, started, activity, sidecars, pending)
+	return fmt.Sprintf("%s %-*s  %-*s  %s  %-8s  %s%s", star, w.slug, a.Slug, w.agent, a.Agent, started, activity, sidecars, pending)
 }
 
 func (s *State) pendingOf(slug string) int {
