@@ -388,3 +388,18 @@ func TestAKeyOlderThanTheChangeThatItSeemsToAnswerIsDead(t *testing.T) {
 		t.Error("keys count at once")
 	}
 }
+
+func TestALongPreflightScrollsUnderItsQuestion(t *testing.T) {
+	b := busy(t, "").keys("n").answer(Agents, Done{Out: `{"agent":"alpha"}` + "\n"}).keys("enter")
+	var out strings.Builder
+	for n := range 60 {
+		fmt.Fprintf(&out, "  egress  host%d.example.com\n", n)
+	}
+	b.answer(Preflight, Done{Out: out.String()})
+	b.shows("(1-19 of 60)")
+	b.keys("end").shows("host59.example.com")
+	b.keys("up", "pgup").hides("host59.example.com")
+	b.shows("start it? [y/N]")
+	b.done = nil
+	b.keys("y").mustRun("bottle-start --yes alpha")
+}

@@ -120,6 +120,7 @@ func (s *State) log(slug string) {
 		s.do(Run{Job: Log, About: slug, Argv: argv, Foreground: true})
 		return
 	}
+	s.say("ctrl-c leaves the log")
 	s.run(Log, slug, tmux.Popup(s.Pane, tmux.Process{Argv: argv})...)
 }
 

@@ -2,6 +2,7 @@ package dash
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,14 +18,39 @@ type modal interface {
 	draw(s *State, width, height int) (title string, lines []string, marked int)
 }
 
+// scroll is the part of some lines that is shown.
+type scroll struct {
+	top    int
+	size   int // lines that were drawn last, and rows for them
+	height int
+}
+
+// key scrolls, if that is what the key does.
+func (s *scroll) key(k string) bool {
+	half := max(1, s.height/2)
+	by, ok := map[string]int{"down": 1, "up": -1, "ctrl-d": half, "pgdn": half, "ctrl-u": -half, "pgup": -half, "home": -s.size, "end": s.size}[k]
+	s.top = max(0, min(s.top+by, s.size-s.height))
+	return ok
+}
+
+// part cuts what is shown out of all lines, and says which it is, where that is
+// not all.
+func (s *scroll) part(all []string, height int) (lines []string, which string) {
+	s.size, s.height = len(all), height
+	s.top = max(0, min(s.top, s.size-height))
+	end := min(len(all), s.top+height)
+	if len(all) > height {
+		which = fmt.Sprintf(" (%d-%d of %d)", s.top+1, end, len(all))
+	}
+	return all[s.top:end], which
+}
+
 // page is text that scrolls.
 type page struct {
+	scroll
 	title   string
 	lines   []string
 	subject string
-	top     int
-	size    int // lines that were drawn last
-	height  int
 	decide  bool // decision keys count here too
 }
 
@@ -38,30 +64,19 @@ func (p *page) keys() []string {
 }
 
 func (p *page) key(s *State, k string) {
-	half := max(1, p.height/2)
+	if moves, ok := map[string]string{"j": "down", "k": "up", " ": "pgdn", "g": "home", "G": "end"}[k]; ok {
+		k = moves
+	}
 	switch k {
-	case "j", "down":
-		p.top++
-	case "k", "up":
-		p.top--
-	case "ctrl-d", "pgdn", " ":
-		p.top += half
-	case "ctrl-u", "pgup":
-		p.top -= half
-	case "g", "home":
-		p.top = 0
-	case "G", "end":
-		p.top = p.size
 	case "esc", "q", "enter", "ctrl-c", "?":
 		s.modal = nil
 	default:
-		if q, ok := s.proposal(p.subject); ok && p.decide && decides[k] != "" {
+		if q, ok := s.proposal(p.subject); !p.scroll.key(k) && ok && p.decide && decides[k] != "" {
 			dead := s.dead()
 			s.modal = nil
 			s.decide(q, k, dead)
 		}
 	}
-	p.top = max(0, min(p.top, p.size-p.height))
 }
 
 func (p *page) draw(_ *State, width, height int) (string, []string, int) {
@@ -69,14 +84,8 @@ func (p *page) draw(_ *State, width, height int) (string, []string, int) {
 	for _, l := range p.lines {
 		all = append(all, wrap(l, width)...)
 	}
-	p.size, p.height = len(all), height
-	p.top = max(0, min(p.top, p.size-height))
-	end := min(len(all), p.top+height)
-	title := p.title
-	if len(all) > height {
-		title += fmt.Sprintf(" (%d-%d of %d)", p.top+1, end, len(all))
-	}
-	return title, all[p.top:end], -1
+	lines, which := p.part(all, height)
+	return p.title + which, lines, -1
 }
 
 // whole is a proposal with everything that is known of it.
@@ -115,8 +124,9 @@ func (w *waitingFor) draw(*State, int, int) (string, []string, int) {
 	return w.text, []string{"…"}, -1
 }
 
-// question wants y; everything else is no.
+// question wants y; everything else is no, but for keys that scroll.
 type question struct {
+	scroll
 	subject string
 	text    string
 	lines   []string
@@ -125,9 +135,17 @@ type question struct {
 
 func (q *question) about() string { return q.subject }
 
-func (*question) keys() []string { return []string{"y yes", "any other key: no"} }
+func (q *question) keys() []string {
+	if q.size > q.height {
+		return []string{"y yes", "up down scroll", "any other key: no"}
+	}
+	return []string{"y yes", "any other key: no"}
+}
 
 func (q *question) key(s *State, k string) {
+	if q.scroll.key(k) {
+		return
+	}
 	s.modal = nil
 	if k == "y" || k == "Y" {
 		q.yes(s)
@@ -139,10 +157,9 @@ func (q *question) draw(_ *State, width, height int) (string, []string, int) {
 	for _, l := range q.lines {
 		lines = append(lines, wrap(l, width)...)
 	}
-	if len(lines) > height-1 {
-		lines = append(lines[:max(0, height-2)], fmt.Sprintf("… %d more lines: bottle-start --dry-run shows all", len(lines)-height+2))
-	}
-	return "", append(lines, wrap(q.text+" [y/N]", width)...), -1
+	asked := wrap(q.text+" [y/N]", width)
+	lines, which := q.part(lines, max(1, height-len(asked)))
+	return which, append(slices.Clone(lines), asked...), -1
 }
 
 // capital wants a capital Y: what stands under the cursor came by itself.

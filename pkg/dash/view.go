@@ -28,8 +28,8 @@ func (s *State) View() Screen {
 	c.line(0, 0, c.W, fmt.Sprintf("bottle  %s  %s", count(len(s.agents), "agent"), count(len(s.proposals), "proposal")), Bold)
 	y := s.viewProposals(c, 1)
 	s.viewAgents(c, y)
-	s.viewStatus(c)
 	s.viewModal(c)
+	s.viewStatus(c) // after it: the keys of a box depend on what of it is drawn
 	return c
 }
 
@@ -117,6 +117,9 @@ func (s *State) viewAgents(c Screen, y int) {
 	s.label(c, y, agents, "agents", 0)
 	y++
 	keys, height := s.agentKeys(), s.rows(agents)
+	if len(s.agents) == 0 {
+		c.line(2, y, c.W-2, "[n starts one]", Dim)
+	}
 	top, w := window(s.lists[agents].row, len(keys), height), s.widths()
 	for i := top; i < min(len(keys), top+height); i++ {
 		a, _ := s.agent(keys[i])
@@ -234,7 +237,7 @@ var help = []string{
 	"j k g G    move; ctrl-d ctrl-u by half a page; arrows too",
 	"/          filter; esc shows all again",
 	"n          start an agent",
-	"q          leave; nothing is stopped",
+	"q          leave; nothing is stopped (ctrl-z: for a while)",
 	"",
 	"agents",
 	"enter      its session, in the right pane",
