@@ -220,7 +220,8 @@ func TestKeysOfAgentsRunThePrograms(t *testing.T) {
 	b.keys("e").mustRun("bottle-edit dev-aaaa routes")
 	b.keys("p").mustRun()
 	b.shows("runs no pipelock")
-	b.keys("l").mustRun("tmux display-popup -t %0 -w 90% -h 80% -E -- bottle-log -f -o text dev-aaaa")
+	b.Env = []string{"PATH=/opt/bottle/bin"}
+	b.keys("l").mustRun("tmux display-popup -t %0 -w 90% -h 80% -E -- env PATH=/opt/bottle/bin bottle-log -f -o text dev-aaaa")
 	b.keys("tab", "e").mustRun()
 	b.shows(hint)
 	outside := busy(t, "")
@@ -387,6 +388,15 @@ func TestAKeyOlderThanTheChangeThatItSeemsToAnswerIsDead(t *testing.T) {
 	if !b.dead() {
 		t.Error("keys count at once")
 	}
+}
+
+func TestWithoutAgentsAStartOffersToWriteThem(t *testing.T) {
+	start(t, "%0").after(0, Known{}).keys("n").answer(Agents, Done{}).mustRun("bottle-ls agents", "tmux display-popup -t %0 -w 90% -h 80% -E -- env bottle-start --pane --focus")
+	outside := start(t, "").after(0, Known{}).keys("n").answer(Agents, Done{})
+	if r, ok := outside.done[len(outside.done)-1].(Run); !ok || !r.Foreground || r.Argv[0] != "bottle-start" {
+		t.Errorf("%+v", outside.done)
+	}
+	start(t, "").after(0, Known{}).keys("n").answer(Agents, Done{Err: "bottle-ls: broken", Code: 1}).shows("bottle-ls: broken")
 }
 
 func TestALongPreflightScrollsUnderItsQuestion(t *testing.T) {

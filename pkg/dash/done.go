@@ -83,10 +83,13 @@ func (s *State) choose(d Done) {
 	switch {
 	case err != nil:
 		s.fail(err.Error())
-	case len(all) == 0 && d.Err == "":
-		s.fail("no agents: bottle-start on a terminal writes a first one")
 	case len(all) > 0:
 		s.modal = &picker{all: all}
+	case d.Err != "": // which is told
+	case s.Pane == "": // it offers to write a first one
+		s.do(Run{Job: Start, Argv: []string{"bottle-start"}, Foreground: true})
+	default:
+		s.popup(Start, "", "bottle-start", "--pane", "--focus")
 	}
 }
 

@@ -85,7 +85,7 @@ func (s *State) agentKey(k string) {
 	case "e":
 		s.do(Run{Job: Edit, About: slug, Argv: []string{"bottle-edit", slug, "routes"}, Foreground: true})
 	case "p":
-		if !slices.Contains(slices.Concat(a.Sidecars, a.Services), "pipelock") {
+		if !a.hasPipelock() {
 			s.say(slug + " runs no pipelock")
 			return
 		}
@@ -121,7 +121,12 @@ func (s *State) log(slug string) {
 		return
 	}
 	s.say("ctrl-c leaves the log")
-	s.run(Log, slug, tmux.Popup(s.Pane, tmux.Process{Argv: argv})...)
+	s.popup(Log, slug, argv...)
+}
+
+// popup runs a program over the panes. tmux has its own environment there.
+func (s *State) popup(job Job, about string, argv ...string) {
+	s.run(job, about, tmux.Popup(s.Pane, tmux.Process{Argv: slices.Concat([]string{"env"}, s.Env, argv)})...)
 }
 
 // hint is for keys of the other pane.

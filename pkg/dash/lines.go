@@ -137,6 +137,10 @@ func DecodeChoices(out string) ([]Choice, error) {
 	return all, nil
 }
 
+func (a Agent) hasPipelock() bool {
+	return slices.Contains(a.Sidecars, "pipelock") || slices.Contains(a.Services, "pipelock")
+}
+
 // up are the sidecars that run.
 func (a Agent) up() []string {
 	return slices.DeleteFunc(slices.Clone(a.Services), func(s string) bool { return s == "agent" })

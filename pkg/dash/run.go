@@ -50,6 +50,11 @@ func Show(o Options) error {
 	}
 	e.state = New(pane)
 	e.state.NoJump = o.NoJump
+	for _, name := range tmux.Kept {
+		if value, ok := os.LookupEnv(name); ok {
+			e.state.Env = append(e.state.Env, name+"="+value)
+		}
+	}
 	// SIGINT is for whom has the terminal; the dashboard reads it as a key.
 	signal.Notify(e.signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGQUIT, os.Interrupt)
 	if err := e.open(); err != nil {

@@ -51,8 +51,9 @@ func (l *list) move(keys []string, to int) {
 // State is all that the dashboard knows. Make it with New.
 type State struct {
 	W, H   int
-	Pane   string // of tmux, in which the dashboard runs; empty: none
-	NoJump bool   // a new proposal does not move the focus
+	Pane   string   // of tmux, in which the dashboard runs; empty: none
+	NoJump bool     // a new proposal does not move the focus
+	Env    []string // NAME=value, for programs in a popup
 
 	now       time.Time
 	agents    []Agent    // oldest first

@@ -217,12 +217,22 @@ func (s *State) viewStatus(c Screen) {
 
 // footer names the keys that apply.
 func (s *State) footer() string {
-	keys := []string{"? help", "enter show", "a approve", "o once", "t 10 minutes", "r reject", "m modify", "tab agents", "q quit", "/ filter"}
+	var keys []string
+	a, selected := s.agent(s.lists[agents].selected)
 	switch {
 	case s.modal != nil:
 		keys = s.modal.keys()
+	case s.focus == agents && !selected:
+		keys = []string{"? help", "n new", "tab proposals", "q quit"}
 	case s.focus == agents:
-		keys = []string{"? help", "enter attach", "n new", "x stop", "tab proposals", "l log", "e routes", "q quit", "p pipelock", "/ filter"}
+		keys = []string{"? help", "enter attach", "n new", "x stop", "tab proposals", "l log", "e routes", "q quit", "/ filter"}
+		if a.hasPipelock() {
+			keys = append(keys, "p pipelock")
+		}
+	case s.lists[proposals].selected == "":
+		keys = []string{"? help", "tab agents", "n new", "q quit"}
+	default:
+		keys = []string{"? help", "enter show", "a approve", "o once", "t 10 minutes", "r reject", "m modify", "tab agents", "q quit", "/ filter"}
 	}
 	for n := len(keys); n > 0; n-- { // the rest is in the help
 		if text := strings.Join(keys[:n], "  "); len(text) <= s.W {

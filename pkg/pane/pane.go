@@ -17,11 +17,6 @@ import (
 // ErrNoTmux: this program runs in no pane of tmux'.
 var ErrNoTmux = errors.New("this is not in tmux")
 
-// passed are the variables that the programs in a pane need as their caller has
-// them. None of them is secret.
-var passed = []string{"BOTTLE_HOME", "BOTTLE_LIBEXEC", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH",
-	"DOCKER_TLS_VERIFY", "NO_COLOR"}
-
 // Own is a command line of the running program's directory: program and its
 // arguments, in the environment of the caller.
 func Own(program string, args ...string) (tmux.Process, error) {
@@ -42,7 +37,7 @@ func Follow(path string) tmux.Process {
 func with(argv []string) tmux.Process {
 	p := tmux.Process{Argv: argv}
 	p.Dir, _ = os.Getwd() // without one, tmux takes its own
-	for _, name := range passed {
+	for _, name := range tmux.Kept {
 		if value, ok := os.LookupEnv(name); ok {
 			p.Env = append(p.Env, name+"="+value)
 		}

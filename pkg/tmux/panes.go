@@ -31,6 +31,11 @@ type Process struct {
 	Argv []string // two words or more: tmux hands a single one to a shell
 }
 
+// Kept are the variables that bottle's programs in a pane or popup need as their
+// caller has them. None of them is secret.
+var Kept = []string{"PATH", "BOTTLE_HOME", "BOTTLE_LIBEXEC", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH",
+	"DOCKER_TLS_VERIFY", "NO_COLOR"}
+
 func (p Process) args() []string {
 	var a []string
 	if p.Dir != "" {
