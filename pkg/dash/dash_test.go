@@ -281,6 +281,7 @@ func TestAStopSlidesTheSelectionAndShowsTheNext(t *testing.T) {
 func TestDecisionsAreHandedOverAndTheCursorGoesOn(t *testing.T) {
 	b := busy(t, "")
 	b.types("aotr").mustRun() // not while agents are focused
+	b.shows("Tab into the proposals pane")
 	b.keys("tab")
 	one, two, three := "dev-aaaa/egress-block-0000000000000001", "web-bbbb/egress-block-0000000000000002", "web-bbbb/egress-block-0000000000000003"
 	b.keys("o").answer(Decide, Done{}).shows("approved one.example.com for dev-aaaa, one request")

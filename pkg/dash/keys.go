@@ -68,6 +68,10 @@ func (s *State) moveKey(k string) bool {
 }
 
 func (s *State) agentKey(k string) {
+	if decides[k] != "" && len(s.proposals) > 0 {
+		s.say("Tab into the proposals pane")
+		return
+	}
 	slug := s.lists[agents].selected
 	if !slices.Contains([]string{"enter", "x", "e", "p", "l"}, k) {
 		return
