@@ -262,7 +262,9 @@ func TestAStopSlidesTheSelectionAndShowsTheNext(t *testing.T) {
 	b.after(0, Done{Run: Run{Job: Right}, Out: "%0,%1,,on,1\n%1,%1,dev-aaaa,,0\n"})
 	b.keys("j", "x", "n").mustRun()
 	b.keys("x", "y")
-	b.answer(Stop, Done{}).mustRun("bottle-stop --pane web-bbbb", "bottle-attach --pane api-cccc")
+	b.answer(Stop, Done{Out: `{"slug":"web-bbbb","bundle":"/home/ada/.bottle/history/web-bbbb/work.bundle"}` + "\n"})
+	b.shows("web-bbbb is stopped: its work is in /home/ada/.bottle/history/web-bbbb")
+	b.mustRun("bottle-stop --pane web-bbbb", "bottle-attach --pane api-cccc")
 	b.keys("x", "y").answer(Stop, Done{}) // the last row
 	b.mustRun("bottle-stop --pane api-cccc", "bottle-attach --pane dev-aaaa")
 	b.keys("x", "y").answer(Stop, Done{Err: "bottle-stop: locked", Code: 6})

@@ -1,6 +1,7 @@
 package dash
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -128,6 +129,17 @@ func (s *State) afterDecision(d Done) {
 	}
 }
 
+// work says where a stop has put the work, by what it printed.
+func work(out string) string {
+	var took struct {
+		Bundle string `json:"bundle"`
+	}
+	if json.Unmarshal([]byte(out), &took) != nil || took.Bundle == "" {
+		return ""
+	}
+	return ": its work is in " + took.Bundle
+}
+
 // stopped slides the selection to the bottle that takes the row, and shows it.
 func (s *State) stopped(d Done) {
 	slug := d.Run.About
@@ -135,8 +147,12 @@ func (s *State) stopped(d Done) {
 	if d.Err != "" {
 		return
 	}
-	s.say("")
 	s.agents = slices.DeleteFunc(s.agents, func(a Agent) bool { return a.Slug == slug })
+	text := slug + " is stopped" + work(d.Out)
+	if len(s.agents) == 0 {
+		text = s.idle() + "  " + text
+	}
+	s.say(text)
 	s.lists[agents].settle(s.agentKeys())
 	if s.Pane == "" {
 		return
