@@ -66,10 +66,11 @@ func Show(ctx context.Context, slug string, p tmux.Process, focus bool) error {
 		// the pane instead.
 		_, _ = run(ctx, tmux.KeepFailed(right))
 	}
-	if _, err = run(ctx, tmux.Respawn(right, slug, p)); err != nil || !focus {
-		return err
+	argv := tmux.Respawn(right, slug, p)
+	if focus {
+		argv = tmux.Then(argv, tmux.Focus(right))
 	}
-	_, err = run(ctx, tmux.Focus(right))
+	_, err = run(ctx, argv)
 	return err
 }
 

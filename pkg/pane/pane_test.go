@@ -69,6 +69,17 @@ func TestTenAtOnceShareOneRightPane(t *testing.T) {
 	}
 }
 
+func TestTheKeyboardGoesWhereItIsAskedTo(t *testing.T) {
+	window(t, "120")
+	for _, focus := range []bool{false, true} {
+		// A word that ends in a semicolon ends no command of tmux'.
+		err := Show(context.Background(), "dev-aaaa", tmux.Process{Argv: []string{"sh", "-c", "sleep 1000", "x;"}}, focus)
+		if right, ok := tmux.Right(panes(t)); err != nil || !ok || right.Active != focus {
+			t.Errorf("%v: %+v %v", focus, right, err)
+		}
+	}
+}
+
 func TestAPaneThatCannotBeMadeIsAnErrorInOneLine(t *testing.T) {
 	window(t, "2")
 	err := Show(context.Background(), "dev-aaaa", tmux.Process{Argv: []string{"sleep", "1000"}}, true)

@@ -2,6 +2,7 @@ package tmux
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -149,6 +150,12 @@ func MarkDash(pane string, on bool) []string {
 // Focus gives a pane the keyboard, and its window the screen.
 func Focus(pane string) []string {
 	return []string{"tmux", "select-window", "-t", pane, ";", "select-pane", "-t", pane}
+}
+
+// Then is one command line for two, of which the second runs if the first went
+// well: starting tmux takes longer than what it does.
+func Then(first, second []string) []string {
+	return append(append(slices.Clone(first), ";"), second[1:]...)
 }
 
 // Close ends a pane, and what it shows.

@@ -16,6 +16,7 @@ func TestPanesAreMadeAndReusedByTheseCommandLines(t *testing.T) {
 			"-c", "/a b/##(id)", "-e", `X=a'b\;`, "--", "/opt/my prog", "it's", `"#{pid}"`, `\;`}},
 		{Respawn("%2", "web-aaaa", Process{Argv: []string{"cat", "x"}}), []string{"tmux", "set-option", "-w", "-t", "%2", "@bottle_pane", "%2", ";",
 			"set-option", "-p", "-t", "%2", "@bottle_slug", "web-aaaa", ";", "wait-for", "-S", "bottle-moved", ";", "respawn-pane", "-k", "-t", "%2", "--", "cat", "x"}},
+		{Then(Close("%1"), Refresh()), []string{"tmux", "kill-pane", "-t", "%1", ";", "refresh-client", "-S"}},
 		{Focus("%2"), []string{"tmux", "select-window", "-t", "%2", ";", "select-pane", "-t", "%2"}},
 	} {
 		if !slices.Equal(c.got, c.want) {
