@@ -36,9 +36,12 @@ func at(t *testing.T, r *rig.Rig, slug string) int {
 	return n
 }
 
-// viewers counts the clients of a bottle's session.
-func viewers(r *rig.Rig, slug string) int {
-	return strings.Count(r.Docker("exec", "bottle-"+slug+"-agent-1", "ps", "axww", "-o", "args"), "bottle-inside view")
+// viewers counts the clients of a bottle's session, and sessions the sessions.
+func viewers(r *rig.Rig, slug string) int  { return running(r, slug, "bottle-inside view") }
+func sessions(r *rig.Rig, slug string) int { return running(r, slug, " new-session ") }
+
+func running(r *rig.Rig, slug, text string) int {
+	return strings.Count(r.Docker("exec", "bottle-"+slug+"-agent-1", "ps", "axww", "-o", "args"), text)
 }
 
 // right is the right pane of the first window, and what it shows.
@@ -89,6 +92,9 @@ func TestTheRightPaneOnlyShowsAndAgentsWorkOn(t *testing.T) {
 	two = at(t, r, "two")
 	s.run("respawn-pane", "-k", "-t", id, "--", "sleep", "1000") // the viewer is killed
 	s.await("count of two", func() bool { return at(t, r, "two") > two && viewers(r, "two") == 0 })
+	if one, two := sessions(r, "one"), sessions(r, "two"); one != 1 || two != 1 {
+		t.Errorf("%d and %d sessions", one, two)
+	}
 
 	types("bottle-stop --discard --pane one")
 	s.await("end of the teardown", func() bool { return strings.Contains(s.screen("t:0.0"), `"slug":"one"`) })
@@ -197,18 +203,26 @@ func TestTheDashboardShowsRealBottlesAndSurvivesThemAndTheyIt(t *testing.T) {
 	s.start(180, 40, "sh", "-c", "while :; do bottle-dash; done")
 	s.sees("t:0.0", "[no active agents]")
 	counting(t, r, s, "one")
-	s.sees("t:0.0", "one ")
+	counting(t, r, s, "two")
+	s.sees("t:0.0", "two ")
 	s.keys("t:0.0", "Enter")
 	s.await("one in the right pane", func() bool { _, shown := s.right(); return shown == "one" })
 	id, _ := s.right()
 	s.sees(id, "one-is-at-")
 	s.sees("t:0.0", "* one")
-	one := at(t, r, "one")
+	one, two := at(t, r, "one"), at(t, r, "two")
 	s.run("respawn-pane", "-k", "-t", "t:0.0") // the dashboard is killed
 	s.sees("t:0.0", "* one")                   // and remembers, since tmux does
-	s.await("count of one", func() bool { return at(t, r, "one") > one && viewers(r, "one") == 1 })
+	s.await("counts that go on", func() bool { return at(t, r, "one") > one && at(t, r, "two") > two })
+	if one, two := viewers(r, "one"), viewers(r, "two"); one != 1 || two != 0 {
+		t.Errorf("%d and %d viewers", one, two)
+	}
 	s.keys("t:0.0", "x")
 	s.sees("t:0.0", "stop one?")
+	s.keys("t:0.0", "y")
+	s.await("two in its place", func() bool { now, shown := s.right(); return now == id && shown == "two" && viewers(r, "two") == 1 })
+	s.keys("t:0.0", "x")
+	s.sees("t:0.0", "stop two?")
 	s.keys("t:0.0", "y")
 	s.sees("t:0.0", "[no active agents]")
 	s.await("one pane", func() bool { return !strings.Contains(s.run("list-panes", "-t", "t:0"), "\n") })
