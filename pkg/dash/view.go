@@ -206,7 +206,7 @@ func (s *State) viewStatus(c Screen) {
 	}
 	c.line(0, c.H-2, c.W, text, style)
 	text, style = s.footer(), 0
-	if s.dead() {
+	if s.dead() && (s.focus == proposals || s.modal != nil) { // keys of agents count
 		style = Dim
 	}
 	if _, ok := s.modal.(*filtering); ok {

@@ -3,6 +3,7 @@ package dash
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"bottle/test/rig"
@@ -29,13 +30,16 @@ func TestScreenshot(t *testing.T) {
 	id, _ := s.right()
 	s.await("a prompt", func() bool { return s.screen(id) != "" })
 	s.sees(id, "$")
-	s.keys(id, "-l", "clear; curl https://docs.example.com/guide")
+	s.keys(id, "clear", "Enter")
+	s.await("a clear screen", func() bool { return !strings.Contains(s.screen(id), "clear") })
+	s.keys(id, "-l", "curl https://docs.example.com/guide")
 	s.keys(id, "Enter")
 	s.sees(id, "allowlist")
 	s.sees("t:0.0", "docs.example.com")
 	s.sees("t:0.0", "* engine-k3zq")
+	s.await("a prompt", func() bool { return strings.Count(s.screen(id), "$ ") == 2 })
 	for name, pane := range map[string]string{"left": "t:0.0", "right": id} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(s.screen(pane, "-e")), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(s.screen(pane, "-e", "-N")), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
