@@ -61,11 +61,15 @@ func finish(ctx context.Context, r Run) Done {
 	if cmd.ProcessState != nil {
 		d.Code = cmd.ProcessState.ExitCode()
 	}
-	if err != nil {
+	if popup := r.Argv[0] == "tmux"; err != nil && !(popup && left(d.Code)) {
 		d.Err = oneLine(r.Argv[0], said.String(), err)
 	}
 	return d
 }
+
+// left says whether a program ended as its user wanted: who said no, or pressed
+// ctrl-c, knows that.
+func left(code int) bool { return code == cli.Declined || code == cli.Interrupted }
 
 // oneLine is what a program that failed said of itself, else how it ended.
 func oneLine(program, said string, err error) string {

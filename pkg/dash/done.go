@@ -48,7 +48,11 @@ func (s *State) done(d Done) {
 		s.lookRight()
 	case Attach, Closed:
 		s.lookRight()
-	case Quiet, Edit, Log: // all that there is to say was said
+	case Log:
+		if d.Err == "" {
+			s.say("")
+		}
+	case Quiet, Edit: // all that there is to say was said
 	}
 }
 

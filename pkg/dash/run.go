@@ -11,7 +11,6 @@ import (
 
 	"github.com/nsf/termbox-go"
 
-	"bottle/pkg/cli"
 	"bottle/pkg/tmux"
 )
 
@@ -202,8 +201,7 @@ func (e *edge) foreground(r Run) {
 	if cmd.ProcessState != nil {
 		d.Code = cmd.ProcessState.ExitCode()
 	}
-	// Who said no, or left by ctrl-c, knows that.
-	if err != nil && d.Code != cli.Declined && d.Code != cli.Interrupted {
+	if err != nil && !left(d.Code) {
 		d.Err = oneLine(r.Argv[0], "", err)
 		e.pause(d.Err)
 	}
