@@ -2,8 +2,6 @@ package gitgate
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/proposal"
 	"bottle/pkg/spool"
 )
 
@@ -148,17 +147,27 @@ func (d *desk) put(ask bottle.PushAsk) (string, error) {
 	if waiting >= maxWaiting {
 		return "", refuse(wordHeld, "%d pushes wait for the operator already", waiting)
 	}
-	p := bottle.Proposal{Kind: bottle.GitPush, Source: Source, CreatedAt: time.Now().UTC().Truncate(time.Millisecond), Push: &ask}
-	data, err := json.Marshal(p)
+	p, err := propose(ask)
 	if err != nil {
-		return "", err
+		return "", refuse(wordHeld, "it cannot be shown to the operator: %v", err)
 	}
-	sum := sha256.Sum256(data)
-	p.ID = string(bottle.GitPush) + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:16]
-	if data, err = json.Marshal(p); err != nil {
-		return "", err
+	return p.ID, spool.WriteFile(filepath.Join(dir, p.ID+".json"), proposal.Encode(p), 0o600)
+}
+
+// propose makes a proposal of a push. What is only for reading gives way where it
+// has no room.
+func propose(ask bottle.PushAsk) (p bottle.Proposal, err error) {
+	for {
+		p, err = proposal.Make(bottle.Proposal{Kind: bottle.GitPush, Push: &ask}, proposal.Rules{}, time.Now())
+		if err == nil || ask.Diffstat == "" && len(ask.Commits) == 0 {
+			return p, err
+		}
+		if ask.Diffstat != "" {
+			ask.Diffstat = ""
+		} else {
+			ask.Commits = ask.Commits[:len(ask.Commits)/2]
+		}
 	}
-	return p.ID, spool.WriteFile(filepath.Join(dir, p.ID+".json"), append(data, '\n'), 0o600)
 }
 
 func list(dir string) ([]string, error) {

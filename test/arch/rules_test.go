@@ -62,7 +62,7 @@ var rules = map[string]rule{
 		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
 	"pkg/supervise": {may: []string{"pkg/bottle", "pkg/proposal", "pkg/sidecar"},
 		why: "faces the agent: it knows what may be asked, and nothing of the host"},
-	"pkg/gitgate": {may: []string{"pkg/bottle", "pkg/dlp", "pkg/sidecar", "pkg/spool"},
+	"pkg/gitgate": {may: []string{"pkg/bottle", "pkg/dlp", "pkg/proposal", "pkg/sidecar", "pkg/spool"},
 		why: "faces the agent: it knows its remotes and what a secret is, and nothing of the host"},
 	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/dockerfile", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
 		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/proposal", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
