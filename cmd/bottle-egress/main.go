@@ -24,19 +24,9 @@ const dialTime = 5 * time.Second
 // 256 MiB that the container has, at which the kernel would end us.
 const memoryGoal = 192 << 20
 
-// handOver is the one other thing the program does: for the host, by an exec.
-const handOver = "secrets"
-
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	if len(args) == 2 && args[1] == handOver {
-		if err := sidecar.HandOver(sidecar.SecretsSocket, in); err != nil {
-			fmt.Fprintln(errOut, "bottle-egress:", err)
-			return cli.Failed
-		}
-		return cli.Done
-	}
 	return cli.App{
 		Name:  "bottle-egress",
 		Usage: "judge and forward what leaves a bottle",
@@ -50,6 +40,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 			&urfave.StringSliceFlag{Name: "name", Usage: "`NAME=ADDRESS` of a sidecar, for DNS; may be repeated"},
 			&urfave.IntFlag{Name: "proxy-port", Value: egress.DefaultPorts.Proxy, Usage: "`PORT` of the forward proxy"},
 		},
+		Asides: map[string]cli.Aside{sidecar.SecretsWord: {Run: func(_ []string, s cli.Streams) error { return sidecar.HandOver(sidecar.SecretsSocket, s.In) }}},
 		Action: serve,
 	}.Run(args, in, out, errOut)
 }

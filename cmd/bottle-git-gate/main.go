@@ -27,29 +27,12 @@ import (
 
 const dialTime = 10 * time.Second
 
-// What the program does besides, for the host and for ssh.
-const (
-	handOver = "secrets"
-	pipe     = "pipe"
-)
+// pipe is what the program does for ssh.
+const pipe = "pipe"
 
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	var aside func() error
-	switch {
-	case len(args) == 2 && args[1] == handOver:
-		aside = func() error { return sidecar.HandOver(sidecar.SecretsSocket, in) }
-	case len(args) == 3 && args[1] == pipe:
-		aside = func() error { return gitgate.Pipe(args[2], in, out) }
-	}
-	if aside != nil {
-		if err := aside(); err != nil {
-			fmt.Fprintln(errOut, "bottle-git-gate:", err)
-			return cli.Failed
-		}
-		return cli.Done
-	}
 	return cli.App{
 		Name:  "bottle-git-gate",
 		Usage: "scan and forward what a bottle's git pushes",
@@ -62,6 +45,10 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 			&urfave.StringFlag{Name: "repos", Value: "/repos", Usage: "`DIR` of the repositories"},
 			&urfave.StringFlag{Name: "listen", Usage: "the only `ADDRESS/BITS` to listen on, and the bottle's own network"},
 			&urfave.IntFlag{Name: "port", Value: 80, Usage: "`PORT` to listen on"},
+		},
+		Asides: map[string]cli.Aside{
+			sidecar.SecretsWord: {Run: func(_ []string, s cli.Streams) error { return sidecar.HandOver(sidecar.SecretsSocket, s.In) }},
+			pipe:                {Args: 1, Run: func(args []string, s cli.Streams) error { return gitgate.Pipe(args[0], s.In, s.Out) }},
 		},
 		Action: serve,
 	}.Run(args, in, out, errOut)

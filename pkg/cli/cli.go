@@ -31,6 +31,15 @@ type App struct {
 	Flags     []urfave.Flag
 	Command   bool // what stands behind "--" is a command line; otherwise it is more arguments
 	Action    func(*Call) error
+	// Asides are what it does for other programs, by its first argument. They have
+	// no flags, and are in no help.
+	Asides map[string]Aside
+}
+
+// Aside is one thing that a program does for another one.
+type Aside struct {
+	Args int // how many stand behind the word
+	Run  func(args []string, s Streams) error
 }
 
 // Call is one invocation, its flags parsed and its arguments in order.
@@ -47,6 +56,11 @@ type Call struct {
 // hint.
 func (a App) Run(args []string, in io.Reader, out, errOut io.Writer) int {
 	s := Streams{In: in, Out: out, Err: errOut}
+	if len(args) > 1 {
+		if aside, ok := a.Asides[args[1]]; ok && len(args) == 2+aside.Args {
+			return a.report(errOut, aside.Run(args[2:], s))
+		}
+	}
 	flags, positional, tail, err := a.permute(args[1:])
 	if err == nil {
 		if !a.Command {

@@ -20,6 +20,10 @@ import (
 // namespace.
 const SecretsSocket = "/tmp/secrets.sock"
 
+// SecretsWord is the argument by which a sidecar's program hands over what it
+// reads to the one that runs.
+const SecretsWord = "secrets"
+
 // handTime bounds one handover.
 const handTime = 10 * time.Second
 
