@@ -14,6 +14,7 @@ type policyFile struct {
 	env         []EnvVar
 	routes      []Route
 	credentials []Credential
+	git         Git
 	model       policy.Model
 	maxBody     int64
 	runtime     string
@@ -22,12 +23,14 @@ type policyFile struct {
 }
 
 func parseBottle(name string, data []byte) (policyFile, error) {
-	p := policyFile{runtime: RuntimeAuto, supervise: true}
+	p := policyFile{runtime: RuntimeAuto, supervise: true,
+		git: Git{Push: Push{Refs: defaultRefs, MaxSize: defaultMaxPush}}}
 	f, err := split(name, data)
 	if err != nil {
 		return p, err
 	}
-	keys := later("git", "pipelock")
+	keys := later("pipelock")
+	keys["git"] = key{read: func(n *yaml.Node) error { return p.readGit(f, n) }}
 	keys["env"] = key{read: func(n *yaml.Node) (err error) { p.env, err = f.env(n); return err }}
 	keys["egress"] = key{read: func(n *yaml.Node) error { return p.egress(f, n) }}
 	keys["supervise"] = key{read: func(n *yaml.Node) (err error) { p.supervise, err = f.truth(n, `"supervise"`); return err }}

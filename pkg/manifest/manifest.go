@@ -26,6 +26,7 @@ type Manifest struct {
 	Routes     []Route
 	// Credentials are what the agent may ask to have injected.
 	Credentials []Credential
+	Git         Git
 	Model       policy.Model // what the model's provider may do
 	MaxBody     int64        // bytes of a body that are scanned; 0: policy.DefaultMaxBody
 	Runtime     string       // auto, runc or runsc

@@ -79,6 +79,8 @@ func TestCommandLineIsAProgram(t *testing.T) {
 }
 
 // route is a bottle with one route that has one more key.
+func remote(value string) string { return "git:\n  remotes:\n    o: " + value + "\n" }
+
 func route(more string) string { return "egress:\n  routes:\n  - host: x.com\n    " + more + "\n" }
 
 // Each mistake names the file, the line, and where there is one the remedy.
@@ -118,7 +120,27 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"skill elsewhere", head + "program: shell\nskills: [../x]\n---\n", "", `agents/a.md:4: "../x" is not a skill's name`},
 		{"skill twice", head + "program: shell\nskills: [x, x]\n---\n", "", `agents/a.md:4: skill x is there already`},
 
-		{"git", "", "git: {}\n", `bottles/dev.md:2: "git" is not supported yet`},
+		{"git", "", "git: {remote: {}}\n", `bottles/dev.md:2: unknown key "remote"; did you mean "remotes"?`},
+		{"remote of text", "", remote("x"), `bottles/dev.md:4: the remote o must be keys and values`},
+		{"remote's key", "", remote("{upsteam: x}"), `bottles/dev.md:4: unknown key "upsteam"; did you mean "upstream"?`},
+		{"remote's name", "", "git:\n  remotes:\n    ../o: {}\n", `bottles/dev.md:4: "../o" is not a remote's name`},
+		{"remotes by case", "", "git:\n  remotes:\n    o: {}\n    O: {}\n", `bottles/dev.md:5: there is a remote of the name "O" already`},
+		{"upstream by git", "", remote("{upstream: 'git://x.com/a'}"), `bottles/dev.md:4: the upstream "git://x.com/a" must be ssh://`},
+		{"upstream of a helper", "", remote("{upstream: 'ext::sh -c x'}"), `bottles/dev.md:4: the upstream "ext::sh -c x" holds what no address holds`},
+		{"upstream with a password", "", remote("{upstream: 'https://a:b@x.com/a'}"), `bottles/dev.md:4: the upstream "https://a:b@x.com/a" holds a password`},
+		{"upstream with an option", "", remote("{upstream: 'ssh://-oProxyCommand=x/a'}"), `bottles/dev.md:4: the upstream "ssh://-oProxyCommand=x/a" names no host`},
+		{"user with an option", "", remote("{upstream: '-oX@x.com:a'}"), `bottles/dev.md:4: the upstream "-oX@x.com:a" has a user's name that no server has`},
+		{"upstream without a path", "", remote("{upstream: 'https://x.com/'}"), `bottles/dev.md:4: the upstream "https://x.com/" names no repository`},
+		{"upstream's port", "", remote("{upstream: 'https://x.com:0/a'}"), `bottles/dev.md:4: the upstream "https://x.com:0/a" has a wrong port: "0" is not a port`},
+		{"ssh without a key", "", remote("{upstream: 'x.com:a'}"), `bottles/dev.md:4: the remote o needs an "identity_file"`},
+		{"ssh with a token", "", remote("{upstream: 'x.com:a', token_ref: T}"), `bottles/dev.md:4: the remote o has "token_ref", and a token is for an upstream by https`},
+		{"https with a key", "", remote("{upstream: 'https://x.com/a', identity_file: /k}"), `bottles/dev.md:4: the remote o has "identity_file", and a key is for an upstream by ssh`},
+		{"a key of nothing", "", remote("{identity_file: /k}"), `bottles/dev.md:4: the remote o has "identity_file"`},
+		{"relative key", "", remote("{upstream: 'x.com:a', identity_file: k}"), `bottles/dev.md:4: "identity_file": "k" must be an absolute path`},
+		{"push's key", "", "git:\n  push: {ref: []}\n", `bottles/dev.md:3: unknown key "ref"; did you mean "refs"?`},
+		{"no refs", "", "git:\n  push: {refs: []}\n", `bottles/dev.md:3: "refs" is empty`},
+		{"all refs", "", "git:\n  push: {refs: ['refs/*']}\n", `bottles/dev.md:3: "refs/*" is not a ref that may be pushed`},
+		{"push's size", "", "git:\n  push: {max_size: 1TB}\n", `bottles/dev.md:3: "max_size": "1TB" is no size`},
 		{"pipelock", "", "pipelock: {}\n", `bottles/dev.md:2: "pipelock" is not supported yet`},
 		{"supervise", "", "supervise: maybe\n", `bottles/dev.md:2: "supervise" must be true or false, not text`},
 		{"on_deny", "", "egress:\n  on_deny: ask\n", `bottles/dev.md:3: "on_deny" is not supported yet`},

@@ -19,6 +19,8 @@ const ShortSecret = 12
 type Values struct {
 	Env         map[string]string // secret variables of the agent's session
 	Credentials map[string]string // by policy.Auth.Credential
+	Git         map[string]string // keys and tokens of the git gate alone, by their reference's name
+	KnownHosts  map[string]string // lines, by the remote's name
 	Warnings    []string          // one line each, without a value
 }
 
@@ -76,6 +78,11 @@ func Resolve(ctx context.Context, m Manifest, r tokenref.Resolver) (Values, erro
 			return Values{}, err
 		}
 	}
+	for _, remote := range m.Git.Remotes {
+		if err := v.addRemote(ctx, remote, r, get); err != nil {
+			return Values{}, err
+		}
+	}
 	return v, nil
 }
 
@@ -99,15 +106,21 @@ func Only(m Manifest, names []string) Manifest {
 	m.Env = slices.DeleteFunc(slices.Clone(m.Env), func(v EnvVar) bool { return v.Secret() && !slices.Contains(names, v.From.Name()) })
 	m.Routes = slices.DeleteFunc(slices.Clone(m.Routes), func(r Route) bool { return r.Auth.Set() && !slices.Contains(names, r.Auth.Credential) })
 	m.Credentials = slices.DeleteFunc(slices.Clone(m.Credentials), func(c Credential) bool { return !slices.Contains(names, c.Auth.Credential) })
+	m.Git.Remotes = slices.DeleteFunc(slices.Clone(m.Git.Remotes), func(r Remote) bool {
+		return !slices.Contains(names, r.Identity.Name()) && !slices.Contains(names, r.Token.Name())
+	})
+	for i := range m.Git.Remotes {
+		m.Git.Remotes[i].Known = tokenref.Ref{} // it is no value, and was told at the start
+	}
 	return m
 }
 
-// ByName are all values under the names that a policy has for them.
+// ByName are all values under the names that a policy and the git gate have for
+// them.
 func (v Values) ByName(m Manifest) map[string]string {
-	all := maps.Clone(v.Credentials)
-	if all == nil {
-		all = map[string]string{}
-	}
+	all := map[string]string{}
+	maps.Copy(all, v.Credentials)
+	maps.Copy(all, v.Git)
 	for _, e := range m.Env {
 		if value := v.Env[e.Name]; e.Secret() && value != "" {
 			all[e.From.Name()] = value

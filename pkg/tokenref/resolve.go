@@ -26,6 +26,7 @@ const (
 type Resolver struct {
 	Lookup func(string) (string, bool) // such as os.LookupEnv
 	Time   time.Duration               // of one command; 0 is CommandTime
+	Max    int                         // bytes of a value; 0 is 64 KiB
 }
 
 // Resolve returns the value behind a reference, without the line end behind it.
@@ -39,12 +40,19 @@ func (v Resolver) Resolve(ctx context.Context, r Ref) (string, error) {
 	switch {
 	case value == "":
 		return "", fmt.Errorf("cannot resolve %s: it is empty", r)
-	case len(value) > maxValue:
-		return "", fmt.Errorf("cannot resolve %s: it is larger than %d bytes", r, maxValue)
+	case len(value) > v.max():
+		return "", fmt.Errorf("cannot resolve %s: it is larger than %d bytes", r, v.max())
 	case strings.ContainsRune(value, 0):
 		return "", fmt.Errorf("cannot resolve %s: it holds a NUL character", r)
 	}
 	return value, nil
+}
+
+func (v Resolver) max() int {
+	if v.Max > 0 {
+		return v.Max
+	}
+	return maxValue
 }
 
 func (v Resolver) value(ctx context.Context, r Ref) (string, error) {
@@ -81,7 +89,7 @@ func (v Resolver) read(r Ref) (string, error) {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return "", fmt.Errorf("cannot resolve %s: it is not a regular file", r)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxValue+2))
+	data, err := io.ReadAll(io.LimitReader(f, int64(v.max())+2))
 	if err != nil {
 		return "", fmt.Errorf("cannot resolve %s: %w", r, err)
 	}
@@ -96,7 +104,7 @@ func (v Resolver) run(ctx context.Context, r Ref) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.cmd[0], r.cmd[1:]...)
-	out, said := &head{left: maxValue + 2}, &head{left: maxSaid}
+	out, said := &head{left: v.max() + 2}, &head{left: maxSaid}
 	cmd.Stdout, cmd.Stderr = out, said
 	cmd.WaitDelay = time.Second // for children that keep its output open
 	err := cmd.Run()
