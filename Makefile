@@ -10,7 +10,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 export PATH := $(PATH):/usr/local/go/bin
 
 HOST := bottle-start bottle-attach bottle-ls bottle-approve bottle-edit bottle-log bottle-stop bottle-dash
-SIDECARS := bottle-egress bottle-supervise
+SIDECARS := bottle-egress bottle-supervise bottle-git-gate
 PICKERS := bottle-tmux bottle-new bottle-open bottle-end
 INSIDE := bottle-inside
 BIN := bin

@@ -26,7 +26,7 @@ func TestWorkspaceGoesInAndComesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stream bytes.Buffer
-	if _, err := workspace.Pack(context.Background(), outside, &stream, nil); err != nil {
+	if _, err := workspace.Pack(context.Background(), outside, &stream, workspace.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, said, code := call(stream.Bytes(), "unpack", inside); code != 0 || said != "" {

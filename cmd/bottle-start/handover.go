@@ -17,6 +17,7 @@ func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
 		if _, err := fmt.Fprintln(c.Out, b.Slug); err != nil {
 			return err
 		}
+		operator.TellPushes(c.Err, b.Slug, m.Pushes(b.Slug))
 		if !c.Bool("rm") {
 			return nil
 		}
@@ -33,6 +34,9 @@ func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
 		fmt.Fprintf(c.Err, "the agent of %s ended with exit code %d: bottle-attach %s starts it again, bottle-stop %s keeps its work and clears up\n", b.Slug, outcome.Code, b.Slug, b.Slug)
 	default:
 		fmt.Fprintf(c.Err, "%s goes on: bottle-attach %s returns to it, bottle-stop %s stops it\n", b.Slug, b.Slug, b.Slug)
+		if attached {
+			operator.TellPushes(c.Err, b.Slug, m.Pushes(b.Slug))
+		}
 	}
 	switch {
 	case err != nil:

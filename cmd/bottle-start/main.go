@@ -171,7 +171,7 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 		return lifecycle.Spec{}, operator.Explain(name, err)
 	}
 	spec := lifecycle.Spec{Manifest: man, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"), Rebuild: c.Bool("rebuild"),
-		Secrets: values.Env, Credentials: values.Credentials}
+		Secrets: values.Env, Credentials: values.Credentials, Keys: values.Git, KnownHosts: values.KnownHosts}
 	spec.Manifest.Warnings = slices.Concat(man.Warnings, values.Warnings, lifecycle.Warnings(spec))
 	if spec.Workspace == lifecycle.WorkspaceCopy {
 		info, err := workspace.Inspect(ctx, ".")
@@ -180,6 +180,9 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 		}
 		if err := worthCopying(info.Root, m.Home.Dir); err != nil {
 			return spec, err
+		}
+		if info.Git && len(man.Git.Remotes) == 0 { // then it has a gate all the same
+			spec.Manifest.Git.Remotes = []manifest.Remote{manifest.Kept(manifest.DefaultRemote)}
 		}
 		spec.Folder = filepath.Join(info.Root, filepath.FromSlash(info.Subdir))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
+	"bottle/pkg/manifest"
 )
 
 // preflight shows what the operator is about to allow, and asks. It goes to
@@ -80,7 +81,7 @@ func summary(spec lifecycle.Spec) (string, error) {
 		{"skills", skills},
 		{"bottle", []string{m.BottleName}},
 		{"workspace", []string{workspace}},
-		{"git gate", nil},
+		{"git gate", gate(m.Git)},
 		{"egress", routes},
 	}
 	if may := m.Model.Summary(); len(may) > 0 {
@@ -112,6 +113,29 @@ func summary(spec lifecycle.Spec) (string, error) {
 		fmt.Fprintf(&b, "  warning    %s\n", cli.Inert(w))
 	}
 	return b.String(), nil
+}
+
+// gate is one line a remote: where what is pushed there goes.
+func gate(g manifest.Git) []string {
+	var lines []string
+	for _, r := range g.Remotes {
+		line := r.Name + "  is kept until you fetch it"
+		if r.Upstream != "" {
+			line = r.Name + "  is " + r.Upstream
+		}
+		if r.Private {
+			line += "  [private]"
+		}
+		lines = append(lines, line)
+	}
+	if len(lines) > 0 {
+		line := "may push " + strings.Join(g.Push.Refs, " ")
+		if g.Push.RequireApproval {
+			line += "  [each push needs approval]"
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // lookalike warns of a name that may look like another one's.

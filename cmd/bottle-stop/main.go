@@ -51,13 +51,15 @@ func app() cli.App {
 
 // stopped is one line of the answer.
 type stopped struct {
-	Slug    string   `json:"slug"`
-	Kept    bool     `json:"kept"`
-	Bundle  string   `json:"bundle,omitempty"`
-	Diff    string   `json:"diff,omitempty"`
-	History string   `json:"history,omitempty"`
-	Notes   []string `json:"notes,omitempty"` // what was not captured, or not as it was
-	Error   string   `json:"error,omitempty"`
+	Slug   string `json:"slug"`
+	Kept   bool   `json:"kept"`
+	Bundle string `json:"bundle,omitempty"`
+	Diff   string `json:"diff,omitempty"`
+	// Pushed are bundles of what was pushed to remotes without an upstream, by name.
+	Pushed  map[string]string `json:"pushed,omitempty"`
+	History string            `json:"history,omitempty"`
+	Notes   []string          `json:"notes,omitempty"` // what was not captured, or not as it was
+	Error   string            `json:"error,omitempty"`
 }
 
 func stop(c *cli.Call) error {
@@ -155,7 +157,11 @@ func progress(c *cli.Call, slug string) lifecycle.Say {
 
 // tell prints the answer for one bottle, and the way to its work.
 func tell(c *cli.Call, took lifecycle.Took, failed error) error {
-	line := stopped{Slug: took.Slug, Kept: took.Kept, Bundle: took.Bundle, Diff: took.Diff, History: took.History, Notes: took.Notes}
+	pushed := map[string]string{}
+	for _, p := range took.Pushed {
+		pushed[p.Remote] = p.Bundle
+	}
+	line := stopped{Slug: took.Slug, Kept: took.Kept, Bundle: took.Bundle, Diff: took.Diff, Pushed: pushed, History: took.History, Notes: took.Notes}
 	if failed != nil {
 		line.Error = operator.Explain(took.Slug, failed).Error()
 	}
@@ -170,9 +176,7 @@ func tell(c *cli.Call, took lifecycle.Took, failed error) error {
 	default:
 		fmt.Fprintf(c.Err, "%s: kept, since its work could not be captured; bottle-stop --discard %s takes it down without\n", took.Slug, took.Slug)
 	}
-	if took.Bundle != "" {
-		operator.TellFetch(c.Err, took)
-	}
+	operator.TellFetch(c.Err, took)
 	return nil
 }
 

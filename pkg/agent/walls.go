@@ -36,6 +36,19 @@ you do reaches the operator's machine. What leaves goes through a proxy, egress,
 - This container was made from /etc/bottle/current-config/Dockerfile.
 `
 
+const wallsGit = `
+## Git
+
+Your remotes are kept by a gate, which scans all that you push and, where there is an upstream, sends it on. Use git
+as ever: fetch, pull and push with the names that the repository has. You need no key and no token.
+
+- A push in which something like a secret is found is refused, with lines such as "remote: git-gate: README.md:12 in
+  3f9ac1d: github-pat". Take it out of every commit that you push (git rebase, git commit --amend), not only of the
+  last, and push again. Where it is no secret, say so to the operator, to whom it was shown: once he has approved,
+  push the same commits again.
+- Branches move forward only: no force, no deletion. Push to a new branch instead.
+`
+
 const wallsAsk = `
 ## Ask, do not fight
 
@@ -56,11 +69,16 @@ The operator cannot be asked from here. Say at the end what you could not reach,
 
 // Walls tells an agent what its walls are and what to do at them, as Markdown
 // for whoever reads it, and as a skill. ask says whether the operator can be
-// asked.
-func Walls(ask bool) (text, skill []byte) {
-	body := wallsText + wallsAlone
+// asked, git whether its remotes are behind a gate.
+func Walls(ask, git bool) (text, skill []byte) {
+	body := wallsText
+	if git {
+		body += wallsGit
+	}
 	if ask {
-		body = wallsText + wallsAsk
+		body += wallsAsk
+	} else {
+		body += wallsAlone
 	}
 	return []byte(body), []byte(wallsHead + body)
 }

@@ -21,6 +21,32 @@ func Sidecar(programs []File) Build {
 	return b
 }
 
+// Owner is whom a sidecar runs as: the owner of the state directory.
+type Owner struct{ UID, GID int }
+
+// Gate is the git gate's image: git and ssh on the base, its program at the root,
+// a folder of its owner's for the repositories, and an entry for him among the
+// users, without which ssh does not run. The steps that take long come first, so
+// that a new program needs none of them again.
+func Gate(base string, program File, o Owner, repos string) Build {
+	program.Mode = 0o755
+	b := Build{From: base, Labels: map[string]string{LabelProgram: program.Name}, Files: []File{program},
+		Steps: []string{
+			"RUN " + strings.Join([]string{
+				"export DEBIAN_FRONTEND=noninteractive",
+				"apt-get -qq update",
+				"apt-get -qq -y upgrade",
+				"apt-get -qq -y install --no-install-recommends git openssh-client",
+				"rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/log/*",
+			}, " \\\n && "),
+			fmt.Sprintf("RUN install -d -o %d -g %d -m 0700 %s \\\n && if ! getent passwd %d; then echo gate:x:%d:%d::/nonexistent:/usr/sbin/nologin >> /etc/passwd; fi",
+				o.UID, o.GID, repos, o.UID, o.UID, o.GID),
+			fmt.Sprintf("COPY %s /%s", program.Name, program.Name),
+		}}
+	b.Tag = b.tag("bottle-git", "")
+	return b
+}
+
 // User is whom an agent runs as, and the folders that are its own: volumes
 // mounted there for the first time take the owner over.
 type User struct {

@@ -44,6 +44,9 @@ func TestTagChangesWithAllThatGoesIn(t *testing.T) {
 		"other version":  build(t, "tools:1", "claude", "2.1.197", nil),
 		"shell":          build(t, "tools:1", "shell", "", nil),
 		"own dockerfile": build(t, "tools:1", "shell", "", []byte("RUN true")),
+		"git":            Gate(Base, File{Name: "g", Data: []byte("1")}, Owner{1, 1}, "/repos"),
+		"other gate":     Gate(Base, File{Name: "g", Data: []byte("2")}, Owner{1, 1}, "/repos"),
+		"other owner":    Gate(Base, File{Name: "g", Data: []byte("1")}, Owner{2, 1}, "/repos"),
 		"empty one":      build(t, "tools:1", "claude", "", []byte("")),
 	} {
 		if !regexp.MustCompile(`^bottle-[a-z]+:[A-Za-z0-9._-]{16,128}$`).MatchString(b.Tag) {

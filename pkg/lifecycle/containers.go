@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"bottle/pkg/plan"
@@ -97,6 +98,11 @@ func (m *making) makeSidecar(ctx context.Context, c plan.Container) error {
 	}
 	if err := m.files(ctx); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(c.Mounts, func(mount plan.Mount) bool { return mount.Type == "volume" }) {
+		if err := m.volumes(ctx); err != nil {
+			return err
+		}
 	}
 	c.Endpoints = early
 	if err := whole(ctx, func(ctx context.Context) error { return m.Engine.Create(ctx, c) }); err != nil {

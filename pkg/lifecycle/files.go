@@ -56,6 +56,12 @@ func (u *bringUp) writeFiles(context.Context) error {
 	t.put("egress/in/ca.crt", certificate, 0o600)
 	t.put("egress/in/ca.key", key, 0o600)
 	t.put("egress/in/roots.pem", roots, 0o600)
+	if hasGate(u.spec) {
+		t.dir("git-gate/out", 0o700)
+		t.put("git-gate/in/host.json", host, 0o600)
+		t.put("git-gate/in/roots.pem", roots, 0o600)
+		t.gate(u.spec, routes, u.facts)
+	}
 	t.asking(u.plan, u.spec.Manifest)
 	// The agent is another user; its files are readable below a directory that is not.
 	t.put("agent/certs/"+filepath.Base(plan.CABundle), certificate, 0o644)
@@ -118,7 +124,7 @@ func (u *bringUp) roots() ([]byte, error) {
 	return all.Bytes(), nil
 }
 
-// hostFacts is what egress must know of this machine: allowed names must not
+// hostFacts is what a sidecar that dials must know of this machine: allowed names must not
 // lead to its addresses. Where the engine is elsewhere, its own are not known.
 func hostFacts() ([]byte, error) {
 	own, err := net.InterfaceAddrs()

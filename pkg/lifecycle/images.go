@@ -21,17 +21,21 @@ import (
 // images are the images of one bottle. Their tags are known before they exist.
 type images struct {
 	sidecar, tools, agent image.Build
+	gate                  image.Build // no tag: the bottle has none
 }
 
 // planImages says which images are needed, from what lies on this machine.
 func (m *Manager) planImages(s Spec) (images, error) {
-	programs, err := m.sidecarPrograms()
+	programs, gate, err := m.sidecarPrograms()
 	if err != nil {
 		return images{}, err
 	}
-	i := images{
-		sidecar: image.Sidecar(programs),
-		tools:   toolsImage(),
+	i := images{sidecar: image.Sidecar(programs), tools: toolsImage()}
+	if hasGate(s) {
+		if gate.Name == "" {
+			return images{}, fmt.Errorf("cannot find %s in %s: run make build, or make install", gateProgram, m.Libexec)
+		}
+		i.gate = image.Gate(image.Base, gate, image.Owner{UID: os.Getuid(), GID: os.Getgid()}, plan.GateRepos)
 	}
 	var own []byte
 	if path := s.Manifest.Dockerfile; path != "" {
@@ -49,47 +53,58 @@ func (m *Manager) planImages(s Spec) (images, error) {
 	return i, nil
 }
 
+// gateProgram is in an image of its own, with git and ssh.
+const gateProgram = "bottle-git-gate"
+
 // toolsImage is what all agents' images stand on.
 func toolsImage() image.Build {
 	return image.Tools(image.Base, image.User{UID: plan.AgentUID, Home: plan.AgentHome, Work: plan.WorkDir})
 }
 
-// sidecarPrograms are the programs that go into the sidecars' image. They are read
-// when that is made: to know whether it is there, their names for it will do.
-func (m *Manager) sidecarPrograms() ([]image.File, error) {
+// sidecarPrograms are the programs that go into the sidecars' image, and the
+// gate's, which has one of its own. They are read when that is made: to know
+// whether it is there, their names for it will do.
+func (m *Manager) sidecarPrograms() (programs []image.File, gate image.File, err error) {
 	dir := filepath.Join(m.Libexec, "sidecars")
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot find the sidecars' programs in %s: run make build, or make install", dir)
+		return nil, gate, fmt.Errorf("cannot find the sidecars' programs in %s: run make build, or make install", dir)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot find the sidecars' programs: %w", err)
+		return nil, gate, fmt.Errorf("cannot find the sidecars' programs: %w", err)
 	}
-	var programs []image.File
 	for _, e := range entries {
 		f, err := program(filepath.Join(dir, e.Name()))
 		if err != nil {
-			return nil, fmt.Errorf("cannot read a sidecar's program: %w", err)
+			return nil, gate, fmt.Errorf("cannot read a sidecar's program: %w", err)
 		}
-		programs = append(programs, f)
+		if e.Name() == gateProgram {
+			gate = f
+		} else {
+			programs = append(programs, f)
+		}
 	}
-	return programs, nil
+	return programs, gate, nil
 }
 
 // makeImages makes what is missing, one start at a time: two would fetch and
 // build the same.
 func (u *bringUp) makeImages(ctx context.Context) error {
-	var haveSidecar, haveAgent bool
+	haveSidecar, haveAgent, haveGate := false, false, true
 	look := func(b image.Build, have *bool) func(context.Context) error {
 		return func(ctx context.Context) (err error) {
 			*have, err = u.Engine.HasImage(ctx, b.Tag)
 			return err
 		}
 	}
-	if err := together(ctx, look(u.images.sidecar, &haveSidecar), look(u.images.agent, &haveAgent)); err != nil {
+	looks := []func(context.Context) error{look(u.images.sidecar, &haveSidecar), look(u.images.agent, &haveAgent)}
+	if u.images.gate.Tag != "" {
+		looks = append(looks, look(u.images.gate, &haveGate))
+	}
+	if err := together(ctx, looks...); err != nil {
 		return err
 	}
-	if haveSidecar && haveAgent && !u.spec.Rebuild {
+	if haveSidecar && haveAgent && haveGate && !u.spec.Rebuild {
 		return nil
 	}
 	lock, err := u.Home.LockImages(ctx)
@@ -97,15 +112,22 @@ func (u *bringUp) makeImages(ctx context.Context) error {
 		return err
 	}
 	defer lock.Unlock()
-	return together(ctx, func(ctx context.Context) error { return u.build(ctx, u.images.sidecar) }, u.makeAgentImage)
+	if !haveGate || !haveAgent {
+		if err := u.baseImage(ctx); err != nil {
+			return err
+		}
+	}
+	return together(ctx, func(ctx context.Context) error { return u.build(ctx, u.images.sidecar) }, u.makeAgentImage, func(ctx context.Context) error {
+		if haveGate {
+			return nil
+		}
+		return u.build(ctx, u.images.gate)
+	})
 }
 
 func (u *bringUp) makeAgentImage(ctx context.Context) error {
 	has, err := u.Engine.HasImage(ctx, u.images.agent.Tag)
 	if err != nil || has && !u.spec.Rebuild {
-		return err
-	}
-	if err := u.baseImage(ctx); err != nil {
 		return err
 	}
 	if err := u.build(ctx, u.images.tools); err != nil {

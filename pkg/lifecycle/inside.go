@@ -41,7 +41,8 @@ func (u *bringUp) fillWorkspace(ctx context.Context) error {
 	defer cancel()
 	result := make(chan error, 1)
 	go func() {
-		info, err := workspace.Pack(ctx, u.spec.Folder, stream, func(text string) { u.log.step("note: %s", text) })
+		info, err := workspace.Pack(ctx, u.spec.Folder, stream,
+			workspace.Options{Warn: func(text string) { u.log.step("note: %s", text) }, Remotes: remoteURLs(u.spec)})
 		u.subdir = info.Subdir
 		stream.CloseWithError(err)
 		result <- err

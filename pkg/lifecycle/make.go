@@ -48,7 +48,7 @@ func (m *Manager) makePlan(slug string, s Spec, host engine.Host, i images, inne
 	p, err := plan.Make(slug, s.Manifest, s.Agent, plan.Host{
 		Home: m.Home.ID, StateDir: m.Home.StateDir(slug), Inside: m.insideDir(),
 		OwnerUID: os.Getuid(), OwnerGID: os.Getgid(), CPUs: host.CPUs, Memory: host.Memory, Runtimes: host.Runtimes,
-		Docker28: host.Docker28, IPv6: kernelHasIPv6(), Subnet: inner, Uplink: uplink, Sidecar: i.sidecar.Tag, AgentTag: i.agent.Tag})
+		Docker28: host.Docker28, IPv6: kernelHasIPv6(), Subnet: inner, Uplink: uplink, Sidecar: i.sidecar.Tag, Gate: i.gate.Tag, AgentTag: i.agent.Tag})
 	if err != nil {
 		return nil, err
 	}

@@ -243,5 +243,5 @@ func (m *Manager) reapBottle(ctx context.Context, slug string) error {
 	if err := m.remove(ctx, left); err != nil {
 		return err
 	}
-	return m.Home.Retire(slug, historyFiles)
+	return m.Home.Retire(slug, m.historyFiles(slug))
 }

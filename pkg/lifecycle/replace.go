@@ -41,6 +41,9 @@ func (m *Manager) Rebuild(ctx context.Context, a Again, dockerfile string, answe
 	if err := r.look(ctx); err != nil {
 		return err
 	}
+	if r.values, err = m.share(a); err != nil {
+		return err
+	}
 	for _, service := range []string{plan.AgentService, plan.EgressService} {
 		if !r.have[service].Running() {
 			return fmt.Errorf("%s cannot get another image: %s does not run: %w", a.Slug, service, ErrNotUp)

@@ -20,7 +20,7 @@ import (
 type Again struct {
 	Slug   string
 	Env    map[string]string // values for the session's environment
-	Values map[string]string // for egress, by the names that the policy has for them
+	Values map[string]string // for the sidecars, by the names that policy and git gate have for them
 	// Spec is asked where an image is gone and must be made of the manifest as it
 	// is now.
 	Spec func(context.Context) (Spec, error)
@@ -59,11 +59,7 @@ func (m *Manager) Resume(ctx context.Context, a Again, say Say) (bottle.Bottle, 
 		return r.bottle, err
 	}
 	r.lived = r.alive
-	names, err := m.Needed(a.Slug)
-	if err == nil {
-		r.again.Values, err = choose(a.Slug, names, a.Values)
-	}
-	if err != nil {
+	if r.values, err = m.share(a); err != nil {
 		return r.bottle, err
 	}
 	if r.log, err = openJournal(filepath.Join(r.bottle.StateDir, state.BringupLog), say); err != nil {
@@ -76,10 +72,27 @@ func (m *Manager) Resume(ctx context.Context, a Again, say Say) (bottle.Bottle, 
 	return r.bottle, nil
 }
 
+// share gives each sidecar those of the values that it needs.
+func (m *Manager) share(a Again) (map[string]map[string]string, error) {
+	needs, err := m.needs(a.Slug)
+	if err != nil {
+		return nil, err
+	}
+	shares := map[string]map[string]string{}
+	for service, names := range needs {
+		if shares[service], err = choose(a.Slug, names, a.Values); err != nil {
+			return nil, err
+		}
+	}
+	return shares, nil
+}
+
 // revival is one resume under way, its bottle's lock held.
 type revival struct {
 	*bringUp
 	again Again
+
+	values map[string]map[string]string // for each sidecar that takes some
 
 	have  map[string]engine.Container // what there is, by service
 	alive bool                        // the agent's container runs, and goes on
@@ -119,13 +132,16 @@ func (r *revival) look(ctx context.Context) (err error) {
 	}
 	var gone []string
 	for _, v := range r.plan.Volumes {
+		if v.Key == plan.GitVolume { // what is in it was pushed out of the work: it is made anew
+			continue
+		}
 		if !slices.ContainsFunc(volumes, func(have engine.Volume) bool { return have.Name == v.Name }) {
 			gone = append(gone, v.Name)
 		}
 	}
 	agent := r.have[plan.AgentService]
 	switch {
-	case len(r.have) == 0 && len(gone) == len(r.plan.Volumes) && elsewhere(r.bottle, r.host.ID):
+	case len(r.have) == 0 && !slices.ContainsFunc(volumes, func(v engine.Volume) bool { return v.Slug == slug }) && elsewhere(r.bottle, r.host.ID):
 		return fmt.Errorf("%s: %w", slug, ErrElsewhere)
 	case len(gone) > 0:
 		return fmt.Errorf("%s cannot be resumed: %w: %s", slug, ErrWorkGone, strings.Join(gone, ", "))
@@ -285,7 +301,7 @@ func (r *revival) sidecarSteps(m *making) []func(context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return r.hand(ctx, r.again.Slug, plan.EgressService, r.again.Values)
+		return r.handEach(ctx, r.again.Slug, r.values, func(service string) bool { return r.plan.Find(service) != nil })
 	}}
 	for _, c := range r.plan.Containers {
 		if c.Service == plan.AgentService {

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"bottle/pkg/engine"
+	"bottle/pkg/manifest"
 	"bottle/pkg/plan"
 	"bottle/pkg/probe"
 )
@@ -140,6 +141,9 @@ func (r *revival) images(ctx context.Context) error {
 	if r.spec, err = r.again.Spec(ctx); err != nil {
 		return fmt.Errorf("an image of the bottle's is gone, and cannot be made anew: %w", err)
 	}
+	if r.plan.Find(plan.GateService) != nil && !hasGate(r.spec) { // it is for the workspace's sake
+		r.spec.Manifest.Git.Remotes = []manifest.Remote{manifest.Kept(manifest.DefaultRemote)}
+	}
 	if r.bringUp.images, err = r.planImages(r.spec); err != nil {
 		return err
 	}
@@ -150,9 +154,13 @@ func (r *revival) images(ctx context.Context) error {
 		if !gone[c.Image] {
 			continue
 		}
-		r.plan.Containers[i].Image = r.bringUp.images.sidecar.Tag
-		if c.Service == plan.AgentService {
+		switch c.Service {
+		case plan.AgentService:
 			r.plan.Containers[i].Image = r.bringUp.images.agent.Tag
+		case plan.GateService:
+			r.plan.Containers[i].Image = r.bringUp.images.gate.Tag
+		default:
+			r.plan.Containers[i].Image = r.bringUp.images.sidecar.Tag
 		}
 	}
 	return r.rewrite()
@@ -188,10 +196,13 @@ func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
 	if err := os.RemoveAll(filepath.Join(r.bottle.StateDir, c.Service, "out", readyFile)); err != nil {
 		return err
 	}
-	if c.Service == plan.EgressService {
-		if err := r.refresh(); err != nil {
+	if slices.Contains(takers, c.Service) { // those that dial
+		if err := r.refresh(c.Service); err != nil {
 			return err
 		}
+	}
+	if err := r.gitVolume(ctx, c); err != nil {
+		return err
 	}
 	if err := r.restart(ctx, c); err != nil {
 		return err
@@ -199,9 +210,19 @@ func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
 	return r.awaitSidecar(ctx, c)
 }
 
-// refresh tells egress what this machine's addresses and root certificates are
-// now: a machine that was restarted may have others, and no name may lead there.
-func (r *revival) refresh() error {
+// gitVolume makes the git gate's volume where it is gone; one that is there stays.
+func (r *revival) gitVolume(ctx context.Context, c plan.Container) error {
+	if c.Service != plan.GateService {
+		return nil
+	}
+	i := slices.IndexFunc(r.plan.Volumes, func(v plan.Volume) bool { return v.Key == plan.GitVolume })
+	return whole(ctx, func(ctx context.Context) error { return r.Engine.CreateVolume(ctx, r.plan.Volumes[i]) })
+}
+
+// refresh tells a sidecar that dials what this machine's addresses and root
+// certificates are now: a machine that was restarted may have others, and no name
+// may lead there. The git gate is told what the policy rests on now.
+func (r *revival) refresh(service string) error {
 	roots, err := r.roots()
 	if err != nil {
 		return err
@@ -210,9 +231,12 @@ func (r *revival) refresh() error {
 	if err != nil {
 		return err
 	}
-	t := tree{root: filepath.Join(r.bottle.StateDir, plan.EgressService, "in")}
+	t := tree{root: filepath.Join(r.bottle.StateDir, service, "in")}
 	t.replace("host.json", host, 0o600)
 	t.replace("roots.pem", roots, 0o600)
+	if service == plan.GateService && t.err == nil {
+		t.err = r.refreshGate(&t)
+	}
 	return t.err
 }
 

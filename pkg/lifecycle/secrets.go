@@ -27,10 +27,28 @@ const handTime = 20 * time.Second
 // program: command line below /.
 func sidecarProgram(service string) []string { return []string{"/bottle-" + service, "secrets"} }
 
-// handSecrets gives egress the values of its policy, once it can serve.
+// takers are the sidecars that are handed values.
+var takers = []string{plan.EgressService, plan.GateService}
+
+// handSecrets gives egress the values of its policy, and the git gate these too,
+// which it looks for, and its own, once both can serve.
 func (u *bringUp) handSecrets(ctx context.Context) error {
 	values := manifest.Values{Env: u.spec.Secrets, Credentials: u.spec.Credentials}
-	return u.hand(ctx, u.bottle.Slug, plan.EgressService, values.ByName(u.spec.Manifest))
+	egress := values.ByName(u.spec.Manifest)
+	values.Git = u.spec.Keys
+	return u.handEach(ctx, u.bottle.Slug, map[string]map[string]string{plan.EgressService: egress, plan.GateService: values.ByName(u.spec.Manifest)},
+		func(service string) bool { return u.plan.Find(service) != nil })
+}
+
+// handEach hands the sidecars that are there their values, side by side.
+func (m *Manager) handEach(ctx context.Context, slug string, values map[string]map[string]string, there func(service string) bool) error {
+	var steps []func(context.Context) error
+	for _, service := range takers {
+		if there(service) {
+			steps = append(steps, func(ctx context.Context) error { return m.hand(ctx, slug, service, values[service]) })
+		}
+	}
+	return together(ctx, steps...)
 }
 
 // hand gives a sidecar values over the standard input of an exec: no argv, no
@@ -80,10 +98,27 @@ func placeholders(s Spec) map[string]string {
 // the manifest does not name any more.
 var ErrGiven = errors.New("the manifest does not name it any more")
 
-// Needed are the names of the values that a bottle's policy rests on, sorted.
+// Needed are the names of the values that a bottle's policy and its git gate rest
+// on, sorted.
 func (m *Manager) Needed(slug string) ([]string, error) {
+	needs, err := m.needs(slug)
+	all := slices.Concat(needs[plan.EgressService], needs[plan.GateService])
+	slices.Sort(all)
+	return slices.Compact(all), err
+}
+
+// needs are these names by the sidecar that must have the values.
+func (m *Manager) needs(slug string) (map[string][]string, error) {
 	p, err := m.policy(slug)
-	return p.Credentials(), err
+	if err != nil {
+		return nil, err
+	}
+	needs := map[string][]string{plan.EgressService: p.Credentials()}
+	g, err := m.gateOf(slug)
+	if len(g.Remotes) > 0 {
+		needs[plan.GateService] = gateNeeds(g, p)
+	}
+	return needs, err
 }
 
 // Aging are those of them that must be resolved anew now and then, sorted.
@@ -107,7 +142,8 @@ func (m *Manager) policy(slug string) (policy.Policy, error) {
 }
 
 // Renew hands a running bottle's sidecars the values of these names anew, when
-// they have aged. Other values stay where they are.
+// they have aged. Other values stay where they are. A git gate that is not up is
+// handed all when it comes back.
 func (m *Manager) Renew(ctx context.Context, slug string, names []string, values map[string]string) error {
 	if _, err := m.Home.Bottle(slug); err != nil {
 		return err
@@ -117,14 +153,18 @@ func (m *Manager) Renew(ctx context.Context, slug string, names []string, values
 		return err
 	}
 	defer lock.Unlock()
-	if err := m.isUp(ctx, slug, plan.EgressService); err != nil {
+	up, err := m.running(ctx, slug)
+	if err != nil {
 		return err
+	}
+	if !up[plan.EgressService] {
+		return fmt.Errorf("%s takes no values: %w", plan.ContainerName(slug, plan.EgressService), ErrNotUp)
 	}
 	needed, err := choose(slug, names, values)
 	if err != nil {
 		return err
 	}
-	return m.hand(ctx, slug, plan.EgressService, needed)
+	return m.handEach(ctx, slug, map[string]map[string]string{plan.EgressService: needed, plan.GateService: needed}, func(service string) bool { return up[service] })
 }
 
 // choose returns the values of these names; the error for one that is not there
@@ -143,16 +183,16 @@ func choose(slug string, names []string, values map[string]string) (map[string]s
 // ErrNotUp is wrapped by Renew's error for a sidecar that does not run.
 var ErrNotUp = errors.New("its container does not run")
 
-func (m *Manager) isUp(ctx context.Context, slug, service string) error {
+// running are the services of a bottle whose containers run.
+func (m *Manager) running(ctx context.Context, slug string) (map[string]bool, error) {
 	list, err := m.Engine.List(ctx, m.Home.ID)
-	if err != nil {
-		return err
+	up := map[string]bool{}
+	for _, c := range list {
+		if c.Slug == slug && c.Running() {
+			up[c.Service] = true
+		}
 	}
-	name := plan.ContainerName(slug, service)
-	if !slices.ContainsFunc(list, func(c engine.Container) bool { return c.Name == name && c.Running() }) {
-		return fmt.Errorf("%s takes no values: %w", name, ErrNotUp)
-	}
-	return nil
+	return up, err
 }
 
 const (
@@ -163,17 +203,17 @@ const (
 	maxTold     = 4 // names in a reason
 )
 
-// applied is what a bottle's egress says of its policy. What a sidecar says is
-// its word, and no more than a word.
-func applied(stateDir string) (a bottle.Applied, ok bool) {
-	data, err := spool.ReadFile(filepath.Join(stateDir, plan.EgressService, "out"), appliedFile, maxApplied)
+// applied is what a sidecar of a bottle says is in force. What it says is its
+// word, and no more than a word.
+func applied(stateDir, service string) (a bottle.Applied, ok bool) {
+	data, err := spool.ReadFile(filepath.Join(stateDir, service, "out"), appliedFile, maxApplied)
 	return a, err == nil && json.Unmarshal(data, &a) == nil
 }
 
 // RenewAt is when a value of a bottle's egress must be resolved anew; zero: none
 // ages, or none is there.
 func (m *Manager) RenewAt(slug string) time.Time {
-	a, ok := applied(m.Home.StateDir(slug))
+	a, ok := applied(m.Home.StateDir(slug), plan.EgressService)
 	if !ok || a.RenewAt == nil {
 		return time.Time{}
 	}
@@ -183,29 +223,32 @@ func (m *Manager) RenewAt(slug string) time.Time {
 // late is how long after its time a value may be renewed without a word.
 const late = 2 * time.Minute
 
-// lacking marks a running bottle whose egress says that it lacks values, since it
-// was restarted, or that they have aged.
+// lacking marks a running bottle of which a sidecar says that it lacks values,
+// since it was restarted, or that they have aged.
 func lacking(b bottle.Bottle) bottle.Bottle {
-	if b.Status != bottle.Running {
-		return b
-	}
-	a, ok := applied(b.StateDir)
-	switch {
-	case !ok:
-		return b
-	case len(a.Needs) == 0:
-		if a.RenewAt != nil && time.Since(*a.RenewAt) > late {
-			b.Status = bottle.Degraded
-			b.Reason = fmt.Sprintf("egress has values that were to be renewed: run bottle-start --resume %s", b.Slug)
+	for _, service := range takers {
+		if b.Status != bottle.Running || !slices.Contains(b.Services, service) {
+			continue
 		}
-		return b
+		a, ok := applied(b.StateDir, service)
+		switch {
+		case !ok:
+		case len(a.Needs) > 0:
+			b.Status, b.Reason = bottle.Degraded, lacks(b.Slug, service, a)
+		case a.RenewAt != nil && time.Since(*a.RenewAt) > late:
+			b.Status = bottle.Degraded
+			b.Reason = fmt.Sprintf("%s has values that were to be renewed: run bottle-start --resume %s", service, b.Slug)
+		}
 	}
+	return b
+}
+
+// lacks says which values a sidecar lacks.
+func lacks(slug, service string, a bottle.Applied) string {
 	names := slices.DeleteFunc(a.Needs, func(s string) bool { return policy.CheckCredential(s) != nil })
 	told := strings.Join(names[:min(len(names), maxTold)], ", ")
 	if len(names) > maxTold || told == "" {
 		told += " …"
 	}
-	b.Status = bottle.Degraded
-	b.Reason = fmt.Sprintf("egress was restarted and lacks %s: run bottle-start --resume %s", told, b.Slug)
-	return b
+	return fmt.Sprintf("%s was restarted and lacks %s: run bottle-start --resume %s", service, told, slug)
 }

@@ -168,7 +168,8 @@ func (t *tearDown) demolish(ctx context.Context) error {
 	if err := errors.Join(t.remove(ctx, t.left), t.dropRebuilt(ctx)); err != nil {
 		return fmt.Errorf("cannot take %s down whole; run bottle-stop %s again: %w", slug, slug, err)
 	}
-	if err := t.Home.Retire(slug, historyFiles); err != nil {
+	pushed := t.pushed(slug)
+	if err := t.Home.Retire(slug, t.historyFiles(slug)); err != nil {
 		return err
 	}
 	t.took.History = t.Home.HistoryDir(slug)
@@ -177,6 +178,9 @@ func (t *tearDown) demolish(ctx context.Context) error {
 	}
 	if diff := filepath.Join(t.took.History, state.WorkDiff); exists(diff) {
 		t.took.Diff = diff
+	}
+	for _, p := range pushed {
+		t.took.Pushed = append(t.took.Pushed, Pushed{Remote: p.Remote, Bundle: filepath.Join(t.took.History, pushedFile(p.Remote))})
 	}
 	return t.dropUplink(ctx)
 }
@@ -200,7 +204,20 @@ func exists(path string) bool {
 }
 
 // historyFiles are what a teardown leaves besides the metadata.
-var historyFiles = []state.Keep{
+func (m *Manager) historyFiles(slug string) []state.Keep {
+	files := slices.Clone(keptFiles)
+	for _, p := range m.pushed(slug) {
+		files = append(files, state.Keep{From: filepath.Join(plan.GateService, "out", filepath.Base(p.Bundle)), To: pushedFile(p.Remote)})
+	}
+	for _, service := range []string{plan.EgressService, plan.SuperviseService, plan.GateService} {
+		for _, name := range []string{"events.jsonl.1", "events.jsonl"} {
+			files = append(files, state.Keep{From: filepath.Join(service, "out", name), To: service + "-" + name})
+		}
+	}
+	return files
+}
+
+var keptFiles = []state.Keep{
 	{From: state.BringupLog, To: state.BringupLog},
 	{From: state.TeardownLog, To: state.TeardownLog},
 	{From: state.ComposeLog, To: state.ComposeLog},
@@ -208,8 +225,4 @@ var historyFiles = []state.Keep{
 	{From: state.WorkDiff, To: state.WorkDiff},
 	{From: state.Conversation, To: state.Conversation},
 	{From: state.Transcript, To: state.Transcript},
-	{From: filepath.Join(plan.EgressService, "out", "events.jsonl.1"), To: "egress-events.jsonl.1"},
-	{From: filepath.Join(plan.EgressService, "out", "events.jsonl"), To: "egress-events.jsonl"},
-	{From: filepath.Join(plan.SuperviseService, "out", "events.jsonl.1"), To: "supervise-events.jsonl.1"},
-	{From: filepath.Join(plan.SuperviseService, "out", "events.jsonl"), To: "supervise-events.jsonl"},
 }

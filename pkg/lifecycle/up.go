@@ -16,6 +16,7 @@ import (
 	"bottle/pkg/plan"
 	"bottle/pkg/spool"
 	"bottle/pkg/state"
+	"bottle/pkg/workspace"
 )
 
 // What becomes of the operator's folder.
@@ -37,6 +38,9 @@ type Spec struct {
 	// Credentials are values for egress, by the names that the policy has for
 	// them. Neither map may reach a file, an argv or a log.
 	Credentials map[string]string
+	// Keys are values for the git gate alone, by the names of their references.
+	Keys       map[string]string
+	KnownHosts map[string]string // lines of a known_hosts file, by the remote's name
 }
 
 // Failure is a bring-up that failed, after everything made was taken down, or as
@@ -57,7 +61,9 @@ func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error
 	u := &bringUp{Manager: m, spec: s, planned: make(chan error, 1)}
 	go func() { // it reads all programs: meanwhile the engine is asked what it is
 		var err error
-		u.images, err = m.planImages(s)
+		if u.images, err = m.planImages(s); err == nil && hasGate(s) {
+			u.facts, err = gateFacts(ctx, s)
+		}
 		u.planned <- err
 	}()
 	// Intent before action: from here on the bottle is listed.
@@ -132,7 +138,8 @@ type bringUp struct {
 	host   engine.Host
 	log    *journal
 	bottle bottle.Bottle
-	images images // valid when planned has said so
+	images images          // valid when planned has said so
+	facts  workspace.Facts // as images
 	plan   *plan.Plan
 	subdir string // of the workspace, where the session starts
 
@@ -230,7 +237,7 @@ func (u *bringUp) takeDown(ctx context.Context) error {
 	if err := u.remove(ctx, left); err != nil {
 		return err
 	}
-	return u.Home.Retire(u.bottle.Slug, historyFiles)
+	return u.Home.Retire(u.bottle.Slug, u.historyFiles(u.bottle.Slug))
 }
 
 // planFile is the plan a bottle was made of, for what comes later in its life.

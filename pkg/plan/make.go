@@ -27,6 +27,7 @@ type Host struct {
 	Subnet   netip.Prefix // of the bottle's own network
 	Uplink   netip.Prefix // of the network that sidecars get out by
 	Sidecar  string       // image of the sidecars
+	Gate     string       // image of the git gate; empty where the manifest needs none
 	AgentTag string       // image of the agent
 }
 
@@ -38,6 +39,7 @@ const (
 	AgentOut   = "/var/lib/bottle" // a file of its own is in it
 	AgentHome  = "/home/agent"
 	WorkDir    = "/work"
+	GitConfig  = AgentIn + "/gitconfig"
 	CertsDir   = "/etc/ssl/certs"
 	CABundle   = CertsDir + "/ca-certificates.crt"
 	SidecarIn  = "/in"
@@ -82,8 +84,10 @@ func Make(slug string, m manifest.Manifest, a agent.Agent, h Host) (*Plan, error
 		}
 	}
 	for _, row := range b.with {
-		c := row.make(b, b.sidecar(row), m)
-		p.Containers = append(p.Containers, c)
+		if row.volume != "" {
+			p.Volumes = append(p.Volumes, b.volume(row.volume))
+		}
+		p.Containers = append(p.Containers, row.make(b, b.sidecar(row), m))
 	}
 	p.Containers = append(p.Containers, b.agent(m, a))
 	p.labelNetworks()
@@ -94,6 +98,7 @@ func Make(slug string, m manifest.Manifest, a agent.Agent, h Host) (*Plan, error
 const (
 	HomeVolume    = "home"
 	WorkVolume    = "work"
+	GitVolume     = "git"     // the gate's repositories
 	scratchVolume = "scratch" // of a capture
 )
 
@@ -269,6 +274,9 @@ func (b builder) env(m manifest.Manifest, a agent.Agent) map[string]string {
 		if !v.Secret() {
 			env[v.Name] = v.Literal
 		}
+	}
+	if hasGate(m) {
+		env["GIT_CONFIG_SYSTEM"] = GitConfig
 	}
 	maps.Copy(env, b.proxyEnv()) // last: no manifest loosens the walls' own
 	return env

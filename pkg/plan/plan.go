@@ -15,6 +15,7 @@ const (
 	AgentService     = "agent"
 	EgressService    = "egress"
 	SuperviseService = "supervise"
+	GateService      = "git-gate"
 )
 
 // Labels on all that belongs to a bottle.

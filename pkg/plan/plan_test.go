@@ -22,7 +22,7 @@ func host() Host {
 	return Host{Home: "0123456789abcdef", StateDir: "/home/ada/.bottle/state/dev-k3zq", Inside: "/usr/local/libexec/bottle/inside",
 		OwnerUID: 1000, OwnerGID: 1000, CPUs: 8, Memory: 32 << 30, Runtimes: []string{"runc"}, IPv6: true,
 		Subnet: netip.MustParsePrefix("10.213.4.16/28"), Uplink: netip.MustParsePrefix("10.213.192.0/22"),
-		Sidecar: "bottle-sidecar:1111", AgentTag: "bottle-agent:2222"}
+		Sidecar: "bottle-sidecar:1111", Gate: "bottle-git:3333", AgentTag: "bottle-agent:2222"}
 }
 
 func program(t *testing.T, p agent.Program) agent.Agent {
@@ -56,6 +56,12 @@ func simple(name string) manifest.Manifest {
 		Env: []manifest.EnvVar{{Name: "EDITOR", Literal: "vi"}, {Name: "STAGE_KEY", From: stageKey}, {Name: "PRICE", Literal: "5$ ${x}"}}}
 }
 
+func withRemotes(remotes ...manifest.Remote) manifest.Manifest {
+	m := simple("shell")
+	m.Git.Remotes = remotes
+	return m
+}
+
 // The golden plans are what reviewers look at when a wall changes.
 func TestGoldenPlans(t *testing.T) {
 	newer := host()
@@ -68,6 +74,8 @@ func TestGoldenPlans(t *testing.T) {
 		"command":         made(t, manifest.Manifest{Agent: "dev", BottleName: "dev", Program: agent.Program{Command: []string{"vi", "a b"}}}, host()),
 		"docker-28-runsc": made(t, simple("shell"), newer),
 		"small-host":      made(t, simple("shell"), small),
+		"git":             made(t, withRemotes(manifest.Remote{Name: "origin"}), host()),
+		"git-upstream":    made(t, withRemotes(manifest.Remote{Name: "origin", Upstream: "https://git.example.com/engine.git"}), host()),
 	} {
 		data, err := json.MarshalIndent(p, "", "  ")
 		if err != nil {

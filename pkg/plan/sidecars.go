@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"bottle/pkg/manifest"
 )
@@ -10,7 +11,8 @@ import (
 // sidecar is one row of the table of a bottle's sidecars.
 type sidecar struct {
 	service string
-	address int // its number in the bottle's own subnet, the same in every bottle
+	address int    // its number in the bottle's own subnet, the same in every bottle
+	volume  string // key of one that is its own; empty: none
 	wanted  func(manifest.Manifest) bool
 	// make completes the container that all sidecars begin as.
 	make func(builder, Container, manifest.Manifest) Container
@@ -21,15 +23,19 @@ const (
 	egressAddress    = 2
 	agentAddress     = 3
 	superviseAddress = 4
+	gateAddress      = 5
 )
 
 // sidecars is the table, in the order in which sidecars are told of.
 var sidecars = []sidecar{
 	{service: EgressService, address: egressAddress, wanted: always, make: builder.egress},
 	{service: SuperviseService, address: superviseAddress, wanted: func(m manifest.Manifest) bool { return m.Supervise }, make: builder.supervise},
+	{service: GateService, address: gateAddress, volume: GitVolume, wanted: hasGate, make: builder.gate},
 }
 
 func always(manifest.Manifest) bool { return true }
+
+func hasGate(m manifest.Manifest) bool { return len(m.Git.Remotes) > 0 }
 
 func (b builder) addressOf(s sidecar) netip.Addr { return Address(b.h.Subnet, s.address) }
 
@@ -84,5 +90,28 @@ func (b builder) supervise(c Container, _ manifest.Manifest) Container {
 		"--listen", netip.AddrPortFrom(Address(b.h.Subnet, superviseAddress), SupervisePort).String(), "--name", SuperviseService,
 		"--egress", netip.AddrPortFrom(b.egressIP(), 80).String()}
 	c.Memory = fit(superviseMemory, b.h.Memory)
+	return c
+}
+
+// GateRepos is where the git gate has its repositories.
+const GateRepos = "/repos"
+
+// gateMemory is for the gate and the gits that it runs, each of which is bounded
+// by itself.
+const gateMemory = 1024 * megabyte
+
+const gatePids = 256
+
+// gate keeps its repositories in a volume, and has a way out only where some
+// remote has an upstream.
+func (b builder) gate(c Container, m manifest.Manifest) Container {
+	c.Image = b.h.Gate
+	c.Entrypoint = []string{"/bottle-git-gate", "--in", SidecarIn, "--out", SidecarOut, "--repos", GateRepos,
+		"--listen", netip.PrefixFrom(Address(b.h.Subnet, gateAddress), b.h.Subnet.Bits()).String()}
+	c.Mounts = append(c.Mounts, Mount{Type: "volume", Source: VolumeName(b.slug, GitVolume), Target: GateRepos})
+	c.Memory, c.Pids = fit(gateMemory, b.h.Memory), gatePids
+	if slices.ContainsFunc(m.Git.Remotes, func(r manifest.Remote) bool { return r.Upstream != "" }) {
+		b.uplink(&c)
+	}
 	return c
 }

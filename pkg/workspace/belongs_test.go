@@ -50,14 +50,14 @@ func TestOtherRepositoriesStayOutside(t *testing.T) {
 			}
 			lead(t, inner, other)
 			var stream bytes.Buffer
-			if _, err := Pack(testContext(t), inner, &stream, nil); err == nil {
+			if _, err := Pack(testContext(t), inner, &stream, Options{}); err == nil {
 				t.Error("it was packed")
 			} else {
 				t.Log(err)
 			}
 			run(t, around, "init", "-q")
 			var warned []string
-			info, err := Pack(testContext(t), around, &stream, func(s string) { warned = append(warned, s) })
+			info, err := Pack(testContext(t), around, &stream, Options{Warn: func(s string) { warned = append(warned, s) }})
 			if err != nil || info.Repos != 1 || len(warned) != 1 {
 				t.Errorf("inside another: %+v, %v, %q", info, err, warned)
 			}
@@ -140,7 +140,7 @@ func TestOtherFilesStayOutside(t *testing.T) {
 		dir := newRepo(t)
 		lead(t, dir)
 		var stream bytes.Buffer
-		_, err := Pack(testContext(t), dir, &stream, nil)
+		_, err := Pack(testContext(t), dir, &stream, Options{})
 		if text, _ := json.Marshal([]byte("s3cret\n")); bytes.Contains(stream.Bytes(), text[1:9]) || bytes.Contains(stream.Bytes(), []byte("s3cret")) {
 			t.Errorf("%s: it came along (%v)", name, err)
 		}

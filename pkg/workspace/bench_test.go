@@ -61,11 +61,11 @@ func timed(b *testing.B, name string, do func(b *testing.B) error) {
 
 func bench(b *testing.B, dir string) {
 	var stream bytes.Buffer
-	if _, err := Pack(testContext(b), dir, &stream, nil); err != nil {
+	if _, err := Pack(testContext(b), dir, &stream, Options{}); err != nil {
 		b.Fatal(err)
 	}
 	timed(b, "pack", func(b *testing.B) error {
-		_, err := Pack(testContext(b), dir, io.Discard, nil)
+		_, err := Pack(testContext(b), dir, io.Discard, Options{})
 		return err
 	})
 	// Memory that was never used costs a virtual machine more than any of this:

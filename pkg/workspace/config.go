@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -166,6 +167,29 @@ func cleanURL(s string) (string, bool) {
 	}
 	u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = "", false, "", ""
 	return u.String(), true
+}
+
+// redirect gives remotes of these names the addresses, and no other for
+// pushing; one that is not there yet is added.
+func redirect(config []setting, remotes map[string]string) []setting {
+	var out []setting
+	fetches := map[string]bool{}
+	for _, s := range config {
+		section, sub, last := splitKey(s.Key)
+		_, elsewhere := remotes[sub]
+		if section == "remote" && elsewhere && (last == "url" || last == "pushurl") {
+			continue
+		}
+		fetches[sub] = fetches[sub] || section == "remote" && last == "fetch"
+		out = append(out, s)
+	}
+	for _, name := range slices.Sorted(maps.Keys(remotes)) {
+		out = append(out, setting{"remote." + name + ".url", remotes[name]})
+		if !fetches[name] {
+			out = append(out, setting{"remote." + name + ".fetch", "+refs/heads/*:refs/remotes/" + name + "/*"})
+		}
+	}
+	return out
 }
 
 var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`)

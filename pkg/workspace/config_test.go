@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -18,6 +19,23 @@ func TestSettingsAreCarriedOnlyInTheirForm(t *testing.T) {
 	} {
 		if got := allowed(setting{Key: c.key, Value: c.value}); got != c.carried {
 			t.Errorf("%s=%q: carried %v", c.key, c.value, got)
+		}
+	}
+}
+
+func TestRemotesLeadWhereTheyAreSent(t *testing.T) {
+	config := []setting{{"user.name", "a"}, {"remote.origin.url", "git@github.com:ada/engine.git"}, {"remote.origin.url", "ssh://b"},
+		{"remote.origin.pushurl", "git@github.com:eve/engine.git"}, {"remote.origin.fetch", "+refs/heads/x:refs/remotes/origin/x"},
+		{"remote.other.url", "https://other.example/x.git"}}
+	got := redirect(config, map[string]string{"origin": "http://git-gate/origin.git", "docs": "http://git-gate/docs.git"})
+	want := []setting{{"user.name", "a"}, {"remote.origin.fetch", "+refs/heads/x:refs/remotes/origin/x"}, {"remote.other.url", "https://other.example/x.git"},
+		{"remote.docs.url", "http://git-gate/docs.git"}, {"remote.docs.fetch", "+refs/heads/*:refs/remotes/docs/*"}, {"remote.origin.url", "http://git-gate/origin.git"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	for _, s := range got {
+		if !allowed(s) {
+			t.Errorf("%q would be refused inside", s)
 		}
 	}
 }

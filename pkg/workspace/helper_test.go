@@ -110,7 +110,7 @@ func newRepo(t testing.TB) string {
 func carry(t testing.TB, dir string) (inside string, warned []string) {
 	t.Helper()
 	var stream bytes.Buffer
-	_, err := Pack(testContext(t), dir, &stream, func(s string) { warned = append(warned, s) })
+	_, err := Pack(testContext(t), dir, &stream, Options{Warn: func(s string) { warned = append(warned, s) }})
 	if err != nil {
 		t.Fatal(err)
 	}

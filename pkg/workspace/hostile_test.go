@@ -104,7 +104,7 @@ func TestNothingOfTheTreeRunsOnTheHost(t *testing.T) {
 		t.Fatal("something ran too early")
 	}
 	var stream bytes.Buffer
-	info, err := Pack(testContext(t), dir, &stream, nil)
+	info, err := Pack(testContext(t), dir, &stream, Options{})
 	if err != nil || info.Repos != 2 {
 		t.Error(info, err)
 	}

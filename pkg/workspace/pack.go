@@ -13,19 +13,26 @@ import (
 	"unicode/utf8"
 )
 
-// Pack streams the operator's folder dir to w, for Unpack. What cannot come
-// along is told to warn, one line each. Pack runs nothing that the folder's
+// Options say how a folder is packed.
+type Options struct {
+	Warn func(string) // told what cannot come along, one line each; may be nil
+	// Remotes are addresses by the names of remotes: the outermost repository has
+	// these there, in the place of its own.
+	Remotes map[string]string
+}
+
+// Pack streams the operator's folder dir to w, for Unpack. It runs nothing that the folder's
 // files, hooks or filters name, touches no network and changes nothing.
-func Pack(ctx context.Context, dir string, w io.Writer, warn func(string)) (Info, error) {
+func Pack(ctx context.Context, dir string, w io.Writer, o Options) (Info, error) {
 	info, err := Inspect(ctx, dir)
 	if err != nil {
 		return Info{}, err
 	}
-	if warn == nil {
-		warn = func(string) {}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
 	}
 	tw := tar.NewWriter(w)
-	p := &packer{ctx: ctx, tw: tw, warn: warn, info: info, buf: make([]byte, copySize)}
+	p := &packer{ctx: ctx, tw: tw, warn: o.Warn, remotes: o.Remotes, info: info, buf: make([]byte, copySize)}
 	if err := p.all(); err != nil {
 		return Info{}, fmt.Errorf("cannot copy %s: %w", info.Root, err)
 	}
@@ -38,6 +45,8 @@ type packer struct {
 	warn func(string)
 	info Info
 	buf  []byte // for files' contents
+
+	remotes map[string]string
 }
 
 func (p *packer) all() error {
@@ -104,6 +113,9 @@ func (p *packer) repo(rel string) error {
 	r, err := s.read(rel)
 	if err != nil {
 		return err
+	}
+	if rel == "" {
+		r.Config = redirect(r.Config, p.remotes)
 	}
 	if err := writeJSON(p.tw, "repo.json", r); err != nil {
 		return err
@@ -194,6 +206,7 @@ func (p *packer) plain(string) error {
 			r.Branch = "refs/heads/" + c.Value
 		}
 	}
+	r.Config = redirect(r.Config, p.remotes)
 	if err := writeJSON(p.tw, "repo.json", r); err != nil {
 		return err
 	}

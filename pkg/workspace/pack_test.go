@@ -225,7 +225,7 @@ func TestPackingChangesNothing(t *testing.T) {
 		return list
 	}
 	before := state()
-	if _, err := Pack(testContext(t), dir, io.Discard, nil); err != nil {
+	if _, err := Pack(testContext(t), dir, io.Discard, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if after := state(); !slices.Equal(before, after) {
@@ -360,7 +360,7 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 		dir := newRepo(t)
 		write(t, dir, "locked", "x\n")
 		os.Chmod(filepath.Join(dir, lock), 0)
-		_, err := Pack(testContext(t), dir, &strings.Builder{}, nil)
+		_, err := Pack(testContext(t), dir, &strings.Builder{}, Options{})
 		if err == nil || !strings.Contains(err.Error(), "cannot read "+name+": permission denied") {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -37,6 +37,18 @@ var emptyBlobs = []string{
 }
 
 func (s *source) read(rel string) (*repo, error) {
+	r, err := s.history(rel)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.readIndex(r); err != nil {
+		return nil, err
+	}
+	return r, s.readFiles(r)
+}
+
+// history reads all but the index and the files.
+func (s *source) history(rel string) (*repo, error) {
 	r := &repo{Path: rel}
 	facts, err := s.g.line(s.ctx, "rev-parse", "--show-object-format", "--is-shallow-repository")
 	if err != nil {
@@ -57,10 +69,7 @@ func (s *source) read(rel string) (*repo, error) {
 	if err := s.readRefs(r); err != nil {
 		return nil, err
 	}
-	if err := s.readIndex(r); err != nil {
-		return nil, err
-	}
-	if err := s.readFiles(r); err != nil {
+	if err := s.locate(); err != nil {
 		return nil, err
 	}
 	switch {

@@ -12,9 +12,6 @@ import (
 
 // readFiles takes what git keeps in files of its own.
 func (s *source) readFiles(r *repo) (err error) {
-	if err := s.locate(); err != nil {
-		return err
-	}
 	if r.Exclude, err = s.both("core.excludesFile", "ignore", "info/exclude"); err != nil {
 		return err
 	}

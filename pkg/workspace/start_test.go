@@ -13,7 +13,7 @@ import (
 func marked(t *testing.T, dir string) (inside, start string) {
 	t.Helper()
 	var stream bytes.Buffer
-	if _, err := Pack(testContext(t), dir, &stream, nil); err != nil {
+	if _, err := Pack(testContext(t), dir, &stream, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	inside = t.TempDir()

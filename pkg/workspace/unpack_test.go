@@ -105,7 +105,7 @@ func TestHostileStreamsStayInside(t *testing.T) {
 
 func TestCutStreamIsAnError(t *testing.T) {
 	var b bytes.Buffer
-	if _, err := Pack(testContext(t), newRepo(t), &b, nil); err != nil {
+	if _, err := Pack(testContext(t), newRepo(t), &b, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range []int{0, 100, 512, 3000, b.Len() / 2, b.Len() - 2048} {
@@ -128,7 +128,7 @@ func TestCancelledContextEndsAll(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	dir := newRepo(t)
-	if _, err := Pack(ctx, dir, io.Discard, nil); !errors.Is(err, context.Canceled) {
+	if _, err := Pack(ctx, dir, io.Discard, Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Pack: %v", err)
 	}
 	if err := Unpack(ctx, bytes.NewReader(stream(nil)), t.TempDir()); !errors.Is(err, context.Canceled) {
@@ -138,7 +138,7 @@ func TestCancelledContextEndsAll(t *testing.T) {
 		t.Errorf("Capture: %v", err)
 	}
 	broken := errors.New("the other side is gone")
-	if _, err := Pack(testContext(t), dir, failing{broken}, nil); !errors.Is(err, broken) {
+	if _, err := Pack(testContext(t), dir, failing{broken}, Options{}); !errors.Is(err, broken) {
 		t.Errorf("Pack to a closed stream: %v", err)
 	}
 	if err := Capture(testContext(t), dir, failing{broken}, Limits{}); !errors.Is(err, broken) {
@@ -179,7 +179,7 @@ func TestManyFilesNeedNoMoreProcesses(t *testing.T) {
 	for name, do := range map[string]func(dir string){
 		"carry": func(dir string) {
 			var stream bytes.Buffer
-			if _, err := Pack(testContext(t), dir, &stream, nil); err != nil {
+			if _, err := Pack(testContext(t), dir, &stream, Options{}); err != nil {
 				t.Fatal(err)
 			}
 			if err := Unpack(testContext(t), &stream, t.TempDir()); err != nil {
