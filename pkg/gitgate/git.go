@@ -26,7 +26,7 @@ type git struct {
 var settings = []string{
 	"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
 	"-c", "core.bigFileThreshold=16m", "-c", "core.deltaBaseCacheLimit=16m", "-c", "pack.threads=2", "-c", "pack.windowMemory=32m",
-	"-c", "core.packedGitLimit=128m", "-c", "protocol.version=2", "-c", "core.alternateRefsCommand=true", "-c", "advice.pushUpdateRejected=false",
+	"-c", "core.packedGitLimit=128m", "-c", "protocol.version=2", "-c", "core.alternateRefsCommand=true", "-c", "advice.pushUpdateRejected=false", "-c", "advice.graftFileDeprecated=false",
 }
 
 // MemoryGoal is where the program's collector begins to work harder, in bytes:

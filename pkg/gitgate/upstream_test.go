@@ -7,11 +7,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"bottle/pkg/bottle"
+	"bottle/test/gitserver"
 )
 
 // upstream is a bare repository, and a server in front of it.
@@ -59,26 +57,11 @@ func (u *upstream) hook(script string) {
 // web serves it by git's own program over TLS, to who has the token.
 func (u *upstream) web(token string) *x509.CertPool {
 	u.t.Helper()
-	git, err := exec.Command("git", "--exec-path").Output()
+	web, err := gitserver.Web(u.dir, token)
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	backend := &cgi.Handler{Path: filepath.Join(strings.TrimSpace(string(git)), "git-http-backend"), Env: []string{"GIT_PROJECT_ROOT=" + u.dir, "GIT_HTTP_EXPORT_ALL=1",
-		"GIT_COMMITTER_NAME=u", "GIT_COMMITTER_EMAIL=u@example.com"}, InheritEnv: []string{"PATH"}}
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, password, ok := r.BasicAuth(); !ok || password != token {
-			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		if v := r.Header.Get("Git-Protocol"); v != "" {
-			h := *backend
-			h.Env = append(h.Env, "GIT_PROTOCOL="+v)
-			h.ServeHTTP(w, r)
-			return
-		}
-		backend.ServeHTTP(w, r)
-	}))
+	server := httptest.NewUnstartedServer(web)
 	server.StartTLS()
 	u.t.Cleanup(server.Close)
 	_, u.port, _ = net.SplitHostPort(server.Listener.Addr().String())

@@ -105,7 +105,9 @@ var rules = map[string]rule{
 	"test/escape":        {may: []string{"pkg/bottle", "pkg/proposal", "test/rig"}, why: "meets the programs as their user does, through the rig, and writes what a hostile sidecar would"},
 	"test/lifecycle":     {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/session":       {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
-	"test/upstream":      {may: []string{"pkg/ca", "pkg/spool"}, why: "the suite's internet, in a container of its own"},
+	"test/gate":          {may: []string{"pkg/bottle", "test/rig"}, why: "meets the programs as their user does, through the rig"},
+	"test/gitserver":     {why: "git's own server, for whoever tests against one: a leaf"},
+	"test/upstream":      {may: []string{"pkg/ca", "pkg/spool", "test/gitserver"}, why: "the suite's internet, in a container of its own"},
 	"test/rig": {may: []string{"pkg/agent", "pkg/bottle", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/proposal", "pkg/spool", "pkg/state"},
 		why: "builds, starts and weakens bottles for the suites"},
 }

@@ -53,7 +53,7 @@ func buildAll() (string, error) {
 		sources []string
 	}{
 		{filepath.Join(dir, "bin"), []string{"./cmd/bottle-start", "./cmd/bottle-attach", "./cmd/bottle-ls", "./cmd/bottle-approve", "./cmd/bottle-edit", "./cmd/bottle-log", "./cmd/bottle-stop", "./cmd/bottle-dash"}},
-		{filepath.Join(libexec, "sidecars"), []string{"./cmd/bottle-egress", "./cmd/bottle-supervise"}},
+		{filepath.Join(libexec, "sidecars"), []string{"./cmd/bottle-egress", "./cmd/bottle-supervise", "./cmd/bottle-git-gate"}},
 		{filepath.Join(libexec, "inside"), []string{"./cmd/bottle-inside"}},
 		{filepath.Join(dir, "upstream"), []string{"./test/upstream"}},
 	} {

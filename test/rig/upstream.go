@@ -61,7 +61,7 @@ func (r *Rig) Upstream(names ...string) *Upstream {
 		args = append(args, "--network-alias", n)
 	}
 	r.Docker(append(args, image, "--ca-out", "/out/ca.pem", "--files", "/out/files")...)
-	u.await()
+	awaitReady(r, u.name)
 	pem, err := os.ReadFile(filepath.Join(u.dir, "ca.pem"))
 	if err != nil {
 		r.t.Fatal(err)
@@ -102,24 +102,24 @@ func (r *Rig) network(flags ...string) (string, netip.Prefix) {
 	return "", netip.Prefix{}
 }
 
-// await returns when the upstream serves.
-func (u *Upstream) await() {
-	u.r.t.Helper()
-	cmd := exec.Command("docker", "logs", "-f", u.name)
+// awaitReady returns when the upstream in a container serves.
+func awaitReady(r *Rig, name string) {
+	r.t.Helper()
+	cmd := exec.Command("docker", "logs", "-f", name)
 	hangUp(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		u.r.t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		u.r.t.Fatal(err)
+		r.t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
 	ready := lines.Scan() && bytes.Contains(lines.Bytes(), []byte(`"ready"`))
 	cmd.Process.Kill()
 	cmd.Wait()
 	if !ready {
-		u.r.t.Fatalf("the upstream did not start: %s", u.r.Docker("logs", u.name))
+		r.t.Fatalf("the upstream did not start: %s", r.Docker("logs", name))
 	}
 }
 

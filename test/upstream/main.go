@@ -26,6 +26,7 @@ import (
 
 	"bottle/pkg/ca"
 	"bottle/pkg/spool"
+	"bottle/test/gitserver"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -47,7 +48,8 @@ type entry struct {
 type diary struct {
 	mu    sync.Mutex
 	out   io.Writer
-	files string // directory of what is served; empty: nothing
+	files string       // directory of what is served; empty: nothing
+	git   http.Handler // of repositories; nil: there are none
 }
 
 func (d *diary) note(e entry) {
@@ -68,6 +70,8 @@ func run(args []string, out, errOut io.Writer) int {
 	files := flags.String("files", "", "`directory` whose files are answers")
 	caOut := flags.String("ca-out", "", "`file` to write the certificate authority to")
 	answer := flags.String("answer", "", "`address` that every name has; empty: the one that was asked")
+	git := flags.String("git", "", "`directory` of repositories that are served by https")
+	token := flags.String("git-token", "", "`token` of who may have them")
 	watch := flags.String("packets", "", "`interface` of which every packet is told")
 	ports := map[string]*int{}
 	for kind, port := range map[string]int{"https": 443, "http": 80, "dns": 53, "echo": 7} {
@@ -84,6 +88,12 @@ func run(args []string, out, errOut io.Writer) int {
 		return 1
 	}
 	d := &diary{out: out, files: *files}
+	if *git != "" {
+		if d.git, err = gitserver.Web(*git, *token); err != nil {
+			fmt.Fprintf(errOut, "upstream: %v\n", err)
+			return 1
+		}
+	}
 	if *watch != "" {
 		if err := watchPackets(*watch, d); err != nil {
 			fmt.Fprintf(errOut, "upstream: cannot watch %s: %v\n", *watch, err)
@@ -217,6 +227,10 @@ func headerLines(r *http.Request) (lines []string) {
 // all of the request has come.
 func (d *diary) handler(kind string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if d.git != nil {
+			d.git.ServeHTTP(w, r)
+			return
+		}
 		if d.messages(w, r, kind) {
 			return
 		}
