@@ -277,6 +277,9 @@ func (d *Decider) begin(slug string) *work {
 	return w
 }
 
+// maxReason bounds what the agent is told: sidecars read a decision up to a bound.
+const maxReason = 128 << 10
+
 // judge says what an order would change.
 func (w *work) judge(o Order) Result {
 	r := Result{ID: o.ID}
@@ -285,6 +288,10 @@ func (w *work) judge(o Order) Result {
 	}
 	if r.Filed.Decision != nil {
 		r.Decision, r.Err = r.Filed.Decision, state.ErrDecided
+		return r
+	}
+	if len(o.Reason) > maxReason {
+		r.Err = fmt.Errorf("the reason has more than %d bytes", maxReason)
 		return r
 	}
 	p := r.Filed.Proposal

@@ -290,6 +290,22 @@ func TestARevokedGrantIsGone(t *testing.T) {
 	}
 }
 
+// Sidecars read a decision up to a bound: what is written must stay below it.
+func TestWhateverIsDecidedCanBeRead(t *testing.T) {
+	b := newBench(t)
+	long := strings.Repeat("<&>", 19_000)
+	push := b.ask(bottle.Proposal{Kind: bottle.GitPush, Push: &bottle.PushAsk{Remote: "origin", Diffstat: long,
+		Updates: []bottle.PushUpdate{{Ref: "refs/heads/x", Old: strings.Repeat("0", 40), New: strings.Repeat("a", 40)}}}})
+	must(t, b.decide(Order{ID: push, Reason: strings.Repeat("<", maxReason)})[0].Err)
+	if d, err := b.Home.Decision(slug, proposal.GitGate, push); err != nil || d.Push.Diffstat != long {
+		t.Errorf("%v", err)
+	}
+	id := b.ask(host("docs.example"))
+	if r := b.decide(Order{ID: id, Reject: true, Reason: strings.Repeat("x", maxReason+1)})[0]; r.Err == nil {
+		t.Error("a reason without a bound was taken")
+	}
+}
+
 func TestAModifiedProposalKeepsBothForms(t *testing.T) {
 	b := newBench(t)
 	id := b.ask(host("docs.example"))

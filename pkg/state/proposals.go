@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -307,11 +308,14 @@ func record(dir string, d bottle.Decision) error {
 	if err := proposal.CheckID(d.Proposal); err != nil {
 		return err
 	}
-	data, err := json.Marshal(d)
-	if err != nil {
+	// As proposals are written: what fitted there must not grow past maxDecision.
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(d); err != nil {
 		return fmt.Errorf("cannot record the decision: %w", err)
 	}
-	return spool.CreateFile(filepath.Join(dir, d.Proposal+".json"), append(data, '\n'), 0o600)
+	return spool.CreateFile(filepath.Join(dir, d.Proposal+".json"), out.Bytes(), 0o600)
 }
 
 // Decision reads the decision on a proposal; fs.ErrNotExist where there is none.
