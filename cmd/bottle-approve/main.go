@@ -74,6 +74,11 @@ func approve(c *cli.Call) error {
 	case c.IsSet("revoke"):
 		return revoke(ctx, c, d)
 	case len(c.Args) == 0 && c.CanAsk():
+		for _, flag := range []string{"reject", "reason", "save", "edit", "path", "methods"} {
+			if c.IsSet(flag) { // its keys say what becomes of each
+				return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("--%s is for proposals that are named", flag), Hint: "name them, or go through all that waits without it"}
+			}
+		}
 		q := queue{c: c, d: d, terms: terms, p: p}
 		return q.run(ctx)
 	case len(c.Args) == 0:

@@ -96,3 +96,21 @@ func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 }
+
+// A flag that goes by the proposal would else be forgotten where keys decide.
+func TestWhatIsOnlyForNamedProposalsIsNoneOfTheQueue(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	t.Setenv("BOTTLE_HOME", home)
+	t.Setenv("BOTTLE_LIBEXEC", home)
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer tty.Close()
+	for _, flags := range [][]string{{"--path", "/narrow"}, {"--methods", "GET"}, {"--reject"}, {"--reason", "x"}, {"--save"}, {"--edit"}} {
+		if code := run(append([]string{name}, flags...), tty, io.Discard, tty); code != 2 {
+			t.Errorf("%q ended with %d", flags, code)
+		}
+	}
+}
