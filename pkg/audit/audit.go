@@ -95,9 +95,7 @@ func Append(ctx context.Context, home string, records ...Record) error {
 			r.Time = time.Now()
 		}
 		r.Time = r.Time.UTC().Truncate(time.Millisecond)
-		for _, text := range []*string{&r.Diff, &r.Reason, &r.Detail, &r.Verdict, &r.Grant, &r.Program} {
-			*text = clip(*text, maxText)
-		}
+		r.clip(maxText)
 	}
 	if err := add(f, home, records); err != nil {
 		return fmt.Errorf("cannot write %s: %w", File, err)
@@ -151,7 +149,14 @@ func encode(r Record) ([]byte, error) {
 		if len(line) <= maxLine || limit == 0 {
 			return line, nil
 		}
-		r.Diff, r.Reason, r.Detail = clip(r.Diff, limit), clip(r.Reason, limit), clip(r.Detail, limit)
+		r.clip(limit)
+	}
+}
+
+// clip cuts the texts that others wrote.
+func (r *Record) clip(limit int) {
+	for _, text := range []*string{&r.Diff, &r.Reason, &r.Detail, &r.Verdict, &r.Grant, &r.Program} {
+		*text = clip(*text, limit)
 	}
 }
 

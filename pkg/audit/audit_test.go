@@ -167,3 +167,18 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// A record is one line that the chain takes, whatever stands in it.
+func FuzzRecord(f *testing.F) {
+	f.Add("no\n{\"seq\":2}\r\n", "+  - id: x\n", "\u2028\xff", uint16(1))
+	f.Add("\x01", "<&>", "", uint16(60_000))
+	f.Fuzz(func(t *testing.T, reason, diff, detail string, times uint16) {
+		line, err := encode(Record{Seq: 1, Prev: origin, Kind: Edit, Reason: reason, Diff: strings.Repeat(diff, int(times%100)), Detail: detail, Verdict: reason, Grant: detail})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if records, _, err := verify(bytes.NewReader(append(line, '\n')), 1, digest(line)); records != 1 || err != nil {
+			t.Errorf("%d records, %v: %s", records, err, line)
+		}
+	})
+}

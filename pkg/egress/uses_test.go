@@ -2,6 +2,7 @@ package egress
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -92,4 +93,28 @@ func TestTheEndOfAGrantIsTold(t *testing.T) {
 	if e := w.event("grant"); e.Rule != "grant short" || e.Verdict != "ended" {
 		t.Errorf("%+v", e)
 	}
+}
+
+// Whatever a kill left of the log, no use that it has is forgotten, and the next
+// one is a line of its own.
+func FuzzUses(f *testing.F) {
+	f.Add([]byte("a\nb\na\n"))
+	f.Add([]byte("a\n\n\x00\nhalf"))
+	f.Fuzz(func(t *testing.T, log []byte) {
+		dir := t.TempDir()
+		must(t, os.WriteFile(filepath.Join(dir, UsesFile), log, 0o600))
+		before, err := openUses(dir)
+		must(t, err)
+		given, err := before.reserve("x", 1<<40)
+		if must(t, err); !given {
+			t.Fatal("no use was left of so many")
+		}
+		must(t, before.file.Close())
+		after, err := openUses(dir)
+		must(t, err)
+		must(t, after.file.Close())
+		if !maps.Equal(before.used, after.used) {
+			t.Errorf("%v became %v", before.used, after.used)
+		}
+	})
 }

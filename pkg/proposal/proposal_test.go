@@ -301,3 +301,30 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What is narrowed allows nothing that was not asked for.
+func FuzzNarrow(f *testing.F) {
+	f.Add("/a /b/c", "GET POST", "/a/x", "get", "/a/x/y", "GET")
+	f.Add("", "", "/x/", "", "/x/", "PUT")
+	f.Add("/login", "", "/log", "", "/login", "GET")
+	f.Fuzz(func(t *testing.T, paths, methods, narrower, fewer, path, method string) {
+		p, err := Make(ask(bottle.EgressAsk{Host: "a.example", Paths: strings.Fields(paths), Methods: strings.Fields(methods)}), rules, now)
+		if err != nil {
+			return
+		}
+		n, err := Narrow(p, strings.Fields(narrower), strings.Fields(fewer))
+		if err != nil {
+			return
+		}
+		allows := func(p bottle.Proposal) bool {
+			c, err := Approve(p, Context{Now: now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return policy.Decide(c.Apply(policy.Policy{}), policy.Request{Scheme: "https", Host: "a.example", Port: 443, Method: method, Path: path, Now: now}).Allow
+		}
+		if allows(n) && !allows(p) {
+			t.Errorf("%+v allows %s %s, and %+v does not", n.Egress, method, path, p.Egress)
+		}
+	})
+}
