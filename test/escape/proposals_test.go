@@ -118,7 +118,7 @@ func changedProposal(t *testing.T, _ *stage) {
 }
 
 // forgedDecision is S6.
-func forgedDecision(t *testing.T, _ *stage) {
+func forgedDecision(t *testing.T, s *stage) {
 	a := newAsking(t, "dev-bbbb")
 	id, _ := a.ask("dev-aaaa", "a.example", "x")
 	// What the sidecar may write is no decision, wherever it lies there.
@@ -140,6 +140,7 @@ func forgedDecision(t *testing.T, _ *stage) {
 	if got := a.listed(); len(got) != 1 {
 		t.Errorf("the copy went with it: %q", got)
 	}
+	forgedFromInside(t, s)
 }
 
 // sixteenDeciders is S7.

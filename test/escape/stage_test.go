@@ -51,6 +51,11 @@ type stage struct {
 		slug string
 	}
 
+	asks struct { // a bottle whose agent asks its operator
+		sync.Once
+		slug string
+	}
+
 	targets     probe.Targets // from inside the bottle
 	weakTargets probe.Targets // from inside the container without walls
 }
