@@ -26,6 +26,8 @@ func TestPrivateEngineHasAnInternetOfItsOwn(t *testing.T) {
 	if len(Heard(e.Resolver(), "whoever.test")) == 0 {
 		t.Errorf("the host's name server heard nothing: %+v", e.Resolver())
 	}
+	// What writes into a home to the last does not keep it from being removed.
+	r.Container("writes", "-v", r.Home+":/home", smallImage, "bash", "-c", "while :; do mkdir -p /home/state/x; echo >/home/state/x/$RANDOM; done")
 }
 
 func TestPrivateEngineEndsInTheMiddleAndStartsAgain(t *testing.T) {

@@ -53,6 +53,9 @@ func New(t testing.TB) *Rig {
 		}
 	}
 	t.Cleanup(func() {
+		if r.engine != nil {
+			r.engine.end() // or its sidecars would write where we remove
+		}
 		if err := remove(dir); err != nil {
 			t.Errorf("the rig was not taken down whole: %v", err)
 		}

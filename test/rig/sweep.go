@@ -91,6 +91,9 @@ func sweep(t testing.TB) {
 	}
 }
 
+// removeTries bounds how often a directory is removed in which something appears.
+const removeTries = 20
+
 // remove takes down all that a rig made, on the engine first: its directory is
 // how the next run knows of it.
 func remove(dir string) error {
@@ -98,22 +101,24 @@ func remove(dir string) error {
 	if id, err := os.ReadFile(filepath.Join(dir, "home", "id")); err == nil {
 		filters = append(filters, "bottle.home="+strings.TrimSpace(string(id)))
 	}
-	var failed []error
-	for _, f := range filters {
-		failed = append(failed, removeLabelled(f))
-	}
-	if err := errors.Join(failed...); err != nil {
-		return err
-	}
-	if err := removeEngine(dir); err != nil {
-		return err
-	}
-	err := os.RemoveAll(dir)
-	for tries := 0; errors.Is(err, unix.ENOTEMPTY) && tries < 200; tries++ {
-		err = os.RemoveAll(dir) // another run's sweep tried the lock, and so made it, meanwhile
-	}
-	if err != nil {
-		return err
+	for try := 1; ; try++ {
+		for _, f := range filters {
+			if err := removeLabelled(f); err != nil {
+				return err
+			}
+		}
+		if err := removeEngine(dir); err != nil {
+			return err
+		}
+		err := os.RemoveAll(dir)
+		if err == nil {
+			break
+		}
+		// What a killed program asked of the engine may have come to it just now, and
+		// writes there; or another run's sweep tried the lock, and so made it.
+		if !errors.Is(err, unix.ENOTEMPTY) || try == removeTries {
+			return err
+		}
 	}
 	alive.Lock()
 	defer alive.Unlock()
