@@ -1,0 +1,51 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/plan"
+	"bottle/test/rig"
+)
+
+// From what an agent does to the line that `bottle-ls --watch` prints of it: the
+// file's time says when it was so.
+func TestWatchShowsAnActivity(t *testing.T) {
+	rounds, bottles := size()
+	r := rig.New(t)
+	r.Agent("dev")
+	slug := r.Start("dev")
+	startMany(t, r, bottles-1)
+	watch := r.Command(t.Context(), "bottle-ls", "--watch")
+	out, err := watch.StdoutPipe()
+	if err == nil {
+		err = watch.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Wait()
+	defer watch.Process.Kill()
+	lines := json.NewDecoder(out)
+	shown := &timing{name: fmt.Sprintf("bottle-ls --watch shows an activity, %d bottles", bottles)}
+	for n := range rounds * 2 {
+		does := []bottle.Activity{bottle.Working, bottle.Waiting}[n%2]
+		if _, said, code := r.Inside(slug, plan.InsideBin, "activity", string(does)); code != 0 {
+			t.Fatal(said)
+		}
+		for {
+			var b bottle.Bottle
+			if err := lines.Decode(&b); err != nil {
+				t.Fatal(err)
+			}
+			if b.Slug == slug && b.Activity == does {
+				shown.took = append(shown.took, time.Since(b.ActivitySince))
+				break
+			}
+		}
+	}
+	fmt.Printf("%s; 200 ms is the bound\n\n", shown)
+}
