@@ -144,6 +144,27 @@ func TestBottleOnRunscHasItsWallsAndWorks(t *testing.T) {
 			t.Errorf("the screen shows %q: %s", screen, said)
 		}
 	})
+	t.Run("view", func(t *testing.T) {
+		view := r.Command(t.Context(), "bottle-attach", slug)
+		view.Env = append(view.Env, "TERM=xterm-256color")
+		if shown := terminal(t, view, "", "SMP"); !bytes.Contains(shown, []byte("SMP")) {
+			t.Errorf("an attached terminal shows %q", shown)
+		}
+	})
+	t.Run("activity", func(t *testing.T) {
+		for _, told := range []string{"working", "waiting"} {
+			if _, said, code := r.Inside(slug, plan.InsideBin, "activity", told); code != 0 {
+				t.Fatal(said)
+			}
+			if all := r.Bottles(); len(all) != 1 || string(all[0].Activity) != told {
+				t.Errorf("told %s, it is listed as %+v", told, all)
+			}
+		}
+		// The one file that it may write of the host's has no neighbours.
+		if _, _, code := r.Inside(slug, "sh", "-c", "touch /var/lib/bottle/planted || mv /var/lib/bottle/activity /var/lib/bottle/moved"); code == 0 {
+			t.Error("it planted a file beside its activity")
+		}
+	})
 	t.Run("work", func(t *testing.T) {
 		if _, said, code := r.Inside(slug, "sh", "-c", "echo done >/work/file"); code != 0 {
 			t.Fatal(said)
