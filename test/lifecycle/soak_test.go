@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"bytes"
-	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -13,28 +12,33 @@ import (
 	"testing"
 	"time"
 
+	"bottle/pkg/plan"
 	"bottle/test/rig"
 )
 
-var soak = flag.Duration("soak", 9*time.Second, "how long bottles have traffic; from a minute on there are 8 of them")
+var soak = flag.Duration("soak", time.Minute, "how long bottles have traffic at least; from five minutes on there are 8 of them")
 
 // traffic is what an agent does all day, until a file appears: requests that are
-// allowed, that are refused, that carry something, and questions for names.
+// allowed, that are refused, that carry something, questions for names, and a look
+// at what it may ask for. It thinks in between: other tests run beside it.
 const traffic = `until [ -e /work/stop ]; do
+	sleep 1
 	curl -s -m 20 -o /dev/null https://allowed.test/page
 	curl -s -m 20 -o /dev/null https://allowed.test/a https://allowed.test/b https://allowed.test/c
 	head -c 65536 /dev/zero | curl -s -m 20 -o /dev/null --data-binary @- https://allowed.test/upload
 	curl -s -m 20 -o /dev/null https://refused.test/ http://refused.test/
 	getent hosts nowhere.test
+	curl -s -m 20 -o /dev/null --noproxy '*' -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
+		-d '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' http://supervise:8090/mcp
 done`
 
 // holds is what a sidecar says that it holds.
 type holds struct{ goroutines, descriptors, heap, resident int }
 
-// ask has egress of a bottle record what it holds, and reads it.
-func ask(t *testing.T, r *rig.Rig, slug string) (h holds) {
+// ask has a sidecar record what it holds, and reads it.
+func ask(t *testing.T, r *rig.Rig, slug, service string) (h holds) {
 	t.Helper()
-	out := filepath.Join(r.Home, "state", slug, "egress", "out")
+	out := filepath.Join(r.Home, "state", slug, service, "out")
 	told := func() []string {
 		data, err := os.ReadFile(filepath.Join(out, "events.jsonl"))
 		if err != nil {
@@ -49,7 +53,7 @@ func ask(t *testing.T, r *rig.Rig, slug string) (h holds) {
 		return lines
 	}
 	before := len(told())
-	awaitWrite(t, out, func() bool { return len(told()) > before }, func() { r.Docker("kill", "-s", "USR1", egressName(slug)) })
+	awaitWrite(t, out, func() bool { return len(told()) > before }, func() { r.Docker("kill", "-s", "USR1", plan.ContainerName(slug, service)) })
 	lines := told()
 	e := rig.Decode[struct{ Detail string }](t, lines[len(lines)-1])
 	if _, err := fmt.Sscanf(e.Detail, "goroutines %d, descriptors %d, heap %d bytes, resident %d bytes", &h.goroutines, &h.descriptors, &h.heap, &h.resident); err != nil {
@@ -58,23 +62,38 @@ func ask(t *testing.T, r *rig.Rig, slug string) (h holds) {
 	return h
 }
 
-// drive has all bottles make traffic for so long, and returns when it has ended.
-func drive(t *testing.T, r *rig.Rig, slugs []string, long time.Duration) {
+// askAll asks the sidecars of all bottles, by container.
+func askAll(t *testing.T, r *rig.Rig, slugs []string) map[string]holds {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), long)
-	defer cancel()
-	var agents sync.WaitGroup
-	defer agents.Wait()
+	all := map[string]holds{}
 	for _, slug := range slugs {
-		r.Inside(slug, "rm", "-f", "/work/stop")
+		for _, service := range []string{plan.EgressService, plan.SuperviseService} {
+			all[plan.ContainerName(slug, service)] = ask(t, r, slug, service)
+		}
+	}
+	return all
+}
+
+// drive has all bottles make traffic until stop, which returns when it has ended.
+func drive(t *testing.T, r *rig.Rig, slugs []string) (stop func()) {
+	t.Helper()
+	var agents sync.WaitGroup
+	t.Cleanup(agents.Wait) // of a test that fails meanwhile
+	for _, slug := range slugs {
+		if _, said, code := r.Inside(slug, "rm", "-f", "/work/stop"); code != 0 {
+			t.Fatal(said)
+		}
 		cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "bash", "-c", traffic)
 		agents.Go(func() { runQuietly(t, cmd) })
 	}
-	<-ctx.Done()
-	for _, slug := range slugs {
-		if _, said, code := r.Inside(slug, "touch", "/work/stop"); code != 0 {
-			t.Error(said)
+	return func() {
+		t.Helper()
+		for _, slug := range slugs {
+			if _, said, code := r.Inside(slug, "touch", "/work/stop"); code != 0 {
+				t.Error(said)
+			}
 		}
+		agents.Wait()
 	}
 }
 
@@ -85,10 +104,11 @@ func runQuietly(t *testing.T, cmd *exec.Cmd) {
 }
 
 // Bottles that work side by side for long need no more than they did at first.
+// This lasts for as long as the package's other tests, and takes no place of theirs:
+// while it waits for its own, the agents are at work.
 func TestSidecarsUnderTrafficStayAsTheyAre(t *testing.T) {
-	t.Parallel()
 	bottles := 2
-	if *soak >= time.Minute {
+	if *soak >= 5*time.Minute {
 		bottles = 8
 	}
 	r := rig.New(t)
@@ -99,18 +119,21 @@ func TestSidecarsUnderTrafficStayAsTheyAre(t *testing.T) {
 		slugs = append(slugs, r.Start("dev"))
 		u.Join(slugs[len(slugs)-1])
 	}
-	drive(t, r, slugs, *soak/3) // what is kept for reuse is there then
-	first := map[string]holds{}
-	for _, slug := range slugs {
-		first[slug] = ask(t, r, slug)
-	}
-	drive(t, r, slugs, *soak-*soak/3)
-	for _, slug := range slugs {
-		was, is := first[slug], ask(t, r, slug)
-		t.Logf("%s: %+v, and after %s more %+v", slug, was, *soak-*soak/3, is)
+	stop := drive(t, r, slugs)
+	<-time.After(*soak / 12) // what is kept for reuse is there then
+	stop()
+	first, began := askAll(t, r, slugs), time.Now()
+	stop = drive(t, r, slugs)
+	t.Parallel()
+	<-time.After(*soak - time.Since(began))
+	stop()
+	t.Logf("%d bottles had traffic for %s", bottles, time.Since(began).Round(time.Second))
+	for name, is := range askAll(t, r, slugs) {
+		was := first[name]
+		t.Logf("%s: %+v, and at last %+v", name, was, is)
 		const few, little = 8, 4 << 20
 		if is.goroutines > was.goroutines+few || is.descriptors > was.descriptors+few || is.heap > was.heap+little || is.resident > was.resident+5*little {
-			t.Errorf("egress of %s held %+v, and now %+v", slug, was, is)
+			t.Errorf("%s held %+v, and now %+v", name, was, is)
 		}
 	}
 	if all := r.Bottles(); len(all) != bottles {
