@@ -133,6 +133,26 @@ func (g *gate) pushes() []bottle.Event {
 	return list
 }
 
+// proposal is the only one that was made.
+func (g *gate) proposal() (p bottle.Proposal) {
+	g.t.Helper()
+	files, _ := filepath.Glob(filepath.Join(g.dir, "out", proposalsDir, "*.json"))
+	if len(files) != 1 {
+		g.t.Fatalf("%d proposals", len(files))
+	}
+	data, err := os.ReadFile(files[0])
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if strings.Contains(string(data), formatSecret) || strings.Contains(string(data), ownSecret) {
+		g.t.Error("the secret is in the proposal")
+	}
+	return p
+}
+
 // inRepo runs git on a repository of the gate's.
 func (g *gate) inRepo(args ...string) string {
 	g.t.Helper()

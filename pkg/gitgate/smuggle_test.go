@@ -5,12 +5,14 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/zlib"
+	"encoding/ascii85"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
@@ -64,6 +66,18 @@ var smugglings = []smuggling{
 	{"G2", "UTF-32", `echo "$S" | iconv -t UTF-32 >f; git add f; git commit -qm x; git push -q origin main`, ""},
 	{"G2", "a symlink's target", `ln -s "$S" f; git add f; git commit -qm x; git push -q origin main`, ""},
 	{"G2", "git's own pack as a file", `mkdir q; cd q; git init -q; echo "$S" >f; git add f; git commit -qm x; git bundle create -q ../b HEAD; cd ..; rm -rf q; git add b; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "gzip behind a byte", `{ printf x; gzip -c $A/s; } >f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "gzip behind gzip and a byte", `{ echo x | gzip; printf x; gzip -c $A/s; } >f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "xz behind a tar's end", `{ tar c -C /bin true; xz -c $A/s; } >f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "zlib behind thousands of false beginnings", `{ for i in $(seq 20000); do printf 'x\234\0'; done; tail -c +2 $A/s.pdf; } >f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "a zip without its directory", `head -c 150 $A/s.zip | head -c -60 >f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "a zip's member that its directory has not", `cp $A/hidden.zip f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "a name in a zip", `cp $A/name.zip f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "a name in a tar", `echo x >"$S"; tar czf f.tgz "$S"; rm "$S"; git add f.tgz; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "lz4", `printf '\004\042\115\030 whatever' >f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "base64 of a tar.gz", `tar cz -C $A s | base64 >f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "UTF-16 behind text", `{ seq 5000; echo "$S" | iconv -t UTF-16LE; seq 5000; } >f; git add f; git commit -qm x; git push -q origin main`, ""},
+	{"G2", "UTF-16 in gzip", `echo "$S" | iconv -t UTF-16BE | gzip >f; git add f; git commit -qm x; git push -q origin main`, ""},
 	{"G2", "a private key", `ssh-keygen -q -t ed25519 -N '' -f k; git add k; git commit -qm x; git push -q origin main`, ""},
 	{"G3", "a message", `git commit -q --allow-empty -m "x $S"; git push -q origin main`, ""},
 	{"G3", "an author", `git commit -q --allow-empty -m x --author "$S <a@example.com>"; git push -q origin main`, ""},
@@ -99,6 +113,12 @@ var smugglings = []smuggling{
 	{"G10", "a .gitmodules whose update is a command", `printf '[submodule "s"]\n path = s\n url = https://example.com/x\n update = !id\n' >.gitmodules; git add .; git commit -qm x; git push -q origin main`, ""},
 	{"G10", "a .gitmodules that is a symlink", `t=$(printf '120000 blob %s\t.gitmodules\n' $(printf x | git hash-object -w --stdin) | git mktree); git push -q origin $(git commit-tree -m x $t):refs/heads/x`, ""},
 
+	{"G1", "base85", `cp $A/s.b85 f; git add f; git commit -qm x; git push -q origin main`, "not decoded, as git's own patches of binaries are not"},
+	{"G1", "the bottle's own, in a hex dump", `printf "$K" | od -Ax -tx1z >f; git add f; git commit -qm x; git push -q origin main`, "its offsets stand between the bytes"},
+	{"G1", "split over commits", `printf "$S" | cut -c1-12 >f; git add f; git commit -qm x; printf "$S" | cut -c13- >f; git commit -qam y; git push -q origin main`, "no part is a secret"},
+	{"G2", "base64 of bzip2", `bzip2 -c $A/s | base64 >f; git add f; git commit -qm x; git push -q origin main`, "beneath an encoding, gzip, deflate, zstd and zip alone are undone"},
+	{"G2", "lzma without a container", `xz --format=lzma -c $A/s >f; git add f; git commit -qm x; git push -q origin main`, "nothing tells where it begins"},
+	{"G2", "raw deflate", `cp $A/s.deflate f; git add f; git commit -qm x; git push -q origin main`, "nothing tells where it begins"},
 	{"G1", "XOR", `printf "$S" | tr 'a-zA-Z0-9' 'b-zaB-ZA1-90' >f; git add f; git commit -qm x; git push -q origin main`, "a cipher of one's own looks like anything"},
 	{"G1", "split over files", `printf "$S" | cut -c1-12 >f; printf "$S" | cut -c13- >g; git add .; git commit -qm x; git push -q origin main`, "no part is a secret"},
 	{"G1", "split over lines", `printf "$S" | fold -w 9 >f; git add f; git commit -qm x; git push -q origin main`, "a format is looked for in one piece; the bottle's own are found"},
@@ -186,6 +206,16 @@ func makeArchives(t *testing.T) string {
 	put("s.zip", zipped("a/s", "", 0, text))
 	put("nested.zip", zipped("b.zip", "", 0, zipped("s", "", 0, text)))
 	put("comment.zip", zipped("s", formatSecret, 0, []byte("x")))
+	put("name.zip", zipped(formatSecret, "", 0, []byte("x")))
+	whole := zipped("s", "", 0, text)
+	put("hidden.zip", append(whole[:bytes.Index(whole, []byte("PK\x01\x02"))], zipped("t", "", 0, []byte("x"))...))
+	var raw bytes.Buffer
+	f, _ := flate.NewWriter(&raw, 9)
+	f.Write(text)
+	f.Close()
+	put("s.deflate", raw.Bytes())
+	b85 := make([]byte, ascii85.MaxEncodedLen(len(text)))
+	put("s.b85", b85[:ascii85.Encode(b85, text)])
 	put("locked.zip", zipped("s", "", 1, []byte("what nobody can read")))
 	var packed, pdf bytes.Buffer
 	z, _ := zstd.NewWriter(&packed)

@@ -6,11 +6,13 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
+	"encoding/binary"
 	"errors"
 	"io"
 	"path"
 	"strings"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
@@ -72,14 +74,16 @@ func (c *content) refuse(member string) {
 
 // Beginnings of what is packed.
 var (
-	magicGzip  = []byte("\x1f\x8b")
+	magicZlib  = []byte("\x78")
+	magicGzip  = []byte("\x1f\x8b\x08")
 	magicBzip2 = []byte("BZh")
 	magicXz    = []byte("\xfd7zXZ\x00")
 	magicZstd  = []byte("\x28\xb5\x2f\xfd")
 	magicZip   = []byte("PK\x03\x04")
 	zipEnd     = []byte("PK\x05\x06")
 	// What cannot be unpacked here, and is made to be.
-	closedArchives = [][]byte{[]byte("7z\xbc\xaf\x27\x1c"), []byte("Rar!\x1a\x07")}
+	closedArchives = [][]byte{[]byte("7z\xbc\xaf\x27\x1c"), []byte("Rar!\x1a\x07"), []byte("\x04\x22\x4d\x18"), []byte("LZIP\x01"),
+		[]byte("\x89LZO\x00\r\n\x1a\n"), []byte("\x1f\x9d\x90"), []byte("\xff\x06\x00\x00sNaPpY")}
 )
 
 // holdsNUL says whether data is no text: only there is something packed.
@@ -102,21 +106,24 @@ func (c *content) unpack(member string, data []byte, depth int) {
 			return
 		}
 	}
+	src := bytes.NewReader(data)
 	if isTar(data) {
-		c.tar(member, tar.NewReader(bytes.NewReader(data)), depth)
+		c.tar(member, tar.NewReader(src), depth)
+		c.embedded(member, data[len(data)-src.Len():], depth, nil)
 		return
 	}
+	listed := map[int]bool{}
 	if bytes.Contains(data[max(0, len(data)-1<<16):], zipEnd) {
 		if z, err := zip.NewReader(bytes.NewReader(data), int64(len(data))); err == nil {
-			c.zip(member, z, depth)
+			c.zip(member, z, depth, listed)
 		}
 	}
-	if r, done := decompressor(data, bytes.NewReader(data)); r != nil {
+	if r, done := decompressor(data, src); r != nil {
 		c.member(member, r, depth)
 		done()
-		return
+		data = data[1:]
 	}
-	c.deflated(member, data, depth)
+	c.embedded(member, data, depth, listed)
 }
 
 func isTar(head []byte) bool { return len(head) > 262 && string(head[257:262]) == "ustar" }
@@ -224,7 +231,7 @@ func (c *content) tar(member string, t *tar.Reader, depth int) {
 	c.tooMuch(member)
 }
 
-func (c *content) zip(member string, z *zip.Reader, depth int) {
+func (c *content) zip(member string, z *zip.Reader, depth int, listed map[int]bool) {
 	if len(z.File) > maxMembers {
 		c.tooMuch(member)
 		return
@@ -241,6 +248,9 @@ func (c *content) zip(member string, z *zip.Reader, depth int) {
 			continue
 		}
 		if err == nil {
+			if where, err := f.DataOffset(); err == nil {
+				listed[int(where)] = true
+			}
 			c.member(at, r, depth)
 			r.Close()
 		}
@@ -254,95 +264,108 @@ func join(member, name string) string {
 	return member + "!" + name
 }
 
-const maxTries = 4096 // of beginnings of compressed data in one piece
+const maxTries = 1 << 14 // of beginnings of compressed data in one piece
 
-// deflated looks for zlib streams in binary data: those of PDF, of images, of
-// git's own packs.
-func (c *content) deflated(member string, data []byte, depth int) {
+// noAccident is more bytes than come out of what only looks like compressed data.
+const noAccident = 512
+
+// embedded looks for compressed data that begins anywhere: that of PDF, of images,
+// of git's own packs, of an archive behind something else or without its
+// directory. listed are members of a zip that were looked at, by where they are.
+func (c *content) embedded(member string, data []byte, depth int, listed map[int]bool) {
 	src := bytes.NewReader(nil)
-	var z io.ReadCloser
-	for i, tries := 0, 0; tries < maxTries; tries++ {
-		next := bytes.IndexByte(data[i:], 0x78)
-		if next < 0 || i+next+2 > len(data) {
-			return
-		}
-		i += next + 1
-		if (0x7800|int(data[i]))%31 != 0 || data[i]&0x20 != 0 {
-			tries--
-			continue
-		}
-		src.Reset(data[i-1:])
-		var err error
-		if z == nil {
-			z, err = zlib.NewReader(src)
-		} else {
-			err = z.(zlib.Resetter).Reset(src, nil)
-		}
-		if err != nil {
-			continue
-		}
-		if c.left <= 0 {
-			c.tooMuch(member)
-			return
-		}
-		text, err := io.ReadAll(io.LimitReader(z, min(c.left, whole)))
-		c.left -= int64(len(text))
-		if len(text) > 0 {
-			c.add(member, c.s.text("", text))
-		}
-		if err == nil { // a stream that was one: go on behind it
-			i = len(data) - src.Len()
+	tries := 0
+	for _, magic := range [][]byte{magicZlib, magicGzip, magicBzip2, magicXz, magicZstd, magicZip} {
+		for i := 0; ; i++ {
+			next := bytes.Index(data[i:], magic)
+			if next < 0 {
+				break
+			}
+			i += next
+			src.Reset(data[i:])
+			r, done := beginning(data[i:], src)
+			if at := i + localHead(data[i:]); r == nil || listed[at] {
+				continue
+			}
+			if tries++; tries > maxTries || c.left <= 0 {
+				c.tooMuch(member)
+				return
+			}
+			text, err := io.ReadAll(io.LimitReader(r, min(c.left, whole)))
+			done()
+			c.left -= int64(len(text))
+			switch {
+			case err == nil || len(text) > noAccident:
+				c.look("", member, text, depth+1)
+			case len(text) > 0:
+				c.add(member, c.s.text("", text))
+			}
+			if err == nil && len(text) > 0 && len(magic) == 1 { // it was one: go on behind it
+				i = len(data) - src.Len() - 1
+			}
 		}
 	}
 }
 
-// narrow writes UTF-16 and UTF-32 as bytes, the characters beyond ASCII as
-// spaces; nil: it is neither.
+// beginning undoes a compression that begins here, or that of a zip's member whose
+// head is here; nil: neither.
+func beginning(data []byte, src *bytes.Reader) (io.Reader, func()) {
+	nothing := func() {}
+	switch n := localHead(data); {
+	case n > 0 && n < len(data) && data[8] == byte(zip.Deflate):
+		src.Seek(int64(n), io.SeekCurrent)
+		return flate.NewReader(src), nothing
+	case len(data) > 2 && data[0] == magicZlib[0] && (int(data[0])<<8|int(data[1]))%31 == 0 && data[1]&0x20 == 0:
+		if z, err := zlib.NewReader(src); err == nil {
+			return z, nothing
+		}
+		return nil, nothing
+	}
+	return decompressor(data, src)
+}
+
+// localHead is the length of the head of a zip's member; 0: it is none.
+func localHead(data []byte) int {
+	if len(data) < 30 || !bytes.HasPrefix(data, magicZip) {
+		return 0
+	}
+	return 30 + int(binary.LittleEndian.Uint16(data[26:])) + int(binary.LittleEndian.Uint16(data[28:]))
+}
+
+// minWide is how many characters of UTF-16 or UTF-32 are taken for a text.
+const minWide = 12
+
+// narrow writes what stands in data in UTF-16 and UTF-32 as bytes; nil: nothing.
+// Characters beyond the first 256 end a line: no secret has them.
 func narrow(data []byte) []byte {
-	if len(data) < 8 {
-		return nil
-	}
-	head := data[:min(len(data), 4096)]
-	var zeros [4]int
-	for i, b := range head {
-		if b == 0 {
-			zeros[i%4]++
+	var out []byte
+	for i := 0; ; {
+		next := bytes.IndexByte(data[i:], 0)
+		if next < 0 {
+			return out
 		}
-	}
-	quarter := len(head) / 4
-	most := func(at ...int) bool {
-		for _, i := range at {
-			if zeros[i] < quarter*3/4 {
-				return false
+		if i += next; i == 0 || data[i-1] == 0 {
+			i++
+			continue
+		}
+		from, at, width := len(out), i-1, 2
+		if bytes.HasPrefix(data[i:], []byte{0, 0, 0}) {
+			width = 4
+		}
+		for at+width <= len(data) && data[at] != 0 && bytes.Count(data[at+1:at+width], []byte{0}) == width-1 {
+			out = append(out, data[at])
+			at += width
+		}
+		if len(out)-from < minWide {
+			out = out[:from]
+		} else {
+			if at < len(data) && data[at] != 0 { // the other order has its zeros before
+				out = append(out, data[at])
 			}
+			out = append(out, '\n')
 		}
-		return true
+		i = max(at, i+1)
 	}
-	switch {
-	case most(0, 1, 2):
-		return every(data, 4, 3)
-	case most(1, 2, 3):
-		return every(data, 4, 0)
-	case most(0, 2), bytes.HasPrefix(data, []byte("\xfe\xff")):
-		return every(data, 2, 1)
-	case most(1, 3), bytes.HasPrefix(data, []byte("\xff\xfe")):
-		return every(data, 2, 0)
-	}
-	return nil
-}
-
-func every(data []byte, width, at int) []byte {
-	out := make([]byte, 0, len(data)/width)
-	for i := 0; i+width <= len(data); i += width {
-		c := data[i+at]
-		for k := range width {
-			if k != at && data[i+k] != 0 {
-				c = ' '
-			}
-		}
-		out = append(out, c)
-	}
-	return out
 }
 
 // stream looks at an object that is too large to be held: as it is and, where it
