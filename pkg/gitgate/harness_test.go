@@ -136,7 +136,7 @@ func (g *gate) pushes() []bottle.Event {
 // proposal is the only one that was made.
 func (g *gate) proposal() (p bottle.Proposal) {
 	g.t.Helper()
-	files, _ := filepath.Glob(filepath.Join(g.dir, "out", proposalsDir, "*.json"))
+	files, _ := filepath.Glob(filepath.Join(g.dir, "out", sidecar.ProposalsDir, "*.json"))
 	if len(files) != 1 {
 		g.t.Fatalf("%d proposals", len(files))
 	}

@@ -2,27 +2,19 @@ package gitgate
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/proposal"
-	"bottle/pkg/spool"
+	"bottle/pkg/sidecar"
 )
 
-// Where proposals and decisions are, below out and in.
+// Pushes that wait for the operator, and how often new ones come.
 const (
-	proposalsDir = "proposals"
-	decisionsDir = "decisions"
-	maxDecision  = 1 << 20
-	maxWaiting   = 50 // proposals that wait; one more push is refused without one
+	maxWaiting = proposal.MaxPending
+	perMinute  = 20
 )
 
 // judge lets a push pass, or holds it: where something was found, or the operator
@@ -36,29 +28,42 @@ func (p *push) judge(ctx context.Context) error {
 		return refuse(wordPolicy, "a ref's name holds a secret: give it another")
 	}
 	ask := p.ask()
-	id, verdict, reason, err := p.desk.look(ask)
-	if err != nil {
-		return err
-	}
-	if verdict == bottle.Approved || verdict == bottle.Modified {
-		p.answer.say("git-gate: approved as %s", id)
+	d, _ := p.service.queue.Decided(func(q bottle.Proposal) bool { return q.Push != nil && covers(*q.Push, ask) })
+	approved := d.Verdict == bottle.Approved || d.Verdict == bottle.Modified
+	if approved && d.Push != nil && covers(*d.Push, ask) {
+		p.answer.say("git-gate: approved as %s", d.Proposal)
 		return nil
 	}
 	p.tellFindings()
-	if verdict == bottle.Rejected {
-		return refuse(wordHeld, "the operator rejected this push (%s)%s", id, because(reason))
+	if d.Verdict == bottle.Rejected {
+		return refuse(wordHeld, "the operator rejected this push (%s)%s", d.Proposal, because(d.Reason))
 	}
 	if len(p.found) == maxFound {
 		return refuse(wordHeld, "more than %d findings: nobody can judge that, push less at a time", maxFound-1)
 	}
-	if id == "" {
-		p.describeTo(ctx, &ask)
-		if id, err = p.desk.put(ask); err != nil {
-			return err
-		}
+	p.describeTo(ctx, &ask)
+	made, err := hold(p.service.queue, ask)
+	if err != nil {
+		return refuse(wordHeld, "%v", err)
 	}
-	p.held = id
-	return refuse(wordHeld, "held for the operator as %s: once it is approved, push the same again", id)
+	p.held = made.ID
+	return refuse(wordHeld, "held for the operator as %s: once it is approved, push the same again", made.ID)
+}
+
+// hold asks the operator, with as much of the log and the diffstat as there is
+// room for.
+func hold(queue *sidecar.Queue, ask bottle.PushAsk) (bottle.Proposal, error) {
+	for {
+		made, err := proposal.Make(bottle.Proposal{Kind: bottle.GitPush, Push: &ask}, proposal.Rules{}, time.Now())
+		if err == nil {
+			return queue.Ask(made)
+		}
+		if len(ask.Commits) == 0 && ask.Diffstat == "" {
+			return made, err
+		}
+		ask.Commits = ask.Commits[:len(ask.Commits)/2]
+		ask.Diffstat = ask.Diffstat[:strings.LastIndexByte(ask.Diffstat[:len(ask.Diffstat)/2], '\n')+1]
+	}
 }
 
 func because(reason string) string {
@@ -82,38 +87,6 @@ func (p *push) tellFindings() {
 	}
 }
 
-// desk is where held pushes lie, and the answers to them.
-type desk struct{ in, out string }
-
-// look looks for a decision on exactly this push, else for a proposal of it that
-// waits. No id: there is neither.
-func (d *desk) look(ask bottle.PushAsk) (id string, v bottle.Verdict, reason string, err error) {
-	names, err := list(filepath.Join(d.out, proposalsDir))
-	if err != nil {
-		return "", "", "", err
-	}
-	for _, name := range names {
-		var prop bottle.Proposal
-		data, err := spool.ReadFile(filepath.Join(d.out, proposalsDir), name, maxDecision)
-		if err != nil || json.Unmarshal(data, &prop) != nil || prop.Push == nil || !covers(*prop.Push, ask) {
-			continue
-		}
-		id = prop.ID
-		var dec bottle.Decision
-		data, err = spool.ReadFile(filepath.Join(d.in, decisionsDir), id+".json", maxDecision)
-		if err != nil || json.Unmarshal(data, &dec) != nil || dec.Proposal != id || dec.Kind != bottle.GitPush {
-			continue
-		}
-		switch {
-		case dec.Verdict == bottle.Rejected:
-			return id, dec.Verdict, dec.Reason, nil
-		case dec.Push != nil && covers(*dec.Push, ask):
-			return id, dec.Verdict, dec.Reason, nil
-		}
-	}
-	return id, "", "", nil
-}
-
 // covers says whether what was asked for, or approved, is this push: the same
 // refs to the same IDs, and no finding that was not shown.
 func covers(shown, ask bottle.PushAsk) bool {
@@ -126,60 +99,4 @@ func covers(shown, ask bottle.PushAsk) bool {
 		}
 	}
 	return true
-}
-
-// put makes a proposal.
-func (d *desk) put(ask bottle.PushAsk) (string, error) {
-	dir := filepath.Join(d.out, proposalsDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	names, err := list(dir)
-	if err != nil {
-		return "", err
-	}
-	waiting := 0
-	for _, name := range names {
-		if _, err := os.Lstat(filepath.Join(d.in, decisionsDir, name)); err != nil {
-			waiting++
-		}
-	}
-	if waiting >= maxWaiting {
-		return "", refuse(wordHeld, "%d pushes wait for the operator already", waiting)
-	}
-	p, err := propose(ask)
-	if err != nil {
-		return "", refuse(wordHeld, "it cannot be shown to the operator: %v", err)
-	}
-	return p.ID, spool.WriteFile(filepath.Join(dir, p.ID+".json"), proposal.Encode(p), 0o600)
-}
-
-// propose makes a proposal of a push. What is only for reading gives way where it
-// has no room.
-func propose(ask bottle.PushAsk) (p bottle.Proposal, err error) {
-	for {
-		p, err = proposal.Make(bottle.Proposal{Kind: bottle.GitPush, Push: &ask}, proposal.Rules{}, time.Now())
-		if err == nil || ask.Diffstat == "" && len(ask.Commits) == 0 {
-			return p, err
-		}
-		if ask.Diffstat != "" {
-			ask.Diffstat = ""
-		} else {
-			ask.Commits = ask.Commits[:len(ask.Commits)/2]
-		}
-	}
-}
-
-func list(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot look for proposals: %w", err)
-	}
-	var names []string
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".json") && !strings.HasPrefix(e.Name(), ".") {
-			names = append(names, e.Name())
-		}
-	}
-	return names, nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/sidecar"
 )
 
 func TestACleanPushIsTakenFetchedAndBundled(t *testing.T) {
@@ -87,7 +88,7 @@ func (g *gate) decide(p bottle.Proposal, v bottle.Verdict, push *bottle.PushAsk)
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	dir := filepath.Join(g.dir, "in", decisionsDir)
+	dir := filepath.Join(g.dir, "in", sidecar.DecisionsDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		g.t.Fatal(err)
 	}

@@ -24,12 +24,13 @@ import (
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/dlp"
+	"bottle/pkg/proposal"
 	"bottle/pkg/sidecar"
 	"bottle/pkg/spool"
 )
 
 // Source is the gate's name, in events and proposals.
-const Source = "git-gate"
+const Source = proposal.GitGate
 
 // Names below the in directory.
 const (
@@ -56,7 +57,6 @@ type state struct {
 	values  map[string]string
 	lacking []string // names of values that were not handed over
 	scanner *scanner
-	desk    *desk
 	repos   map[string]*repo
 }
 
@@ -64,6 +64,7 @@ type state struct {
 type Service struct {
 	conf    Config
 	key     []byte // of fingerprints
+	queue   *sidecar.Queue
 	state   atomic.Pointer[state]
 	server  *http.Server
 	failed  chan error
@@ -92,6 +93,9 @@ func Start(c Config, l net.Listener) (*Service, error) {
 		return nil, err
 	}
 	if err := s.Reload(); err != nil {
+		return nil, err
+	}
+	if s.queue, err = sidecar.OpenQueue(c.In, c.Out, sidecar.Limits{Pending: maxWaiting, PerMinute: perMinute}); err != nil {
 		return nil, err
 	}
 	if c.Secrets != nil {
@@ -181,7 +185,7 @@ func (s *Service) renew() {
 
 // put puts a configuration in force, with the values of now.
 func (s *Service) put(conf bottle.Gate) error {
-	st := &state{service: s, conf: conf, values: map[string]string{}, desk: &desk{s.conf.In, s.conf.Out}, repos: s.repos}
+	st := &state{service: s, conf: conf, values: map[string]string{}, repos: s.repos}
 	if s.conf.Secrets != nil {
 		if v := s.conf.Secrets.Values(); v != nil {
 			st.values = v
@@ -216,4 +220,5 @@ func (s *Service) Drain(ctx context.Context) {
 	if s.server.Shutdown(ctx) != nil {
 		s.server.Close()
 	}
+	s.queue.Close()
 }

@@ -174,7 +174,7 @@ func (p *push) bundle(ctx context.Context) error {
 	for _, id := range had {
 		in.WriteString("^" + id + "\n")
 	}
-	file := filepath.Join(p.desk.out, p.repo.name+".bundle")
+	file := filepath.Join(p.service.conf.Out, p.repo.name+".bundle")
 	_, err = p.repo.git.out(ctx, in.String(), "bundle", "create", "--quiet", file, "--branches", "--stdin")
 	var failed *gitError
 	if errors.As(err, &failed) && strings.Contains(failed.said, "empty bundle") {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,24 +116,50 @@ func (q *Queue) load(dir string) error {
 	if data, err := spool.ReadFile(q.out, PendingFile, 1<<20); err == nil && json.Unmarshal(data, &told) != nil {
 		told = nil // it is advice, and can be begun anew
 	}
-	for _, f := range files {
-		id := strings.TrimSuffix(f.Name(), ".json")
-		if proposal.CheckID(id) != nil {
-			continue
-		}
-		data, err := spool.ReadFile(dir, f.Name(), proposal.MaxSize)
-		if err != nil {
-			continue
-		}
-		p, err := proposal.Parse(data, sourceOf(data), id)
-		if err != nil {
-			continue
-		}
-		e := &entry{proposal: p, pending: told[id], decided: make(chan struct{})}
+	for p := range stored(dir, files) {
+		e := &entry{proposal: p, pending: told[p.ID], decided: make(chan struct{})}
 		e.pending.Waiting = false // its call died with us
-		q.waiting[id] = e
+		q.waiting[p.ID] = e
 	}
 	return nil
+}
+
+// stored are the proposals among the files of a directory.
+func stored(dir string, files []fs.DirEntry) iter.Seq[bottle.Proposal] {
+	return func(yield func(bottle.Proposal) bool) {
+		for _, f := range files {
+			id := strings.TrimSuffix(f.Name(), ".json")
+			if proposal.CheckID(id) != nil {
+				continue
+			}
+			data, err := spool.ReadFile(dir, f.Name(), proposal.MaxSize)
+			if err != nil {
+				continue
+			}
+			if p, err := proposal.Parse(data, sourceOf(data), id); err == nil && !yield(p) {
+				return
+			}
+		}
+	}
+}
+
+// Decided returns the decision on the latest proposal that is meant and has one.
+func (q *Queue) Decided(meant func(bottle.Proposal) bool) (d bottle.Decision, found bool) {
+	dir := filepath.Join(q.out, ProposalsDir)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return d, false
+	}
+	var at time.Time
+	for p := range stored(dir, files) {
+		if found && p.CreatedAt.Before(at) || !meant(p) {
+			continue
+		}
+		if one, err := q.read(p.ID); err == nil {
+			d, at, found = one, p.CreatedAt, true
+		}
+	}
+	return d, found
 }
 
 // sourceOf is what the sidecar wrote of itself: it reads back its own files.

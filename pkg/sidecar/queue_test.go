@@ -209,6 +209,35 @@ func TestACallThatLeavesMarksTheProposal(t *testing.T) {
 	}
 }
 
+func TestTheLatestDecisionOnWhatIsMeantCounts(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	q := d.open(Limits{Pending: 10, PerMinute: 10})
+	meant := func(p bottle.Proposal) bool { return p.Egress.Host == "meant.example" }
+	if _, found := q.Decided(meant); found {
+		t.Error("a decision before there is a proposal")
+	}
+	for i, row := range []struct {
+		host string
+		v    bottle.Verdict
+	}{{"meant.example", bottle.Rejected}, {"meant.example", bottle.Approved}, {"other.example", bottle.Rejected}} {
+		p := ask(t, row.host)
+		p.Justification, p.CreatedAt = fmt.Sprint("for the time ", i), p.CreatedAt.Add(time.Duration(i)*time.Second)
+		p.ID = proposal.ID(p)
+		if _, err := q.Ask(p); err != nil {
+			t.Fatal(err)
+		}
+		d.decide(p.ID, row.v)
+		if _, err := q.Await(t.Context(), p.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.Ask(ask(t, "meant.example")) // which waits
+	if got, found := q.Decided(meant); !found || got.Verdict != bottle.Approved {
+		t.Errorf("%+v, %t", got, found)
+	}
+}
+
 func TestADecisionOfAnotherProposalIsNone(t *testing.T) {
 	d := newDesk(t)
 	q := d.open(roomy)

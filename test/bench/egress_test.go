@@ -141,14 +141,20 @@ func (r *ring) load(c *contender, mode string, flags ...string) outcome {
 }
 
 // cpuOf is what a process has used; the kernel counts in hundredths of a second.
-func cpuOf(pid int) time.Duration {
+func cpuOf(pid int) time.Duration { return ticks(pid, 12) }
+
+// cpuOfEnded is what its children had used when they ended.
+func cpuOfEnded(pid int) time.Duration { return ticks(pid, 14) }
+
+// ticks adds two fields of /proc/PID/stat, counted behind the program's name.
+func ticks(pid, field int) time.Duration {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
 	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')'):]))
-	user, _ := strconv.ParseInt(fields[12], 10, 64)
-	system, _ := strconv.ParseInt(fields[13], 10, 64)
+	user, _ := strconv.ParseInt(fields[field], 10, 64)
+	system, _ := strconv.ParseInt(fields[field+1], 10, 64)
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
