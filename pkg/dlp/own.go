@@ -145,7 +145,7 @@ var sampleAccounts = []string{"DE89370400440532013000", "GB82WEST12345698765432"
 	"BE68539007547034", "IT60X0542811101000000123456", "DE91100000000123456789", "FR7630006000011234567890189"}
 
 func isIBAN(b []byte) bool {
-	if len(b) < 15 || ibanLengths[string(b[:2])] != len(b) {
+	if len(b) < 15 || ibanLengths[string(b[:2])] != len(b) || !digitByte[b[2]] || !digitByte[b[3]] {
 		return false
 	}
 	for _, s := range sampleAccounts {

@@ -65,6 +65,10 @@ var names = dlp.Allow{Regexes: []string{
 	`^[A-Za-z]?[a-z]{2,}(?:[A-Z][a-z]{2,}|[_.-][A-Za-z][a-z]{2,})*[0-9]{0,5}$`,
 }}
 
+// methods of what is called s may be as long as a token of Vault's, with a number
+// in their name: s.ReadUint16LengthPrefixed.
+var methods = dlp.Allow{Regexes: []string{`^s\.\w*[A-Z][a-z]{7}`}}
+
 // keys that are a UUID are an entry's, unless they are said to be secret; a
 // module named api has a checksum in go.sum.
 var keys = dlp.Allow{Target: "match", Regexes: []string{

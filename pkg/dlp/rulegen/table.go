@@ -122,9 +122,12 @@ func translate(g config.Rule) ([]dlp.Rule, error) {
 		if n, ok := reaches[r.ID]; ok {
 			one.Reach, one.Anchored, one.Fronts = n, false, nil
 		}
-		if r.ID == "generic-api-key" {
+		switch r.ID {
+		case "generic-api-key":
 			one.Mixed = true
 			one.Allow = append(one.Allow, names, keys)
+		case "vault-service-token":
+			one.Allow = append(one.Allow, methods)
 		}
 		out = append(out, one)
 	}
