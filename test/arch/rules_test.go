@@ -78,7 +78,7 @@ var rules = map[string]rule{
 		"pkg/policy", "pkg/session", "pkg/spool", "pkg/tokenref", "pkg/workspace"}, why: "flags, the preflight, then one call"},
 	"cmd/bottle-attach": {may: []string{"pkg/bottle", "pkg/cli", "pkg/engine", "pkg/lifecycle", "pkg/operator", "pkg/pane", "pkg/plan", "pkg/session", "pkg/state"},
 		why: "flags, then one call"},
-	"cmd/bottle-ls":       {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/manifest", "pkg/operator"}, why: "flags, then one call"},
+	"cmd/bottle-ls":       {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/manifest", "pkg/operator", "pkg/plan"}, why: "flags, then one call"},
 	"cmd/bottle-approve":  {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/operator", "pkg/proposal", "pkg/state"}, why: "flags, the queue, then one call"},
 	"cmd/bottle-edit":     {may: []string{"pkg/bottle", "pkg/cli", "pkg/decision", "pkg/lifecycle", "pkg/operator", "pkg/policy", "pkg/state"}, why: "flags, the editor, then one call"},
 	"cmd/bottle-log":      {may: []string{"pkg/audit", "pkg/bottle", "pkg/cli", "pkg/eventlog", "pkg/operator", "pkg/state"}, why: "flags, then one call"},
