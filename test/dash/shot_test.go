@@ -37,7 +37,7 @@ func TestScreenshot(t *testing.T) {
 	s.sees(id, "allowlist")
 	s.sees("t:0.0", "docs.example.com")
 	s.sees("t:0.0", "* engine-k3zq")
-	s.await("a prompt", func() bool { return strings.Count(s.screen(id), "$ ") == 2 })
+	s.await("a prompt", func() bool { return strings.Count(s.screen(id), "/work$") == 2 })
 	for name, pane := range map[string]string{"left": "t:0.0", "right": id} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(s.screen(pane, "-e", "-N")), 0o644); err != nil {
 			t.Fatal(err)
