@@ -276,7 +276,7 @@ func (s *State) viewModal(c Screen) {
 		return
 	}
 	height := len(lines)
-	x, y := (c.W-width-2)/2, max(0, (c.H-height-2)/2)
+	x, y := (c.W-width-2)/2, max(0, min((c.H-height-2)/2, c.H-height-4)) // above the status line
 	border := strings.Repeat("─", width)
 	c.line(x, y, width+2, "┌"+border+"┐", 0)
 	if title != "" {
