@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bottle/pkg/sidecar"
 )
 
 // Blocked, granted, passes, ended, blocked.
@@ -81,5 +84,42 @@ func TestAnExceptionThatIsCountedIsForSoManyRequests(t *testing.T) {
 	}
 	if data, err := os.ReadFile(filepath.Join(w.s.force.out, UsesFile)); err != nil || string(data) != "twice\ntwice\n" {
 		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// An upload may last longer than the exception that it needs.
+func TestAnUploadThatOutlivesItsExceptionIsCut(t *testing.T) {
+	w, arrived := scanWorld(t)
+	for name, end := range map[string]func(grant string){
+		"revoked": func(string) { w.write(scanRoutes); must(t, w.s.Reload()) },
+		"ended": func(grant string) {
+			w.write(scanRoutes + grant + ", expires: \"" + time.Now().Add(-time.Second).UTC().Format(time.RFC3339) + "\"}\n")
+			must(t, w.s.Reload())
+		},
+		"kept": func(string) {},
+	} {
+		const grant = "grants:\n- {id: x, host: a.example, path_allowlist: [/login], rule: github-pat"
+		w.write(scanRoutes + grant + "}\n")
+		if err := w.s.Reload(); err != nil && !errors.Is(err, sidecar.ErrUnchanged) {
+			t.Fatal(err)
+		}
+		before := arrived.Load()
+		in, out := io.Pipe()
+		q, err := http.NewRequestWithContext(t.Context(), "PUT", "https://a.example/login", in)
+		must(t, err)
+		client := w.agent()
+		answered := make(chan bool)
+		go func() {
+			r, err := client.Do(q)
+			answered <- err == nil && r.StatusCode == 200
+		}()
+		io.WriteString(out, "see "+aKey+strings.Repeat(" a word", 5_000)) // more than is held back
+		end(grant)
+		io.WriteString(out, "and see "+aKey)
+		out.Close()
+		passed := <-answered && arrived.Load() > before
+		if passed != (name == "kept") {
+			t.Errorf("%s: passed: %v", name, passed)
+		}
 	}
 }

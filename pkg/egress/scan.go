@@ -29,10 +29,10 @@ type scan struct {
 	ended  bool // q was given back
 	budget budget
 	share  int64 // of the budget
-	// Exceptions that hold, those that are counted among them: a use is taken
-	// when one is needed, and once for the request.
+	// Exceptions that held when it began, those that are counted among them: a use
+	// is taken when one is needed, and once for the request.
 	exceptions []policy.InForce
-	take       func(*policy.Grant) bool
+	server     *Server
 	looked     int      // findings of q.Passed whose exceptions were looked at
 	taken      []string // IDs of grants
 }
@@ -130,7 +130,7 @@ func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *re
 		return nil, refuse(503, "more is under way to be scanned than there is memory for: try it again when less is")
 	}
 	s := &scan{q: k.scanner.Request(rules), host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream, budget: c.s.scans, share: share,
-		exceptions: exceptions, take: c.s.takeException}
+		exceptions: exceptions, server: c.s}
 	if r.Model != "" {
 		s.model = policy.CheckModel(r.Model, p.Model, c.q.method, string(path(target)))
 	}
@@ -154,23 +154,33 @@ func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *re
 	return nil, refuseBlocked(&blocked{r.Host, err}, &c.q)
 }
 
-// excepted takes a use of each exception that is counted and has been needed
-// since. Where none is left, what it let pass is a finding after all. What was
-// scanned must not go upstream before excepted has returned nil.
+// excepted looks whether the exceptions that were needed so far still hold, and
+// takes a use of each that is counted and has been needed since. Otherwise what
+// it let pass is a finding after all. What was scanned must not go upstream
+// before excepted has returned nil.
 func (s *scan) excepted() error {
 	found := s.q.Passed()
-	for _, p := range found[s.looked:] {
+	for i, p := range found {
 		g := s.exceptions[p.Exception].Grant
-		if g == nil || g.Uses == 0 || slices.Contains(s.taken, g.ID) {
-			continue
-		}
-		if !s.take(g) {
+		switch {
+		case g == nil:
+		case !s.server.holds(g):
 			return p.Finding
+		case i < s.looked || g.Uses == 0 || slices.Contains(s.taken, g.ID):
+		case !s.server.takeException(g):
+			return p.Finding
+		default:
+			s.taken = append(s.taken, g.ID)
 		}
-		s.taken = append(s.taken, g.ID)
 	}
 	s.looked = len(found)
 	return nil
+}
+
+// holds says whether a grant is in the policy in force, and has not ended.
+func (s *Server) holds(g *policy.Grant) bool {
+	p := s.policy.Load()
+	return slices.ContainsFunc(p.Grants, func(o policy.Grant) bool { return o.ID == g.ID && o.Rule == g.Rule && o.Live(time.Now()) })
 }
 
 // end gives back what the scan held. Nothing more is scanned then, and nothing
