@@ -63,7 +63,7 @@ func TestKilledDecidersLoseNothingAndDecideNothingTwice(t *testing.T) {
 		}
 	}
 	a.sound()
-	t.Logf("killed while they ran: %d of %d", a.hit, *kills)
+	t.Logf("%d rounds: %d were killed while they ran", *kills, a.hit)
 	if a.hit == 0 {
 		t.Error("nothing was killed while it ran: the test shows nothing")
 	}
@@ -181,8 +181,9 @@ func (a *arena) kill(program string, args ...string) {
 	timer.Stop()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		a.hit++
+		a.most += a.most / 20 // the machine may be busier than it was
 	} else {
-		a.most = min(a.most, max(time.Since(began)*5/4, 20*time.Millisecond)) // the machine is less busy than it was
+		a.most = max(time.Since(began)*5/4, 20*time.Millisecond)
 	}
 	for line := range strings.Lines(out.String()) {
 		if d := (struct{ ID, Verdict string }{}); strings.HasSuffix(line, "\n") && json.Unmarshal([]byte(line), &d) == nil && program == "bottle-approve" {
