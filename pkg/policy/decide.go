@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -23,7 +24,7 @@ type Request struct {
 // Verdict is the judgement of one request.
 type Verdict struct {
 	Allow  bool
-	Status int    // of the refusal: 403, or 400 for a path that can be read in two ways
+	Status int    // of the refusal: 403, 400 for a path that can be read in two ways, 404 for one that an agent does without
 	Reason string // of the refusal, a line for the agent
 	// Route is the entry that allows it, nil where none does. It is the policy's
 	// own: read it only.
@@ -108,6 +109,7 @@ func (g *Grant) before(v *Verdict) bool {
 type miss struct {
 	q                        *Request
 	host, port, origin, path bool
+	model                    string    // the API of a model at this origin
 	ended                    time.Time // of the grant that allowed it last
 	spent                    bool      // a grant that would allow it has no use left
 	ambiguity                string
@@ -126,6 +128,9 @@ func (m *miss) allows(r *Route) bool {
 		return false
 	}
 	m.origin = true
+	if r.Model != "" {
+		m.model = r.Model
+	}
 	if len(r.Paths) > 0 {
 		// What can be read in two ways is under no prefix, however it looks.
 		if !m.looked {
@@ -182,6 +187,8 @@ func (m *miss) verdict() Verdict {
 		return deny(403, "port %d of %s is not on this bottle's allowlist", q.Port, q.Host)
 	case m.ambiguity != "":
 		return deny(400, "%s, and %s has a path allowlist", m.ambiguity, q.Host)
+	case slices.Contains(modelAPIs[m.model].absent, q.Path):
+		return deny(404, "%s of %s is nothing that an agent in a bottle has", q.Path, q.Host)
 	case !m.path:
 		return deny(403, "%s of %s is not on this bottle's allowlist", clip(q.Path), q.Host)
 	}

@@ -38,6 +38,9 @@ type modelAPI struct {
 	harmless []string
 	// words, in a body of any other shape, are what only a request to reach out has.
 	words []string
+	// absent are paths that the provider's own agent asks after, and takes in good
+	// part only if there is nothing: where no entry allows them, they are refused so.
+	absent []string
 }
 
 // modelAPIs is the table of APIs: a row a provider.
@@ -46,6 +49,7 @@ var modelAPIs = map[string]modelAPI{
 		messages: "/v1/messages",
 		harmless: []string{"custom", "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"},
 		words:    []string{"mcp_servers", "mcp_toolset", "web_search", "web_fetch", "code_execution"},
+		absent:   []string{"/api/claude_code/settings", "/api/claude_code/policy_limits"}, // of its user's company
 	},
 }
 

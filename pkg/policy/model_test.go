@@ -117,3 +117,28 @@ func FuzzModel(f *testing.F) {
 		}
 	})
 }
+
+// Of what its company keeps for Claude Code an agent in a bottle has nothing, and is
+// told so in the way that it takes without a word on its screen.
+func TestWhatAModelsOwnAgentDoesWithoutIsNotThere(t *testing.T) {
+	model := Route{Host: "api.anthropic.com", Scheme: HTTPS, Port: 443, Paths: []string{"/v1/messages"}, Methods: []string{"POST"}, Model: "anthropic"}
+	whole, plain := model, model
+	whole.Paths, whole.Methods, plain.Model = nil, nil, ""
+	for _, c := range []struct {
+		route  Route
+		path   string
+		status int // 0: it is allowed
+	}{
+		{model, "/api/claude_code/settings", 404},
+		{model, "/api/claude_code/policy_limits", 404},
+		{model, "/api/claude_code/settings/x", 403},
+		{model, "/v1/files", 403},
+		{plain, "/api/claude_code/settings", 403},
+		{whole, "/api/claude_code/settings", 0},
+	} {
+		v := Decide(Policy{Routes: []Route{c.route}}, Request{Scheme: HTTPS, Host: "api.anthropic.com", Port: 443, Method: "GET", Path: c.path})
+		if v.Allow != (c.status == 0) || v.Status != c.status {
+			t.Errorf("%s of %+v: %+v", c.path, c.route, v)
+		}
+	}
+}
