@@ -18,6 +18,7 @@ func Hold(_ []string, _ io.Reader, _, _ io.Writer) int {
 	<-ending()
 	s := theSession()
 	if !s.lives() {
+		s.awaitEnd(graceKeeper) // the server may be gone before the agent is
 		code, _ := s.ended()
 		return code
 	}

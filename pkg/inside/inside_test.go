@@ -110,6 +110,15 @@ func endContainer(t *testing.T, command func(...string) *exec.Cmd) int {
 	}
 }
 
+func TestTheContainersEndWaitsForAnAgentWhoseServerIsGone(t *testing.T) {
+	command := container(t)
+	begin(t, command, `trap 'sleep 0.5; exit 42' HUP`, `while :; do sleep 1000 & wait; done`)
+	output(theSession().tmux().Kill())
+	if got := endContainer(t, command); got != 42 {
+		t.Errorf("hold ended with %d", got)
+	}
+}
+
 func TestAnAgentThatIgnoresTheHangUpIsKilled(t *testing.T) {
 	command := container(t)
 	begin(t, command, `trap '' HUP TERM`, `while :; do sleep 1000; done`)
