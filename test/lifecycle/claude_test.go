@@ -14,9 +14,7 @@ import (
 // start is answered beforehand, so it lands at its prompt.
 func TestClaudeCodeLandsAtItsPromptWithoutADialog(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	needNPM(ctx, t)
+	needNPM(t.Context(), t)
 	r := rig.New(t)
 	r.Write("bottles/dev.md", "---\nenv:\n  ANTHROPIC_API_KEY: ${ANTHROPIC_API_KEY}\n---\n")
 	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\nskills: [review]\n---\nBe brief, 'quote' \"this\".\n")
@@ -29,6 +27,8 @@ func TestClaudeCodeLandsAtItsPromptWithoutADialog(t *testing.T) {
 	if out, _, _ := r.Inside(slug, "sh", "-c", "cat ~/.claude/skills/review/SKILL.md"); !strings.Contains(out, "Look twice.") {
 		t.Errorf("the skill: %s", out)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
 	var screen string
 	for !strings.Contains(screen, "bypass permissions on") {
 		if ctx.Err() != nil {

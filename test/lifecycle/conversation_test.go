@@ -41,14 +41,15 @@ type conversation struct {
 
 func converse(t *testing.T, script []said, flags ...string) *conversation {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	t.Cleanup(cancel)
-	needNPM(ctx, t)
-	c := &conversation{t: t, ctx: ctx, r: rig.New(t)}
+	needNPM(t.Context(), t)
+	c := &conversation{t: t, r: rig.New(t)}
 	c.u = c.r.Upstream("api.anthropic.com")
 	text, err := json.Marshal(script)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(c.u.Files(), "messages.json"), text, 0o600)
+	}
+	if err == nil { // an empty one: 404 for what is asked there of a company
+		err = os.MkdirAll(filepath.Join(c.u.Files(), "api/claude_code"), 0o755)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -57,8 +58,11 @@ func converse(t *testing.T, script []said, flags ...string) *conversation {
 		"    - {host: api.anthropic.com, private: true, auth: {header: x-api-key, token_ref: OPERATORS_KEY}}\n---\n")
 	c.r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n---\nBe brief, 'quote' \"this\".\n")
 	c.r.Env = []string{"OPERATORS_KEY=" + operatorsKey}
-	c.slug = c.r.Start("dev", flags...)
+	c.slug = c.r.Start("dev", flags...) // its image may have to be made first
 	c.u.Join(c.slug)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	c.ctx = ctx
 	return c
 }
 
@@ -203,6 +207,19 @@ func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
 	}
 }
 
+// Under remote control Claude Code may talk to more than its model. Without a login
+// that it could be driven by, which no test has, it goes on all the same.
+func TestClaudeCodeUnderRemoteControlWorks(t *testing.T) {
+	t.Parallel()
+	c := converse(t, []said{{Last: "the remote task", Say: "answered under remote control"}, {Say: "what else"}},
+		"--remote-control", "--task", "do the remote task")
+	screen := c.shows("answered under remote control", "bypass permissions on")
+	noDialog(t, screen)
+	if len(c.u.Heard("/api/claude_code/settings")) == 0 {
+		t.Error("it talks to its model alone: the test shows nothing of remote control")
+	}
+}
+
 // ends waits until the agent is told to have ended.
 func (c *conversation) ends() {
 	c.t.Helper()
@@ -271,9 +288,9 @@ func (c *conversation) reopen() {
 
 func noDialog(t *testing.T, screen string) {
 	t.Helper()
-	for _, dialog := range []string{"Do you trust", "Yes, I accept", "Choose the text style", "Detected a custom API key"} {
+	for _, dialog := range []string{"Do you trust", "Yes, I accept", "Choose the text style", "Detected a custom API key", "Remote managed settings"} {
 		if strings.Contains(screen, dialog) {
-			t.Errorf("a dialog is on its screen:\n%s", screen)
+			t.Errorf("a dialog, or a complaint, is on its screen:\n%s", screen)
 		}
 	}
 }
