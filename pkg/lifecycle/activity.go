@@ -14,27 +14,40 @@ import (
 // activityDir is the one directory on the host that an agent may write in.
 func activityDir(stateDir string) string { return filepath.Join(stateDir, plan.AgentService, "out") }
 
-// Acting adds to a bottle what its agent does. It is the agent's word. The time
+// doing is what an agent does, and since when. It is the agent's word. The time
 // is the host's: the file is not the agent's, who can write it and no more, and
 // cannot set its time.
-func Acting(b bottle.Bottle) bottle.Bottle {
-	b.Activity, b.ActivitySince = "", time.Time{}
-	if b.Status != bottle.Running && b.Status != bottle.Degraded {
-		return b
-	}
-	f, err := spool.OpenFile(activityDir(b.StateDir), bottle.ActivityFile)
+type doing struct {
+	what  bottle.Activity
+	since time.Time
+}
+
+func readActivity(stateDir string) (d doing) {
+	f, err := spool.OpenFile(activityDir(stateDir), bottle.ActivityFile)
 	if err != nil {
-		return b // of a version that had none
+		return d // of a version that had none
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil || info.Size() != bottle.ActivitySize {
-		return b
+		return d
 	}
 	record, err := io.ReadAll(io.LimitReader(f, bottle.ActivitySize))
 	if a, _, ok := bottle.ParseActivity(record); err == nil && ok {
-		b.Activity, b.ActivitySince = a, info.ModTime().UTC().Truncate(time.Millisecond)
+		d = doing{a, info.ModTime().UTC().Truncate(time.Millisecond)}
 	}
+	return d
+}
+
+// Acting adds to a bottle what its agent does.
+func Acting(b bottle.Bottle) bottle.Bottle { return acting(b, readActivity(b.StateDir)) }
+
+// acting adds it if the agent can do anything.
+func acting(b bottle.Bottle, d doing) bottle.Bottle {
+	if b.Status != bottle.Running && b.Status != bottle.Degraded {
+		d = doing{}
+	}
+	b.Activity, b.ActivitySince = d.what, d.since
 	return b
 }
 

@@ -39,7 +39,7 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 	list := make([]bottle.Bottle, 0, len(l.recorded))
 	for slug, b := range l.recorded {
 		if l.failed == nil {
-			b = Acting(lacking(judge(b, l.live[slug], id, h.Busy, why)))
+			b = acting(lacking(judge(b, l.live[slug], id, h.Busy, why), l.applied[slug]), l.doing[slug])
 		}
 		list = append(list, b)
 	}
@@ -67,12 +67,15 @@ const stateGone = "its state directory is gone; bottle-stop keeps its work, bott
 // listing is what disk and engine say at about the same time.
 type listing struct {
 	recorded map[string]bottle.Bottle
+	applied  map[string]map[string]bottle.Applied // what sidecars say, by slug and service
+	doing    map[string]doing                     // what every agent says
 	live     map[string][]engine.Container
 	failed   error // of the engine
 }
 
 // look asks both side by side.
 func look(ctx context.Context, h *state.Home, e engine.Engine) (l listing, err error) {
+	l.live, l.applied, l.doing = map[string][]engine.Container{}, map[string]map[string]bottle.Applied{}, map[string]doing{}
 	asked := make(chan []engine.Container, 1)
 	go func() {
 		containers, failed := e.List(ctx, h.ID)
@@ -80,7 +83,10 @@ func look(ctx context.Context, h *state.Home, e engine.Engine) (l listing, err e
 		asked <- containers
 	}()
 	l.recorded, err = records(h)
-	l.live = map[string][]engine.Container{}
+	// Whether it runs, only the engine knows; but that takes its time to answer.
+	for slug, b := range l.recorded {
+		l.applied[slug], l.doing[slug] = allApplied(b), readActivity(b.StateDir)
+	}
 	for _, c := range <-asked {
 		l.live[c.Slug] = append(l.live[c.Slug], c)
 	}

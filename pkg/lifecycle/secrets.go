@@ -203,21 +203,34 @@ const (
 	maxTold     = 4 // names in a reason
 )
 
-// applied is what a sidecar of a bottle says is in force. What it says is its
-// word, and no more than a word.
-func applied(stateDir, service string) (a bottle.Applied, ok bool) {
+// applied is what a sidecar of a bottle says is in force, nothing where it says
+// nothing. What it says is its word, and no more than a word.
+func applied(stateDir, service string) (a bottle.Applied) {
 	data, err := spool.ReadFile(filepath.Join(stateDir, service, "out"), appliedFile, maxApplied)
-	return a, err == nil && json.Unmarshal(data, &a) == nil
+	if err != nil || json.Unmarshal(data, &a) != nil {
+		return bottle.Applied{}
+	}
+	return a
+}
+
+// allApplied is what the sidecars of a bottle say that take values, by service.
+func allApplied(b bottle.Bottle) map[string]bottle.Applied {
+	all := map[string]bottle.Applied{}
+	for _, service := range takers {
+		if slices.Contains(b.Services, service) {
+			all[service] = applied(b.StateDir, service)
+		}
+	}
+	return all
 }
 
 // RenewAt is when a value of a bottle's egress must be resolved anew; zero: none
 // ages, or none is there.
 func (m *Manager) RenewAt(slug string) time.Time {
-	a, ok := applied(m.Home.StateDir(slug), plan.EgressService)
-	if !ok || a.RenewAt == nil {
-		return time.Time{}
+	if at := applied(m.Home.StateDir(slug), plan.EgressService).RenewAt; at != nil {
+		return *at
 	}
-	return *a.RenewAt
+	return time.Time{}
 }
 
 // late is how long after its time a value may be renewed without a word.
@@ -225,14 +238,11 @@ const late = 2 * time.Minute
 
 // lacking marks a running bottle of which a sidecar says that it lacks values,
 // since it was restarted, or that they have aged.
-func lacking(b bottle.Bottle) bottle.Bottle {
+func lacking(b bottle.Bottle, said map[string]bottle.Applied) bottle.Bottle {
 	for _, service := range takers {
-		if b.Status != bottle.Running || !slices.Contains(b.Services, service) {
-			continue
-		}
-		a, ok := applied(b.StateDir, service)
+		a := said[service]
 		switch {
-		case !ok:
+		case b.Status != bottle.Running:
 		case len(a.Needs) > 0:
 			b.Status, b.Reason = bottle.Degraded, lacks(b.Slug, service, a)
 		case a.RenewAt != nil && time.Since(*a.RenewAt) > late:

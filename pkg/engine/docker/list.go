@@ -75,8 +75,24 @@ func (e *Engine) summaries(ctx context.Context, home string) ([]summary, error) 
 		said, _ := io.ReadAll(io.LimitReader(r.Body, 1<<10))
 		return nil, fmt.Errorf("the engine answers %s: %s", r.Status, said)
 	}
-	var found []summary
-	err = json.NewDecoder(r.Body).Decode(&found)
+	return summariesIn(r.Body)
+}
+
+// summariesIn reads one after the other, as they arrive: the whole would be held
+// several times over while it is read.
+func summariesIn(r io.Reader) (found []summary, err error) {
+	d := json.NewDecoder(r)
+	if _, err := d.Token(); err != nil {
+		return nil, err
+	}
+	for d.More() {
+		var s summary
+		if err := d.Decode(&s); err != nil {
+			return nil, err
+		}
+		found = append(found, s)
+	}
+	_, err = d.Token()
 	return found, err
 }
 
