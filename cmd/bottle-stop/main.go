@@ -12,6 +12,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/engine"
 	"bottle/pkg/lifecycle"
@@ -75,7 +76,6 @@ func stop(c *cli.Call) error {
 	if c.Bool("orphans") {
 		return reap(ctx, c, m)
 	}
-	go m.Host(ctx) // every teardown asks what the engine is, which that takes its time to find out
 	known, err := lifecycle.List(ctx, m.Home, m.Engine)
 	if err != nil {
 		return operator.Explain("", err)
@@ -93,15 +93,22 @@ func stop(c *cli.Call) error {
 		slugs = []string{slug}
 	} else {
 		// What is named may be work alone, which no listing of containers shows.
-		alone, err := m.WorkAlone(ctx, known)
-		if err != nil {
-			return operator.Explain("", err)
+		if slices.ContainsFunc(c.Args, func(arg string) bool { return !listed(known, arg) }) {
+			alone, err := m.WorkAlone(ctx, known)
+			if err != nil {
+				return operator.Explain("", err)
+			}
+			known = append(known, alone...)
 		}
-		if slugs, err = operator.Slugs(ctx, c, append(known, alone...)); err != nil {
+		if slugs, err = operator.Slugs(ctx, c, known); err != nil {
 			return err
 		}
 	}
 	return stopAll(ctx, c, m, slugs)
+}
+
+func listed(bottles []bottle.Bottle, slug string) bool {
+	return slices.ContainsFunc(bottles, func(b bottle.Bottle) bool { return b.Slug == slug })
 }
 
 func checkFlags(c *cli.Call) error {

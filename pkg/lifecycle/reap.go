@@ -197,7 +197,11 @@ func (m *Manager) reapAll(ctx context.Context, list []Orphan) error {
 		})
 	}
 	failed := all(ctx, steps)
-	return errors.Join(failed, m.dropUplink(ctx))
+	host, err := m.Host(ctx)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	return errors.Join(failed, m.dropUplink(ctx, host.ID))
 }
 
 // reapBottle removes one bottle's remains under its lock; what somebody else is

@@ -52,24 +52,26 @@ func (m *Manager) find(ctx context.Context, slug string) (r remains, err error) 
 // remove removes it side by side: volumes after the containers that hold them,
 // networks after those that run in them.
 func (m *Manager) remove(ctx context.Context, r remains) error {
-	var first, then []func(context.Context) error
+	var containers, volumes, networks []func(context.Context) error
 	for _, name := range r.containers {
-		first = append(first, func(ctx context.Context) error { return m.Engine.Remove(ctx, name) })
+		containers = append(containers, func(ctx context.Context) error { return m.Engine.Remove(ctx, name) })
 	}
 	for _, name := range r.volumes {
-		then = append(then, func(ctx context.Context) error { return m.Engine.RemoveVolume(ctx, name) })
-	}
-	networks := &then
-	if r.stopped {
-		networks = &first
+		volumes = append(volumes, func(ctx context.Context) error { return m.Engine.RemoveVolume(ctx, name) })
 	}
 	for _, name := range r.networks {
-		*networks = append(*networks, func(ctx context.Context) error { return m.Engine.RemoveNetwork(ctx, name) })
+		networks = append(networks, func(ctx context.Context) error { return m.Engine.RemoveNetwork(ctx, name) })
 	}
-	if err := all(ctx, first); err != nil {
-		return err
+	then := volumes
+	if !r.stopped {
+		then, networks = append(volumes, networks...), nil
 	}
-	return all(ctx, then)
+	return all(ctx, append(networks, func(ctx context.Context) error {
+		if err := all(ctx, containers); err != nil {
+			return err
+		}
+		return all(ctx, then)
+	}))
 }
 
 // all runs every step to its end, whatever becomes of the others.
@@ -86,13 +88,9 @@ func all(ctx context.Context, steps []func(context.Context) error) error {
 }
 
 // dropUplink removes the shared network if no bottle of the home is left on this
-// engine. The state directory decides: a bottle in the making has its directory
-// before it asks for the network.
-func (m *Manager) dropUplink(ctx context.Context) error {
-	host, err := m.Host(ctx)
-	if err != nil {
-		return err
-	}
+// engine, of that ID. The state directory decides: a bottle in the making has its
+// directory before it asks for the network.
+func (m *Manager) dropUplink(ctx context.Context, id string) error {
 	lock, err := m.Home.LockShared(ctx)
 	if err != nil {
 		return err
@@ -103,7 +101,7 @@ func (m *Manager) dropUplink(ctx context.Context) error {
 		return err
 	}
 	for _, b := range bottles {
-		if !elsewhere(b, host.ID) {
+		if !elsewhere(b, id) {
 			return nil
 		}
 	}

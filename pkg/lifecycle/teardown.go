@@ -20,6 +20,7 @@ type tearDown struct {
 	options DownOptions
 	bottle  bottle.Bottle
 	left    remains
+	engine  string // its ID
 	log     *journal
 	took    Took
 }
@@ -158,10 +159,7 @@ func (t *tearDown) keep() error {
 // history. The bottle is known until all of that is done.
 func (t *tearDown) demolish(ctx context.Context) error {
 	slug := t.took.Slug
-	if err := t.saveLogs(ctx, slug, t.left.containers, t.log); err != nil {
-		t.log.step("the containers' logs are incomplete: %v", err)
-	}
-	if err := t.recordEnd(ctx); err != nil {
+	if err := all(ctx, []func(context.Context) error{t.recordEnd, t.keepLogs}); err != nil {
 		return err
 	}
 	t.log.step("removing containers, networks and volumes")
@@ -182,7 +180,16 @@ func (t *tearDown) demolish(ctx context.Context) error {
 	for _, p := range pushed {
 		t.took.Pushed = append(t.took.Pushed, Pushed{Remote: p.Remote, Bundle: filepath.Join(t.took.History, pushedFile(p.Remote))})
 	}
-	return t.dropUplink(ctx)
+	return t.dropUplink(ctx, t.engine)
+}
+
+// keepLogs saves the containers' logs as far as they can be had: no bottle stays
+// for them.
+func (t *tearDown) keepLogs(ctx context.Context) error {
+	if err := t.saveLogs(ctx, t.took.Slug, t.left.containers, t.log); err != nil {
+		t.log.step("the containers' logs are incomplete: %v", err)
+	}
+	return nil
 }
 
 // dropRebuilt removes the image that was made for this bottle alone.

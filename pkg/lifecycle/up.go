@@ -220,7 +220,7 @@ func (u *bringUp) undo(ctx context.Context, cause error) error {
 	}
 	if failure.Left = u.takeDown(ctx); failure.Left == nil {
 		failure.Log = filepath.Join(u.Home.HistoryDir(u.bottle.Slug), state.BringupLog)
-		failure.Left = u.dropUplink(ctx)
+		failure.Left = u.dropUplink(ctx, u.host.ID)
 	}
 	return failure
 }

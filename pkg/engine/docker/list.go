@@ -12,13 +12,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/filters"
 
 	"bottle/pkg/engine"
 )
 
-// quick returns a client for the one question that is asked all day, whose answer
-// has not changed since 1.41. The engine's own client agrees on an API version
+// quick returns a client for the questions that are asked all day, whose answers
+// have not changed since 1.41. The engine's own client agrees on an API version
 // first, which takes a round trip, and decodes everything.
 func quick(socket string) *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -62,20 +63,33 @@ func (e *Engine) summaries(ctx context.Context, home string) ([]summary, error) 
 	if err != nil {
 		return nil, err
 	}
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine/containers/json?all=1&filters="+url.QueryEscape(filter), nil)
+	var found []summary
+	err = e.get(ctx, "/containers/json?all=1&filters="+url.QueryEscape(filter), func(r io.Reader) (err error) {
+		found, err = summariesIn(r)
+		return err
+	})
+	return found, err
+}
+
+// get hands what the engine answers to read.
+func (e *Engine) get(ctx context.Context, path string, read func(io.Reader) error) error {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine"+path, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r, err := e.quick.Do(q)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		said, _ := io.ReadAll(io.LimitReader(r.Body, 1<<10))
-		return nil, fmt.Errorf("the engine answers %s: %s", r.Status, said)
+	switch r.StatusCode {
+	case http.StatusOK:
+		return read(r.Body)
+	case http.StatusNotFound:
+		return errdefs.ErrNotFound
 	}
-	return summariesIn(r.Body)
+	said, _ := io.ReadAll(io.LimitReader(r.Body, 1<<10))
+	return fmt.Errorf("the engine answers %s: %s", r.Status, said)
 }
 
 // summariesIn reads one after the other, as they arrive: the whole would be held
