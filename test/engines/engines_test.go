@@ -58,11 +58,10 @@ func TestSuitesOnAnotherEngine(t *testing.T) {
 			if out, err := compile.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
-			run := e.Command(t.Context(), program, "-test.timeout", "40m", "-test.run", *only)
-			run.Dir = filepath.Join(root, suite)
-			out, err := run.CombinedOutput()
-			t.Logf("%s", out)
-			if err != nil {
+			run := e.Command(t.Context(), program, "-test.v", "-test.timeout", "40m", "-test.run", *only)
+			// It takes its time: how far it is, and what it skips, is seen at once.
+			run.Dir, run.Stdout, run.Stderr = filepath.Join(root, suite), os.Stdout, os.Stderr
+			if err := run.Run(); err != nil {
 				t.Error(err)
 			}
 		})
