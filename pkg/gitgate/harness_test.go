@@ -45,6 +45,7 @@ type gate struct {
 	events  []bottle.Event
 	secrets *sidecar.Secrets
 	roots   *x509.CertPool
+	quiet   time.Duration
 }
 
 func defaultGate() bottle.Gate {
@@ -104,7 +105,7 @@ func (g *gate) start() {
 		Dialer: sidecar.Dialer{Check: check, Lookup: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		}, Timeout: 5 * time.Second},
-		Pipe: []string{self, "pipe"}, Secrets: g.secrets, Record: func(e bottle.Event) {
+		Pipe: []string{self, "pipe"}, Secrets: g.secrets, Quiet: g.quiet, Record: func(e bottle.Event) {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.events = append(g.events, e)

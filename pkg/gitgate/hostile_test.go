@@ -124,33 +124,58 @@ func (e *endless) Read(p []byte) (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-func TestAClientThatIsKilledInTheMiddleLeavesNothing(t *testing.T) {
-	t.Parallel()
-	g := startGate(t, defaultGate())
+// hang begins a push whose pack stops after its head. What it returns is called
+// to hang up.
+func (g *gate) hang() (hangUp func()) {
+	g.t.Helper()
 	zero, one := strings.Repeat("0", 40), strings.Repeat("1", 40)
 	head := packet(zero+" "+one+" refs/heads/x\x00report-status") + "0000" + "PACK\x00\x00\x00\x02\x00\x00\x00\x05" + "\x9ex"
-	ctx, cancel := context.WithCancel(t.Context())
-	stop := make(chan struct{})
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+"/origin.git/git-receive-pack", &endless{strings.NewReader(head), stop})
+	ctx, cancel := context.WithCancel(context.Background())
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+"/origin.git/git-receive-pack", &endless{strings.NewReader(head), ctx.Done()})
 	if err != nil {
-		t.Fatal(err)
+		g.t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/x-git-receive-pack-request")
 	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		if res, err := http.DefaultClient.Do(r); err == nil {
 			res.Body.Close()
 		}
-		close(done)
 	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func TestAClientThatIsKilledInTheMiddleLeavesNothing(t *testing.T) {
+	t.Parallel()
+	g := startGate(t, defaultGate())
+	hangUp := g.hang()
 	waitFor(t, "the quarantine", func() bool {
 		found, _ := filepath.Glob(filepath.Join(g.dir, "repos", "origin.git", quarantines, "push-*"))
 		return len(found) == 1
 	})
-	cancel()
-	close(stop)
-	<-done
+	hangUp()
 	waitFor(t, "its end", func() bool { return len(g.pushes()) == 1 })
+	g.noQuarantine()
+}
+
+// More pushes that say nothing than have a place: they end, and who comes behind
+// them is served.
+func TestPushesThatGoQuietGiveTheirPlacesBack(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, defaultGate())
+	g.quiet = 300 * time.Millisecond
+	g.start()
+	for range maxPushes + 2 {
+		t.Cleanup(g.hang())
+	}
+	c := newClient(t, g.url+"/origin.git")
+	c.commit("a", "x\n")
+	c.git("push", "-q", "origin", "main")
+	waitFor(t, "the end of all", func() bool { return len(g.pushes()) == maxPushes+3 })
 	g.noQuarantine()
 }
 
@@ -218,6 +243,36 @@ func FuzzRequest(f *testing.F) {
 			if checkRef(defaultGate().Push, c.PushUpdate) == "" && !(strings.HasPrefix(c.Ref, "refs/heads/") || strings.HasPrefix(c.Ref, "refs/tags/")) {
 				t.Fatalf("%q passes", c.Ref)
 			}
+		}
+	})
+}
+
+func FuzzTree(f *testing.F) {
+	f.Add([]byte("100644 a\x00aaaaaaaaaaaaaaaaaaaa40000 .gitmodules\x00bbbbbbbbbbbbbbbbbbbb"))
+	f.Add([]byte("160000 s\x00short"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		size := 0
+		err := eachEntry(data, 20, func(mode, name, id []byte) { size += len(mode) + 1 + len(name) + 1 + len(id) })
+		if err == nil && size != len(data) {
+			t.Fatalf("of %d bytes %d were looked at", len(data), size)
+		}
+	})
+}
+
+func FuzzNarrow(f *testing.F) {
+	f.Add([]byte("a\x00b\x00"), []byte("x\x00\x00\x00y"), true)
+	f.Fuzz(func(t *testing.T, before, behind []byte, big bool) {
+		var wide []byte
+		for _, c := range []byte(formatSecret) {
+			if big {
+				wide = append(wide, 0, c)
+			} else {
+				wide = append(wide, c, 0)
+			}
+		}
+		text := narrow(bytes.Join([][]byte{before, wide, behind}, []byte("\x01\x02")))
+		if !bytes.Contains(text, []byte(formatSecret)) {
+			t.Fatalf("%q", text)
 		}
 	})
 }

@@ -29,7 +29,9 @@ func TestACleanPushIsTakenFetchedAndBundled(t *testing.T) {
 		t.Error("what was pushed does not come back")
 	}
 	shallow := newClient(t, g.url+"/origin.git")
-	shallow.git("fetch", "-q", "--depth=1", "origin", "main")
+	if said := shallow.git("fetch", "-q", "--depth=1", "origin", "main"); said != "" {
+		t.Errorf("a fetch says %q", said)
+	}
 	shallow.git("checkout", "-q", "-b", "main", "FETCH_HEAD")
 	shallow.commit("c.txt", "three\n")
 	shallow.git("push", "-q", "origin", "main")

@@ -105,7 +105,7 @@ func (s *Service) upload(w http.ResponseWriter, r *http.Request, repo *repo, beg
 	if repo.stale.Load() {
 		out.note = "git-gate: the upstream could not be asked: what comes is as of the last time it could\n"
 	}
-	err = repo.speaking(r).run(ctx, &quiet{w: w, r: body}, out, "upload-pack", "--strict", "--stateless-rpc", "--", repo.dir)
+	err = repo.speaking(r).run(ctx, &quiet{w, body, s.conf.Quiet}, out, "upload-pack", "--strict", "--stateless-rpc", "--", repo.dir)
 	e := bottle.Event{Kind: "fetch", Verdict: bottle.Allowed, Path: repo.name, Recv: out.n, Millis: since(begun)}
 	if err != nil && exitCode(err) != 128 { // that is what a client that only asked, or left, ends with
 		e.Verdict, e.Detail = "error", err.Error()
@@ -134,12 +134,13 @@ func unpacked(r *http.Request) (io.Reader, error) {
 
 // quiet gives up on a client that sends nothing.
 type quiet struct {
-	w http.ResponseWriter
-	r io.Reader
+	w    http.ResponseWriter
+	r    io.Reader
+	time time.Duration
 }
 
 func (q *quiet) Read(p []byte) (int, error) {
-	http.NewResponseController(q.w).SetReadDeadline(time.Now().Add(quietTime))
+	http.NewResponseController(q.w).SetReadDeadline(time.Now().Add(q.time))
 	return q.r.Read(p)
 }
 
@@ -195,7 +196,7 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, st *state, rep
 		http.Error(w, "git-gate: the Content-Encoding is not one of git's", http.StatusUnsupportedMediaType)
 		return
 	}
-	var raw io.Reader = &quiet{w: w, r: r.Body}
+	var raw io.Reader = &quiet{w, r.Body, s.conf.Quiet}
 	if r.Header.Get("Content-Encoding") == "gzip" {
 		z, err := gzip.NewReader(raw)
 		if err != nil {

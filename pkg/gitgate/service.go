@@ -47,6 +47,7 @@ type Config struct {
 	Roots          *x509.CertPool // what https upstreams are verified against
 	Pipe           []string       // the command that Pipe is behind; a socket's path is added
 	Record         func(bottle.Event)
+	Quiet          time.Duration // after which a client that sends nothing is gone; 0: a minute
 	Secrets        *sidecar.Secrets
 }
 
@@ -86,6 +87,9 @@ const (
 
 // Start begins to serve on a listener.
 func Start(c Config, l net.Listener) (*Service, error) {
+	if c.Quiet == 0 {
+		c.Quiet = quietTime
+	}
 	s := &Service{conf: c, failed: make(chan error, 1), repos: map[string]*repo{},
 		pushes: make(chan struct{}, maxPushes), fetches: make(chan struct{}, maxFetches)}
 	var err error

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -292,6 +293,51 @@ func TestAnUnknownHostAndARefusedAddressAreRefused(t *testing.T) {
 		if err := g.s.refresh(t.Context(), g.s.state.Load(), g.s.state.Load().repos["origin"]); err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%v, want %q", err, row.want)
 		}
+	}
+}
+
+// A client that dies while upstream makes up its mind: whatever upstream does is
+// done to all refs or to none, and the gate says the same as upstream.
+func TestAClientThatIsKilledWhileUpstreamDecides(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	sign := filepath.Join(u.dir, "sign")
+	if err := exec.Command("mkfifo", sign).Run(); err != nil {
+		t.Fatal(err)
+	}
+	u.hook("echo asked >" + sign + "; read x <" + sign)
+	g := gateTo(t, u, "https")
+	c := newClient(t, g.url+"/origin.git")
+	c.git("fetch", "-q", "origin")
+	c.git("checkout", "-q", "-b", "one", "origin/trunk")
+	c.commit("a", "x\n")
+	c.git("branch", "two")
+	push := clientCommand(c.dir, "git", "push", "-q", "origin", "one", "two")
+	if err := push.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if asked, err := os.ReadFile(sign); err != nil || string(asked) != "asked\n" {
+		t.Fatalf("%q, %v", asked, err)
+	}
+	push.Process.Kill()
+	push.Wait()
+	if err := os.WriteFile(sign, []byte("go\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the push's end", func() bool { return len(g.pushes()) == 1 })
+	g.noQuarantine()
+	u.hook("")
+	c.git("fetch", "-q", "origin")
+	refs := func(c *client) string {
+		return c.git("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/one", "refs/heads/two")
+	}
+	theirs := refs(u.bare)
+	if n := len(strings.Fields(theirs)); n != 0 && n != 4 {
+		t.Errorf("half of it is upstream: %s", theirs)
+	}
+	c.git("push", "-q", "origin", "one", "two")
+	if ours := refs(&client{t, filepath.Join(g.dir, "repos", "origin.git")}); ours != refs(u.bare) || len(strings.Fields(ours)) != 4 {
+		t.Errorf("the gate has %s, upstream %s", ours, refs(u.bare))
 	}
 }
 

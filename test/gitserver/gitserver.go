@@ -25,6 +25,7 @@ func Web(root, token string) (http.Handler, error) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
+		r.TransferEncoding = nil // of a large push; git reads to its end, whatever CGI says of lengths
 		h := backend
 		if v := r.Header.Get("Git-Protocol"); v != "" {
 			h.Env = append(h.Env[:len(h.Env):len(h.Env)], "GIT_PROTOCOL="+v)
