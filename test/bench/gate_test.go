@@ -67,14 +67,23 @@ func newForge(t *testing.T, pushes int) *forge {
 	return f
 }
 
-// push pushes a repository to a server that has nothing of it yet.
-func (f *forge) push(repo, url string) {
+// git runs a client that trusts the server.
+func (f *forge) git(args ...string) {
 	f.t.Helper()
-	cmd := exec.Command("git", "push", "-q", url, "main")
-	cmd.Dir = repo
+	cmd := exec.Command("git", args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + f.dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_SSL_CAINFO=" + filepath.Join(f.dir, "upstream.pem")}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		f.t.Fatalf("push to %s: %v: %s", url, err, out)
+		f.t.Fatalf("git %s: %v: %s", args, err, out)
+	}
+}
+
+func (f *forge) push(repo, url string) { f.git("-C", repo, "push", "-q", url, "main") }
+
+func (f *forge) clone(url string) {
+	to := filepath.Join(f.dir, "clone")
+	f.git("clone", "-q", "--bare", url, to)
+	if err := os.RemoveAll(to); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
@@ -160,44 +169,23 @@ func noise(t *testing.T, size int) string {
 	return repo
 }
 
-// goSource is a repository of one commit, of what Go itself is made of.
-func goSource(t *testing.T, parts ...string) string {
-	t.Helper()
-	root, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	repo := newRepo(t)
-	for _, part := range parts {
-		if err := os.CopyFS(filepath.Join(repo, part), os.DirFS(filepath.Join(strings.TrimSpace(string(root)), part))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(t, "git", "-C", repo, "add", "-A", "-f")
-	must(t, "git", "-C", repo, "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "as it is")
-	return repo
-}
-
-// packed is the size of what a repository would push, in bytes.
-func packed(t *testing.T, repo string) int64 {
-	t.Helper()
-	cmd := exec.Command("git", "-C", repo, "pack-objects", "--revs", "--stdout", "-q")
-	cmd.Stdin = strings.NewReader("main\n")
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int64(len(out))
-}
-
 // A push by way of the gate, which scans it and pushes it on, against the same
-// push to the same server.
+// push to the same server; then a clone of what is large.
 func TestPushAgainstDirect(t *testing.T) {
-	rounds, commits, size := 1, 30, 1<<20
+	rounds, commits, size := 1, 30, 2<<20
 	if os.Getenv("BOTTLE_BENCH") != "" {
-		rounds, commits, size = 3, 1000, 50<<20
+		rounds, commits, size = 7, 1000, 100<<20
 	}
-	f := newForge(t, 3*rounds)
+	f := newForge(t, 2*rounds+1)
 	f.compare(fmt.Sprintf("push of %d commits", commits), manyCommits(t, commits), rounds)
-	f.compare(fmt.Sprintf("push of %d MB that do not compress", size>>20), noise(t, size), rounds)
+	f.compare(fmt.Sprintf("push of %d MB that do not compress", size>>21), noise(t, size/2), rounds)
+	forget(f.pid)
+	f.compare(fmt.Sprintf("push of %d MB that do not compress", size>>20), noise(t, size), 1)
+	direct, gate := &timing{name: "clone of it, direct"}, &timing{name: "clone of it, by way of the gate"}
+	for range rounds {
+		direct.run(t, func() { f.clone(fmt.Sprintf("https://127.0.0.1:%s/direct%d.git", f.port, f.remotes-1)) })
+		gate.run(t, func() { f.clone(fmt.Sprintf("http://127.0.0.1:%s/gate%d.git", f.gate, f.remotes-1)) })
+	}
+	report(gate, direct)
+	fmt.Printf("%52s the gate had %d MB at most\n", "", memoryOf(f.pid)>>10)
 }
