@@ -112,7 +112,7 @@ var errRedirect = errors.New("the upstream redirects elsewhere: write the addres
 // token, for this repository's paths alone.
 func (l *line) web(u *url.URL, token string, roots *x509.CertPool) error {
 	if l.remote.Token != "" && token == "" {
-		return errors.New("its token was not handed over")
+		return errors.New("its token was not handed over: the operator runs bottle-start --resume")
 	}
 	path := strings.TrimSuffix(u.Path, "/")
 	transport := &http.Transport{Proxy: nil, DisableCompression: true, TLSHandshakeTimeout: connectTime, MaxIdleConnsPerHost: 2,
@@ -179,7 +179,7 @@ func (l *line) shell(u *url.URL, key string, pipe []string) error {
 	agentAt := "none"
 	if l.remote.Key != "" {
 		if key == "" {
-			return errors.New("its key was not handed over")
+			return errors.New("its key was not handed over: the operator runs bottle-start --resume")
 		}
 		agentAt = filepath.Join(dir, "agent")
 		if err := l.serveKey(agentAt, key); err != nil {

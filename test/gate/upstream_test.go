@@ -1,0 +1,148 @@
+package gate
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"bottle/pkg/bottle"
+	"bottle/test/rig"
+)
+
+// upstreams starts a server, and a bottle that has a repository on it by ssh and
+// one by https.
+func upstreams(t *testing.T) (*stage, *rig.GitServer) {
+	t.Helper()
+	r := rig.New(t)
+	g := r.GitServer()
+	g.Repo("engine")
+	g.Repo("docs")
+	r.GitFolder()
+	r.Env = []string{"DOCS_TOKEN=" + rig.GitToken}
+	s, said := start(t, r, "git:\n  remotes:\n"+
+		"    origin: {upstream: 'git@"+rig.GitHost+":/srv/engine.git', identity_file: "+g.Key+", known_hosts: "+g.Known+", private: true}\n"+
+		"    docs: {upstream: 'https://"+rig.GitHost+"/docs.git', token_ref: DOCS_TOKEN, private: true}\n")
+	if strings.Contains(said, "fetch") {
+		t.Errorf("what goes upstream needs no way to it: %s", said)
+	}
+	g.Join(s.slug)
+	s.must("git fetch -q origin && git checkout -q -B trunk origin/trunk")
+	return s, g
+}
+
+func TestUpstreamsByTheNamesThatTheRepositoryHas(t *testing.T) {
+	t.Parallel()
+	s, g := upstreams(t)
+	id := s.commit("a.txt", "one")
+	s.must("git tag -a v1 -m v1 && git push -q origin trunk v1 HEAD:refs/heads/topic")
+	for _, ref := range []string{"trunk", "topic", "v1^{}"} {
+		if got := g.Tip("engine", ref); got != id {
+			t.Errorf("upstream's %s is %s, want %s", ref, got, id)
+		}
+	}
+	// Full addresses lead through the gate too, however they are written.
+	for i, address := range []string{"git@" + rig.GitHost + ":/srv/engine.git", "ssh://git@" + rig.GitHost + "/srv/engine.git", "https://" + rig.GitHost + "/docs.git"} {
+		s.must(fmt.Sprintf("git clone -q --depth 1 %s /tmp/clone%d && cd /tmp/clone%d && git config user.email a@example.com && git config user.name a && "+
+			"git checkout -q -b clone%d && echo x > x%d && git add . && git commit -qm x && git push -q origin clone%d", address, i, i, i, i, i))
+	}
+	if g.Tip("engine", "clone0") == "" || g.Tip("engine", "clone1") == "" || g.Tip("docs", "clone2") == "" {
+		t.Error("a push by a full address did not arrive")
+	}
+	s.must("git clone -q --filter=blob:none http://git-gate/docs.git /tmp/partial")
+
+	s.commit("s.txt", "token = "+token)
+	s.refused("git push origin trunk", "s.txt:1 in ", "github-pat")
+	if got := g.Tip("engine", "trunk"); got != id {
+		t.Errorf("upstream's trunk is %s", got)
+	}
+	s.must("git reset -q --hard " + id)
+
+	// Upstream refuses, in its own words; nothing has moved.
+	g.Shell("printf '#!/bin/sh\\necho no pushes on Tuesdays >&2\\nexit 1\\n' > /srv/engine.git/hooks/pre-receive && chmod +x /srv/engine.git/hooks/pre-receive")
+	s.commit("b.txt", "two")
+	s.refused("git push origin trunk HEAD:other", "remote: no pushes on Tuesdays", "(pre-receive hook declined)")
+	if g.Tip("engine", "trunk") != id || g.Tip("engine", "other") != "" {
+		t.Error("a push that was refused has left something")
+	}
+	g.Shell("rm /srv/engine.git/hooks/pre-receive")
+
+	// Upstream is down: the last good copy, and no push.
+	g.Down()
+	if said := s.must("git fetch origin topic && git clone http://git-gate/origin.git /tmp/copy"); !strings.Contains(said, "the upstream could not be asked") {
+		t.Errorf("nobody says that it may be old: %s", said)
+	}
+	s.refused("git push origin trunk", "cannot reach "+rig.GitHost)
+	g.Up()
+	s.must("git push -q origin trunk")
+	if got := g.Tip("engine", "trunk"); got != s.must("git rev-parse HEAD") {
+		t.Errorf("upstream's trunk is %s", got)
+	}
+}
+
+func TestTenPushesAtOnce(t *testing.T) {
+	t.Parallel()
+	s, g := upstreams(t)
+	said := s.must(`for i in 0 1 2 3 4 5 6 7 8 9; do
+		remote=origin; [ $i -lt 5 ] || remote=docs
+		(git fetch -q $remote && git worktree add -q -b b$i /tmp/w$i $remote/trunk && cd /tmp/w$i && seq $i 1000 > f$i && git add . && git commit -qm f$i && git push -q $remote b$i || echo failed $i) &
+	done; wait`)
+	if said != "" {
+		t.Error(said)
+	}
+	for i := range 10 {
+		repo := "engine"
+		if i >= 5 {
+			repo = "docs"
+		}
+		if want := s.must(fmt.Sprintf("git rev-parse b%d", i)); g.Tip(repo, fmt.Sprintf("b%d", i)) != want {
+			t.Errorf("b%d did not arrive", i)
+		}
+	}
+}
+
+func TestAGateThatDiesLosesNothingAndLetsNothingThrough(t *testing.T) {
+	t.Parallel()
+	s, g := upstreams(t)
+	before := g.Tip("engine", "trunk")
+	s.must("head -c 40000000 /dev/urandom > big && git add big && git commit -qm big")
+	// Killed in the middle: its events tell when there is something in quarantine.
+	pushed := make(chan string, 1)
+	go func() {
+		said, _ := s.try("git push origin trunk; echo pushed $?")
+		pushed <- said
+	}()
+	s.Docker("exec", s.container(), "sh", "-c", "until ls /repos/origin.git/quarantine/*/* >/dev/null 2>&1; do sleep 0.02; done")
+	s.Docker("kill", s.container())
+	if said := <-pushed; !strings.Contains(said, "pushed 1") && !strings.Contains(said, "pushed 128") {
+		t.Errorf("the agent hears %s", said)
+	}
+	if got := g.Tip("engine", "trunk"); got != before {
+		t.Errorf("upstream's trunk is %s", got)
+	}
+	if status, reason := s.status(); status != bottle.Degraded || !strings.Contains(reason, "git-gate") {
+		t.Errorf("listed as %s: %s", status, reason)
+	}
+	// One that was only restarted lacks its values, and lets nothing pass.
+	s.Docker("start", s.container())
+	s.refused("git push origin trunk", "was not handed over: the operator runs bottle-start --resume")
+	if status, reason := s.status(); status != bottle.Degraded || !strings.Contains(reason, "git-gate was restarted and lacks ") {
+		t.Errorf("listed as %s: %s", status, reason)
+	}
+	s.resume()
+	s.must("git push -q origin trunk")
+	if got := g.Tip("engine", "trunk"); got != s.must("git rev-parse HEAD") {
+		t.Errorf("upstream's trunk is %s", got)
+	}
+	if left := s.Docker("exec", s.container(), "sh", "-c", "ls /repos/*.git/quarantine/"); strings.Contains(left, "push-") {
+		t.Errorf("left in quarantine: %s", left)
+	}
+	// Its container and its volume gone: it is made anew, and asks upstream.
+	s.Docker("rm", "-f", s.container())
+	s.Docker("volume", "rm", "bottle-"+s.slug+"_git")
+	s.resume()
+	g.Join(s.slug)
+	s.must("git fetch -q origin && git fetch -q docs")
+	if status, reason := s.status(); status != bottle.Running {
+		t.Errorf("listed as %s: %s", status, reason)
+	}
+}
