@@ -50,7 +50,7 @@ func reopen(c *cli.Call, m *lifecycle.Manager, slug string) error {
 
 // sessionEnv are the secrets of a session, resolved now.
 func sessionEnv(ctx context.Context, m *lifecycle.Manager, slug string) (map[string]string, error) {
-	names, err := m.Needed(slug)
+	names, err := m.Given(slug)
 	if err != nil {
 		return nil, err
 	}

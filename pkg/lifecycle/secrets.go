@@ -121,7 +121,19 @@ func (m *Manager) needs(slug string) (map[string][]string, error) {
 	return needs, err
 }
 
-// Aging are those of them that must be resolved anew now and then, sorted.
+// Given are the names of the values that are in the environment of a bottle's
+// session, sorted.
+func (m *Manager) Given(slug string) ([]string, error) {
+	p, err := m.policy(slug)
+	var names []string
+	for _, v := range p.Given {
+		names = append(names, v.Credential)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+// Aging are those of the policy that must be resolved anew now and then, sorted.
 func (m *Manager) Aging(slug string) ([]string, error) {
 	p, err := m.policy(slug)
 	return slices.Sorted(maps.Keys(p.Refreshes())), err

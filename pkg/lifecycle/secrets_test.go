@@ -180,6 +180,9 @@ func TestARestartedEgressIsShownAndResumed(t *testing.T) {
 	if err != nil || !slices.Equal(needed, []string{"env:TOKEN", mine}) {
 		t.Errorf("it needs %q, %v", needed, err)
 	}
+	if given, err := l.Given(b.Slug); err != nil || !slices.Equal(given, []string{mine}) {
+		t.Errorf("its session has %q, %v", given, err)
+	}
 	if err := l.Renew(t.Context(), b.Slug, needed, map[string]string{"env:TOKEN": "a-new-token"}); !errors.Is(err, ErrGiven) || !strings.Contains(err.Error(), mine) {
 		t.Errorf("with a value missing: %v", err)
 	}
