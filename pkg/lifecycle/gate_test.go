@@ -87,7 +87,7 @@ func TestABottleWhoseGateLacksValuesIsDegraded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := lacking(b); got.Status != bottle.Degraded || got.Reason != "git-gate was restarted and lacks env:DOCS: run bottle-start --resume dev-aaaa" {
+	if got := lacking(b, allApplied(b)); got.Status != bottle.Degraded || got.Reason != "git-gate was restarted and lacks env:DOCS: run bottle-start --resume dev-aaaa" {
 		t.Errorf("%s: %s", got.Status, got.Reason)
 	}
 }
