@@ -194,7 +194,9 @@ func (f *file) path(n *yaml.Node, what string) (tokenref.Ref, error) {
 // parseUpstream reads an address as git takes it and returns it as a URL.
 func parseUpstream(s string) (string, error) {
 	refuse := func(why string) (string, error) { return "", fmt.Errorf("the upstream %q %s", s, why) }
-	if len(s) > 1000 || strings.IndexFunc(s, func(r rune) bool { return strings.ContainsRune(" \"\\'", r) || !unicode.IsPrint(r) || r > unicode.MaxASCII }) >= 0 {
+	if len(s) > 1000 || strings.IndexFunc(s, func(r rune) bool {
+		return strings.ContainsRune(" \"\\'", r) || !unicode.IsPrint(r) || r > unicode.MaxASCII
+	}) >= 0 {
 		return refuse("holds what no address holds, or is too long")
 	}
 	text := s
