@@ -395,7 +395,7 @@ func TestAnInterruptEndsTheBaseImagesScriptWhole(t *testing.T) {
 	l := newLab(t)
 	l.Engine = enginetest.NewFake()
 	cleared := filepath.Join(t.TempDir(), "cleared")
-	script := "#!/bin/bash\ntrap 'echo >" + cleared + "' EXIT\necho begun\nsleep 600 &\nwait\n"
+	script := "#!/bin/bash\ntrap 'echo >" + cleared + "' EXIT\nsleep 600 &\necho begun\nwait\n"
 	if err := os.WriteFile(filepath.Join(l.Libexec, "base-image"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
