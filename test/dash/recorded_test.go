@@ -51,7 +51,7 @@ func TestKeysRunTheProgramsAndLeaveTheTerminalWhole(t *testing.T) {
 	r.called(s, "bottle-stop --pane web-bbbb")
 	r.called(s, "bottle-attach --pane dev-aaaa")
 	s.run("resize-window", "-t", "t", "-x", "40", "-y", "10")
-	s.sees("t", "dev-aaaa  /home/ada")
+	s.sees("t", "web-bbbb is stopped\n") // the screen is redrawn in its new size
 	s.keys("t", "q")
 	s.sees("t", "ended with 0")
 	s.sees("t", "\nicanon")
