@@ -1,11 +1,9 @@
 package decide
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,7 +31,7 @@ func TestAnAgentAsksAndItsOperatorGrants(t *testing.T) {
 	if !strings.Contains(listed, `"kind":"egress-denied"`) {
 		t.Errorf("bottle-ls: %s", listed)
 	}
-	out, said, code := piped(t, r, "bottle-ls proposals | jq -r .id | bottle-approve --for 5s -")
+	out, said, code := r.Shell("bottle-ls proposals | jq -r .id | bottle-approve --for 5s -")
 	if code != 0 {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
@@ -105,26 +103,18 @@ func TestClaudeCodeAsksAndItsOperatorGrants(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if err := exec.CommandContext(ctx, "npm", "view", "@anthropic-ai/claude-code", "version").Run(); err != nil {
-		t.Skip("npm cannot be reached: no Claude Code to try")
-	}
+	rig.NeedClaude(t)
 	r := rig.New(t)
-	u := r.Upstream("api.anthropic.com", "docs.example")
-	script, err := json.Marshal([]map[string]any{
-		{"last": "said no", "say": "it was refused"},
-		{"last": "approved it", "say": "it was approved"},
-		{"last": "look it up", "tool": "mcp__supervise__egress-block", "input": json.RawMessage(asksForA)},
-	})
-	if err == nil {
-		err = os.WriteFile(filepath.Join(u.Files(), "messages.json"), script, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 0\negress:\n  routes:\n    - {host: api.anthropic.com, private: true, auth: {header: x-api-key, token_ref: OPERATORS_KEY}}\n"+
+	u := r.Upstream(rig.ClaudeHost, "docs.example")
+	u.Script(
+		rig.Line{Last: "said no", Say: "it was refused"},
+		rig.Line{Last: "approved it", Say: "it was approved"},
+		rig.Line{Last: "look it up", Tool: "mcp__supervise__egress-block", Input: rig.Decode[map[string]any](t, asksForA)},
+	)
+	r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 0\negress:\n  routes:\n"+rig.ClaudeRoute+
 		"    - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
 	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n---\n")
-	r.Env = []string{"OPERATORS_KEY=sk-ant-the-operators-own-0123456789"}
+	r.Env = []string{rig.ClaudeEnv}
 	slug := r.Start("dev")
 	u.Join(slug)
 	cmd := r.Command(ctx, "bottle-attach", slug, "--", "timeout", "120", "claude", "-p", "--dangerously-skip-permissions", "look it up")
@@ -135,37 +125,16 @@ func TestClaudeCodeAsksAndItsOperatorGrants(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	awaitProposal(ctx, t, r, "egress-block")
-	if out, said, code := piped(t, r, `bottle-ls proposals | jq -r 'select(.kind=="egress-block").id' | bottle-approve --for 60s -`); code != 0 {
+	r.AwaitProposal(ctx, "egress-block")
+	if out, said, code := r.Shell(`bottle-ls proposals | jq -r 'select(.kind=="egress-block").id' | bottle-approve --for 60s -`); code != 0 {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
 	if err := <-ended; err != nil || !strings.Contains(out.String(), "it was approved") {
-		t.Errorf("claude said %q, %v\nthe model was asked: %+v", out.String(), err, u.Heard("/v1/messages"))
+		t.Errorf("claude said %q, %v", out.String(), err)
 	}
 	if got := status(t, r, slug, "https://docs.example/a"); got != "200" {
 		t.Errorf("granted: %s", got)
 	}
-}
-
-// awaitProposal waits until one of this kind is listed.
-func awaitProposal(ctx context.Context, t *testing.T, r *rig.Rig, kind string) {
-	t.Helper()
-	watch := r.Command(ctx, "bottle-ls", "proposals", "--watch")
-	out, err := watch.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := watch.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer watch.Wait()
-	defer watch.Process.Kill()
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if strings.Contains(lines.Text(), `"kind":"`+kind+`"`) {
-			return
-		}
-	}
-	t.Fatalf("no %s came", kind)
 }
 
 func TestAnAgentGetsTheImageThatItAskedFor(t *testing.T) {
@@ -184,7 +153,7 @@ func TestAnAgentGetsTheImageThatItAskedFor(t *testing.T) {
 	const head = "FROM bottle\n"
 	c := capability(head + "RUN echo no such tool >&2; exit 3\n")
 	c.Waits()
-	if out, said, code := piped(t, r, "bottle-ls proposals | bottle-approve -"); code == 0 {
+	if out, said, code := r.Shell("bottle-ls proposals | bottle-approve -"); code == 0 {
 		t.Errorf("a build that fails ended with %d: %s%s", code, out, said)
 	}
 	if answer := c.Until("answer "); !strings.Contains(answer, "line 2") {
@@ -195,7 +164,7 @@ func TestAnAgentGetsTheImageThatItAskedFor(t *testing.T) {
 
 	c = capability(head + "RUN id -u >/usr/local/made && apt-get --version\nCOPY <<EOF /usr/local/bin/tool\n#!/bin/sh\necho a tool\nEOF\nRUN chmod 755 /usr/local/bin/tool\n")
 	c.Waits()
-	if out, said, code := piped(t, r, "bottle-ls proposals | bottle-approve -"); code != 0 {
+	if out, said, code := r.Shell("bottle-ls proposals | bottle-approve -"); code != 0 {
 		t.Errorf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
 	if answer := c.Until("answer "); !strings.Contains(answer, "approved") {

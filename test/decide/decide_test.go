@@ -37,18 +37,6 @@ func docs(t *testing.T) (*rig.Rig, *rig.Upstream, string) {
 	return r, u, slug
 }
 
-// piped runs a shell line in which the programs are found.
-func piped(t testing.TB, r *rig.Rig, line string) (out, said string, code int) {
-	t.Helper()
-	cmd := r.Command(t.Context(), "bottle-ls")
-	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", line}
-	cmd.Env = append(cmd.Env, "PATH="+r.Bin+":"+os.Getenv("PATH"))
-	var o, e strings.Builder
-	cmd.Stdout, cmd.Stderr = &o, &e
-	cmd.Run() // its code tells
-	return o.String(), e.String(), cmd.ProcessState.ExitCode()
-}
-
 // status is what a request of the agent's is answered with.
 func status(t testing.TB, r *rig.Rig, slug, url string) string {
 	t.Helper()
@@ -71,7 +59,7 @@ func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 	if !strings.Contains(listed, id) || !strings.Contains(listed, `"diff":"+  - id:`) {
 		t.Fatalf("bottle-ls: %s%s", listed, said)
 	}
-	out, said, code := piped(t, r, "bottle-ls proposals | jq -r 'select(.kind==\"egress-block\").id' | bottle-approve --for 8s -")
+	out, said, code := r.Shell("bottle-ls proposals | jq -r 'select(.kind==\"egress-block\").id' | bottle-approve --for 8s -")
 	if code != 0 || !strings.Contains(out, `"verdict":"approved"`) {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}

@@ -30,9 +30,15 @@ type stage struct {
 // matter, and returns what was said to the operator.
 func start(t *testing.T, r *rig.Rig, front string) (*stage, string) {
 	t.Helper()
+	return begin(t, r, "shell", front)
+}
+
+// begin is start for any program.
+func begin(t *testing.T, r *rig.Rig, program, front string, flags ...string) (*stage, string) {
+	t.Helper()
 	r.Write("bottles/dev.md", "---\n"+front+"---\n")
-	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
-	out, said, code := r.Run("bottle-start", "--yes", "--detach", "dev")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: "+program+"\n---\n")
+	out, said, code := r.Run("bottle-start", append(flags, "--yes", "--detach", "dev")...)
 	if code != 0 {
 		t.Fatalf("bottle-start ended with %d: %s", code, said)
 	}
@@ -134,6 +140,22 @@ func (s *stage) resume() {
 // container is the name of the gate's.
 func (s *stage) container() string { return "bottle-" + s.slug + "-git-gate-1" }
 
+// clone is a clean one of the folder, which is the folder from now on.
+func (s *stage) clone() {
+	s.t.Helper()
+	clone := filepath.Join(s.t.TempDir(), "clone")
+	s.Git("clone", "-q", s.Dir, clone)
+	s.Dir = clone
+}
+
+// fetched runs a line that the operator was given in the folder, and returns what
+// trunk is that it brings.
+func (s *stage) fetched(line string) string {
+	s.t.Helper()
+	s.Git("-c", "alias.x=!cd "+s.Dir+" && "+line, "x")
+	return s.Git("rev-parse", "bottle/"+s.slug+"/trunk")
+}
+
 // fetchLine is a line that the operator is given.
 var fetchLine = regexp.MustCompile(`(?m)^  (git .*fetch .*/(?:[a-z]+\.|pushed-)?[a-z]+\.bundle .*)$`)
 
@@ -160,13 +182,10 @@ func TestWhatIsPushedIsKeptForItsOperator(t *testing.T) {
 	}
 
 	// What the operator has is fetched into a clean clone, by the very line.
-	clone := filepath.Join(t.TempDir(), "clone")
-	r.Git("clone", "-q", r.Dir, clone)
-	r.Dir = clone
+	s.clone()
 	fetch := func(line string) {
 		t.Helper()
-		r.Git("-c", "alias.x=!cd "+clone+" && "+line, "x")
-		if got := r.Git("rev-parse", "bottle/"+s.slug+"/trunk"); got != id {
+		if got := s.fetched(line); got != id {
 			t.Errorf("trunk is %s, want %s", got, id)
 		}
 	}

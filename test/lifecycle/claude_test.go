@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"context"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +13,7 @@ import (
 // start is answered beforehand, so it lands at its prompt.
 func TestClaudeCodeLandsAtItsPromptWithoutADialog(t *testing.T) {
 	t.Parallel()
-	needNPM(t.Context(), t)
+	rig.NeedClaude(t)
 	r := rig.New(t)
 	r.Write("bottles/dev.md", "---\nenv:\n  ANTHROPIC_API_KEY: ${ANTHROPIC_API_KEY}\n---\n")
 	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\nskills: [review]\n---\nBe brief, 'quote' \"this\".\n")
@@ -29,40 +28,23 @@ func TestClaudeCodeLandsAtItsPromptWithoutADialog(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	var screen string
-	for !strings.Contains(screen, "bypass permissions on") {
-		if ctx.Err() != nil {
-			t.Fatalf("it did not come to its prompt:\n%s", screen)
-		}
-		screen, _, _ = r.Run("bottle-attach", "--peek", slug)
-	}
-	noDialog(t, screen)
-}
-
-func needNPM(ctx context.Context, t *testing.T) {
-	t.Helper()
-	if err := exec.CommandContext(ctx, "npm", "view", "@anthropic-ai/claude-code", "version").Run(); err != nil {
-		t.Skip("npm cannot be reached: no Claude Code to try")
-	}
+	noDialog(t, r.AwaitScreen(ctx, slug, "bypass permissions on"))
 }
 
 // The real Claude Code works with a placeholder: egress has the key, and what it
 // asks is within the narrow route of its own host.
 func TestClaudeCodeWorksWithAKeyThatItNeverHas(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	needNPM(ctx, t)
-	const key = "sk-ant-the-operators-own-0123456789"
+	rig.NeedClaude(t)
 	for _, c := range []struct{ name, auth, header string }{
-		{"key", "{header: x-api-key, token_ref: OPERATORS_KEY}", "X-Api-Key: " + key},
-		{"bearer", "{scheme: Bearer, token_ref: OPERATORS_KEY}", "Authorization: Bearer " + key},
+		{"key", "{header: x-api-key, token_ref: OPERATORS_KEY}", "X-Api-Key: " + rig.OperatorsKey},
+		{"bearer", "{scheme: Bearer, token_ref: OPERATORS_KEY}", "Authorization: Bearer " + rig.OperatorsKey},
 	} {
 		r := rig.New(t)
 		u := r.Upstream("api.anthropic.com")
 		r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 0\negress:\n  routes:\n    - {host: api.anthropic.com, private: true, auth: "+c.auth+"}\n---\n")
 		r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n---\n")
-		r.Env = []string{"OPERATORS_KEY=" + key}
+		r.Env = []string{rig.ClaudeEnv}
 		slug := r.Start("dev")
 		u.Join(slug)
 		out, said, _ := r.Inside(slug, "timeout", "60", "claude", "-p", "hello")
@@ -72,7 +54,7 @@ func TestClaudeCodeWorksWithAKeyThatItNeverHas(t *testing.T) {
 			continue
 		}
 		all := strings.Join(heard[0].Header, "\n")
-		if heard[0].Method != "POST" || !strings.Contains(all, c.header) || strings.Count(all, key) != 1 || strings.Contains(all, "placeholder") {
+		if heard[0].Method != "POST" || !strings.Contains(all, c.header) || strings.Count(all, rig.OperatorsKey) != 1 || strings.Contains(all, "placeholder") {
 			t.Errorf("%s: the model's host got %s %s:\n%s", c.name, heard[0].Method, heard[0].Path, all)
 		}
 		// It does without the settings that a company may keep for it there.

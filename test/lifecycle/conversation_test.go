@@ -13,22 +13,6 @@ import (
 	"bottle/test/rig"
 )
 
-// said is one line of the scripted model.
-type said struct {
-	Last    string         `json:"last,omitempty"`
-	History string         `json:"history,omitempty"`
-	Say     string         `json:"say,omitempty"`
-	Tool    string         `json:"tool,omitempty"`
-	Input   map[string]any `json:"input,omitempty"`
-}
-
-func bash(last, command string) said {
-	return said{Last: last, Tool: "Bash", Input: map[string]any{"command": command, "description": "as the script says"}}
-}
-
-// operatorsKey is what the agent must never hold.
-const operatorsKey = "sk-ant-the-operators-own-0123456789"
-
 // conversation is a bottle with the real Claude Code, whose model follows a
 // script.
 type conversation struct {
@@ -39,25 +23,15 @@ type conversation struct {
 	slug string
 }
 
-func converse(t *testing.T, script []said, flags ...string) *conversation {
+func converse(t *testing.T, script []rig.Line, flags ...string) *conversation {
 	t.Helper()
-	needNPM(t.Context(), t)
+	rig.NeedClaude(t)
 	c := &conversation{t: t, r: rig.New(t)}
-	c.u = c.r.Upstream("api.anthropic.com")
-	text, err := json.Marshal(script)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(c.u.Files(), "messages.json"), text, 0o600)
-	}
-	if err == nil { // an empty one: 404 for what is asked there of a company
-		err = os.MkdirAll(filepath.Join(c.u.Files(), "api/claude_code"), 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 8\negress:\n  routes:\n"+
-		"    - {host: api.anthropic.com, private: true, auth: {header: x-api-key, token_ref: OPERATORS_KEY}}\n---\n")
+	c.u = c.r.Upstream(rig.ClaudeHost)
+	c.u.Script(script...)
+	c.r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 8\negress:\n  routes:\n"+rig.ClaudeRoute+"---\n")
 	c.r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n---\nBe brief, 'quote' \"this\".\n")
-	c.r.Env = []string{"OPERATORS_KEY=" + operatorsKey}
+	c.r.Env = []string{rig.ClaudeEnv}
 	c.slug = c.r.Start("dev", flags...) // its image may have to be made first
 	c.u.Join(c.slug)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -66,28 +40,9 @@ func converse(t *testing.T, script []said, flags ...string) *conversation {
 	return c
 }
 
-// shows waits until the agent's screen has all of these texts.
 func (c *conversation) shows(texts ...string) string {
 	c.t.Helper()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		screen, _, _ := c.r.Run("bottle-attach", "--peek", c.slug)
-		missing := ""
-		for _, text := range texts {
-			if !strings.Contains(screen, text) {
-				missing = text
-			}
-		}
-		if missing == "" {
-			return screen
-		}
-		select {
-		case <-tick.C:
-		case <-c.ctx.Done():
-			c.t.Fatalf("no %q on the screen:\n%s\nthe model was asked: %+v", missing, screen, c.u.Heard("/v1/messages"))
-		}
-	}
+	return c.r.AwaitScreen(c.ctx, c.slug, texts...)
 }
 
 func (c *conversation) send(text string) {
@@ -137,13 +92,13 @@ func (c *conversation) does(wanted []string, act func()) {
 // The real Claude Code does a task, and goes on with it after its end.
 func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
 	t.Parallel()
-	c := converse(t, []said{
+	c := converse(t, []rig.Line{
 		{Last: "the third task", History: "second answer", Say: "third answer, knowing the second"},
 		{Last: "the second task", History: "the first task", Say: "second answer, knowing the first"},
 		{Last: "the second task", Say: "second answer, knowing nothing"},
 		{Last: "refused-with", Say: "all done, and one host was refused"},
-		bash("committed-it", "curl -sS https://refused.example/ 2>&1; echo refused-with $?"),
-		bash("the first task", "git init -q . && git config user.email a@b.c && git config user.name a && git commit -q --allow-empty -m 'by the agent' && echo committed-it"),
+		rig.Bash("committed-it", "curl -sS https://refused.example/ 2>&1; echo refused-with $?"),
+		rig.Bash("the first task", "git init -q . && git config user.email a@b.c && git config user.name a && git commit -q --allow-empty -m 'by the agent' && echo committed-it"),
 		{Say: "what else"},
 	}, "--task", "do the first task, \"quoted\" and 'so'")
 	screen := c.shows("all done, and one host was refused", "bypass permissions on")
@@ -201,7 +156,7 @@ func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
 		}
 	}
 	for _, e := range c.u.Heard("/v1/messages") {
-		if all := strings.Join(e.Header, "\n"); strings.Count(all, operatorsKey) != 1 {
+		if all := strings.Join(e.Header, "\n"); strings.Count(all, rig.OperatorsKey) != 1 {
 			t.Errorf("the model's host got %s", all)
 		}
 	}
@@ -211,7 +166,7 @@ func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
 // that it could be driven by, which no test has, it goes on all the same.
 func TestClaudeCodeUnderRemoteControlWorks(t *testing.T) {
 	t.Parallel()
-	c := converse(t, []said{{Last: "the remote task", Say: "answered under remote control"}, {Say: "what else"}},
+	c := converse(t, []rig.Line{{Last: "the remote task", Say: "answered under remote control"}, {Say: "what else"}},
 		"--remote-control", "--task", "do the remote task")
 	screen := c.shows("answered under remote control", "bypass permissions on")
 	noDialog(t, screen)
@@ -240,7 +195,7 @@ func (c *conversation) neverHadTheKey() {
 	// The pattern comes on standard input: in a command line it would find itself.
 	cmd := c.r.Command(c.ctx, "bottle-attach", c.slug, "--", "sh", "-c",
 		"cat >/tmp/pattern; for at in /proc/[0-9]*/environ /proc/[0-9]*/cmdline /home /work /etc /var /tmp/[!p]*; do grep -l -a -r -s -F -f /tmp/pattern $at; done; echo searched; rm /tmp/pattern")
-	cmd.Stdin = strings.NewReader(operatorsKey)
+	cmd.Stdin = strings.NewReader(rig.OperatorsKey)
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "searched\n" {
 		c.t.Errorf("the key is in %s, %v", out, err)
 	}

@@ -124,6 +124,15 @@ func (r *Rig) finish(cmd *exec.Cmd) (stdout, stderr string, code int) {
 	return out.String(), said.String(), cmd.ProcessState.ExitCode()
 }
 
+// Shell runs a shell line in which the programs are found.
+func (r *Rig) Shell(line string) (stdout, stderr string, code int) {
+	r.t.Helper()
+	cmd := r.Command(context.Background(), "sh")
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", line}
+	cmd.Env = append(cmd.Env, "PATH="+r.Bin+":"+os.Getenv("PATH"))
+	return r.finish(cmd)
+}
+
 // Start starts a bottle with an empty workspace, and returns its slug.
 func (r *Rig) Start(agent string, flags ...string) string {
 	r.t.Helper()

@@ -1,0 +1,111 @@
+package rig
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The real Claude Code, whose model follows a script.
+
+// NeedClaude skips the test where no Claude Code can be had.
+func NeedClaude(t testing.TB) {
+	t.Helper()
+	if err := exec.CommandContext(t.Context(), "npm", "view", "@anthropic-ai/claude-code", "version").Run(); err != nil {
+		t.Skip("npm cannot be reached: no Claude Code to try")
+	}
+}
+
+// OperatorsKey is the model's, which the agent must never hold. ClaudeEnv has it
+// for the programs, ClaudeRoute is where a manifest's egress injects it.
+const (
+	OperatorsKey = "sk-ant-the-operators-own-0123456789"
+	ClaudeEnv    = "OPERATORS_KEY=" + OperatorsKey
+	ClaudeHost   = "api.anthropic.com"
+	ClaudeRoute  = "    - {host: " + ClaudeHost + ", private: true, auth: {header: x-api-key, token_ref: OPERATORS_KEY}}\n"
+)
+
+// Line is one line of the script (test/upstream).
+type Line struct {
+	Last    string         `json:"last,omitempty"`
+	History string         `json:"history,omitempty"`
+	Say     string         `json:"say,omitempty"`
+	Tool    string         `json:"tool,omitempty"`
+	Input   map[string]any `json:"input,omitempty"`
+}
+
+// Bash is the line that has the agent run a command.
+func Bash(last, command string) Line {
+	return Line{Last: last, Tool: "Bash", Input: map[string]any{"command": command, "description": "as the script says"}}
+}
+
+// Script has the Messages API of this internet answer so.
+func (u *Upstream) Script(lines ...Line) {
+	u.r.t.Helper()
+	text, err := json.Marshal(lines)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(u.Files(), "messages.json"), text, 0o600)
+	}
+	if err == nil { // an empty one: 404 for what is asked there of a company
+		err = os.MkdirAll(filepath.Join(u.Files(), "api/claude_code"), 0o755)
+	}
+	if err != nil {
+		u.r.t.Fatal(err)
+	}
+	u.r.t.Cleanup(func() {
+		if u.r.t.Failed() {
+			u.r.t.Logf("the model was asked: %+v", u.Heard("/v1/messages"))
+		}
+	})
+}
+
+// AwaitScreen waits until the agent's screen has all of these texts, and returns it.
+func (r *Rig) AwaitScreen(ctx context.Context, slug string, texts ...string) string {
+	r.t.Helper()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		screen, _, _ := r.Run("bottle-attach", "--peek", slug)
+		missing := ""
+		for _, text := range texts {
+			if !strings.Contains(screen, text) {
+				missing = text
+			}
+		}
+		if missing == "" {
+			return screen
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			r.t.Fatalf("no %q on the screen:\n%s", missing, screen)
+		}
+	}
+}
+
+// AwaitProposal waits until one of this kind is listed.
+func (r *Rig) AwaitProposal(ctx context.Context, kind string) {
+	r.t.Helper()
+	watch := r.Command(ctx, "bottle-ls", "proposals", "--watch")
+	out, err := watch.StdoutPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := watch.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	defer watch.Wait()
+	defer watch.Process.Kill()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.Contains(lines.Text(), `"kind":"`+kind+`"`) {
+			return
+		}
+	}
+	r.t.Fatalf("no %s came", kind)
+}
