@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -120,7 +121,8 @@ func pastCells(b bottle.Bottle) []string {
 	if b.ExitCode != nil {
 		exit = strconv.Itoa(*b.ExitCode)
 	}
-	return []string{resume, stopped, exit, b.Bundle}
+	pushed := slices.Sorted(maps.Values(b.Pushed))
+	return []string{resume, stopped, exit, b.Bundle, strings.Join(pushed, " ")}
 }
 
 func size(b bottle.Bottle) string {
@@ -135,7 +137,7 @@ func listBottles(c *cli.Call) error {
 	defer cancel()
 	heads := slices.Clone(columns)
 	if c.Bool("all") {
-		heads = append(heads, "RESUME", "STOPPED", "EXIT", "WORK")
+		heads = append(heads, "RESUME", "STOPPED", "EXIT", "WORK", "PUSHED")
 	}
 	if c.Bool("size") {
 		heads = append(heads, "DISK")

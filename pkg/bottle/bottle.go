@@ -51,6 +51,9 @@ type Bottle struct {
 	Resumable bool   `json:"resumable,omitempty"` // bottle-start --resume brings it back, or mends it
 	History   string `json:"history,omitempty"`   // the directory of one that is gone
 	Bundle    string `json:"bundle,omitempty"`    // the path of its work
+	// Pushed are the paths of what it pushed to remotes without an upstream, by
+	// their names.
+	Pushed map[string]string `json:"pushed,omitempty"`
 }
 
 // isName says whether s is [a-z0-9][a-z0-9-]*. Every program asks, so it costs

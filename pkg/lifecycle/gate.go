@@ -169,6 +169,3 @@ func (m *Manager) pushed(slug string) []Pushed {
 		return err != nil || !info.Mode().IsRegular()
 	})
 }
-
-// pushedFile is the name of a bundle in a history.
-func pushedFile(remote string) string { return "pushed-" + remote + ".bundle" }

@@ -178,7 +178,7 @@ func (t *tearDown) demolish(ctx context.Context) error {
 		t.took.Diff = diff
 	}
 	for _, p := range pushed {
-		t.took.Pushed = append(t.took.Pushed, Pushed{Remote: p.Remote, Bundle: filepath.Join(t.took.History, pushedFile(p.Remote))})
+		t.took.Pushed = append(t.took.Pushed, Pushed{Remote: p.Remote, Bundle: filepath.Join(t.took.History, state.PushedBundle(p.Remote))})
 	}
 	return t.dropUplink(ctx, t.engine)
 }
@@ -214,7 +214,7 @@ func exists(path string) bool {
 func (m *Manager) historyFiles(slug string) []state.Keep {
 	files := slices.Clone(keptFiles)
 	for _, p := range m.pushed(slug) {
-		files = append(files, state.Keep{From: filepath.Join(plan.GateService, "out", filepath.Base(p.Bundle)), To: pushedFile(p.Remote)})
+		files = append(files, state.Keep{From: filepath.Join(plan.GateService, "out", filepath.Base(p.Bundle)), To: state.PushedBundle(p.Remote)})
 	}
 	for _, service := range []string{plan.EgressService, plan.SuperviseService, plan.GateService} {
 		for _, name := range []string{"events.jsonl.1", "events.jsonl"} {

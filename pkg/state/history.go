@@ -79,7 +79,35 @@ func (h *Home) past(slug, dir string) (Past, bool) {
 	if bundle := filepath.Join(dir, WorkBundle); exists(bundle) {
 		p.Bottle.Bundle = bundle
 	}
+	p.Bottle.Pushed = pushed(dir)
 	return p, true
+}
+
+// PushedBundle is the name in a history of what was pushed to a remote without
+// an upstream.
+func PushedBundle(remote string) string { return pushedPrefix + remote + pushedSuffix }
+
+const pushedPrefix, pushedSuffix = "pushed-", ".bundle"
+
+// pushed are the bundles of that name in a history, by their remotes.
+func pushed(dir string) map[string]string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var bundles map[string]string
+	for _, e := range entries {
+		rest, is := strings.CutPrefix(e.Name(), pushedPrefix)
+		remote, whole := strings.CutSuffix(rest, pushedSuffix)
+		if !is || !whole {
+			continue
+		}
+		if bundles == nil {
+			bundles = map[string]string{}
+		}
+		bundles[remote] = filepath.Join(dir, e.Name())
+	}
+	return bundles
 }
 
 func exists(path string) bool {

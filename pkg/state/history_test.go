@@ -1,6 +1,7 @@
 package state
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,10 +20,12 @@ func gone(t *testing.T, h *Home, slug string, ago time.Duration) {
 		t.Fatal(err)
 	}
 	defer lock.Unlock()
-	if err := os.WriteFile(filepath.Join(h.StateDir(slug), WorkBundle), []byte("work"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{WorkBundle, "origin.bundle"} {
+		if err := os.WriteFile(filepath.Join(h.StateDir(slug), name), []byte("work"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := h.Retire(slug, []Keep{{WorkBundle, WorkBundle}}); err != nil {
+	if err := h.Retire(slug, []Keep{{WorkBundle, WorkBundle}, {"origin.bundle", PushedBundle("origin")}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -113,6 +116,11 @@ func TestAnEarlierBottleOfThatNameIsInTheHistoryToo(t *testing.T) {
 	}
 	if list[0].Bottle.Bundle != filepath.Join(h.Dir, "history", "web", WorkBundle) || list[0].Bottle.History == "" {
 		t.Errorf("%+v", list[0])
+	}
+	for _, p := range list {
+		if want := map[string]string{"origin": filepath.Join(p.Dir, "pushed-origin.bundle")}; !maps.Equal(p.Bottle.Pushed, want) {
+			t.Errorf("it pushed %v, want %v", p.Bottle.Pushed, want)
+		}
 	}
 }
 

@@ -228,6 +228,9 @@ func TestWhatIsPushedIsKeptForItsOperator(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &stopped); err != nil || stopped.Pushed["origin"] == "" {
 		t.Errorf("%s: %v", out, err)
 	}
+	if listed, _, _ := s.Run("bottle-ls", "--all"); rig.Decode[bottle.Bottle](t, listed).Pushed["origin"] != stopped.Pushed["origin"] {
+		t.Errorf("its past is listed as %s", listed)
+	}
 	lines := fetchLine.FindAllStringSubmatch(said, -1)
 	if len(lines) != 2 || !strings.Contains(lines[1][1], stopped.Pushed["origin"]) {
 		t.Fatalf("the ways to the work: %s", said)
