@@ -12,11 +12,17 @@ type Gate struct {
 	// Known are commits that the operator's own folder had: what belongs to them
 	// is not news where it stays on this machine.
 	Known []string `json:"known,omitempty"`
+	// Refs are that folder's branches and tags, which GateSeed has.
+	Refs map[string]string `json:"refs,omitempty"`
 	// Shallow are the ends of that folder's history where it is a shallow one.
 	Shallow []string `json:"shallow,omitempty"`
 	Format  string   `json:"format,omitempty"` // of that folder's objects: sha1 or sha256
 	Branch  string   `json:"branch,omitempty"` // the one it was on: refs/heads/…
 }
+
+// GateSeed is the file beside the gate's configuration that has, as a git pack,
+// what a remote without an upstream begins with.
+const GateSeed = "seed.pack"
 
 // GateRemote is a repository that the gate has under a name.
 type GateRemote struct {

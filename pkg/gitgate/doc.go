@@ -24,5 +24,6 @@
 // to the value that the agent saw. Only when upstream has taken it do the
 // objects join the repository. So a repository holds nothing that was not
 // upstream or has not passed, and a process that dies leaves a quarantine alone,
-// which the next start removes.
+// which the next start removes. One without an upstream begins with what the
+// operator's folder had.
 package gitgate

@@ -23,6 +23,8 @@ type repo struct {
 
 	mu    sync.Mutex  // held by a push that is past its scan, and by a refresh
 	stale atomic.Bool // the last refresh failed: what is here may be old
+
+	seeded atomic.Bool // it has what the operator's folder had, where that could be had
 }
 
 // quarantines is the directory, in a repository, of what has not passed yet.

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -170,7 +171,7 @@ func parseGate(data []byte) (bottle.Gate, error) {
 			return conf, fmt.Errorf("%q is not a remote's name", name)
 		}
 	}
-	for _, id := range slices.Concat(conf.Known, conf.Shallow) {
+	for _, id := range slices.Concat(conf.Known, conf.Shallow, slices.Collect(maps.Values(conf.Refs))) {
 		if !isID(id) {
 			return conf, fmt.Errorf("%q is not an object's ID", id)
 		}

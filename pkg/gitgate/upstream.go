@@ -21,6 +21,7 @@ func (s *stale) Error() string {
 // same time wait for one answer. A *stale error leaves what was there.
 func (s *Service) refresh(ctx context.Context, st *state, r *repo) error {
 	if st.conf.Remotes[r.name].Upstream == "" {
+		s.seed(ctx, st, r)
 		return nil
 	}
 	_, err, _ := s.flights.Do(r.name, func() (any, error) {

@@ -27,7 +27,7 @@ type making struct {
 func (u *bringUp) makeContainers(ctx context.Context) (*opening, error) {
 	m := &making{bringUp: u, network: make(chan struct{}), agentUp: make(chan struct{})}
 	m.volumes, m.files = once(m.makeVolumes), once(m.writeFiles)
-	steps := []func(context.Context) error{m.makeNetwork, m.fill, m.tryWalls, m.secrets}
+	steps := []func(context.Context) error{m.makeNetwork, m.fill, m.seed, m.tryWalls, m.secrets}
 	for _, c := range u.plan.Containers {
 		if c.Service == plan.AgentService {
 			steps = append(steps, func(step context.Context) error { return m.makeAgent(step, ctx, c) })

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -54,7 +55,7 @@ func gateFacts(ctx context.Context, s Spec) (workspace.Facts, error) {
 // gate is what the git gate is told. p is the policy that the bottle starts with.
 func gate(s Spec, p policy.Policy, f workspace.Facts) bottle.Gate {
 	push := s.Manifest.Git.Push
-	g := bottle.Gate{Remotes: map[string]bottle.GateRemote{}, Known: f.Known, Shallow: f.Shallow, Format: f.Format, Branch: f.Branch,
+	g := bottle.Gate{Remotes: map[string]bottle.GateRemote{}, Known: f.Known, Refs: f.Refs, Shallow: f.Shallow, Format: f.Format, Branch: f.Branch,
 		Push: bottle.GatePush{Refs: push.Refs, RequireApproval: push.RequireApproval, MaxSize: push.MaxSize}}
 	for _, r := range s.Manifest.Git.Remotes {
 		g.Remotes[r.Name] = bottle.GateRemote{Upstream: r.Upstream, Private: r.Private, Key: r.Identity.Name(), Token: r.Token.Name(), KnownHosts: s.KnownHosts[r.Name]}
@@ -83,6 +84,26 @@ func (t *tree) gate(s Spec, p policy.Policy, f workspace.Facts) {
 	}
 	t.put(filepath.Join(plan.GateService, "in", gateFile), append(data, '\n'), 0o600)
 	t.put(filepath.Join("agent/in", filepath.Base(plan.GitConfig)), gitConfig(s.Manifest.Git.Remotes), 0o644)
+}
+
+// seed writes what a remote without an upstream begins with. The agent that
+// could ask for it is not there yet; without, it begins empty.
+func (m *making) seed(ctx context.Context) error {
+	if len(m.facts.Refs) == 0 {
+		return nil
+	}
+	if err := m.files(ctx); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(m.bottle.StateDir, plan.GateService, "in", bottle.GateSeed), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(m.facts.Seed(ctx, f), f.Close()); err == nil || ctx.Err() != nil {
+		return err
+	}
+	m.log.step("note: the git gate begins without the folder's branches: %v", err)
+	return os.Remove(f.Name())
 }
 
 // gitConfig leads the addresses of upstreams to the gate, for every repository in

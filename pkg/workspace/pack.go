@@ -136,14 +136,14 @@ func (p *packer) repo(rel string) error {
 
 // objects sends what refs, HEAD and index name, as one git pack.
 func (p *packer) objects(s *source, r *repo) error {
-	args := []string{"pack-objects", "-q", "--stdout", "--delta-base-offset", "--window=0"}
+	var args []string
 	list := &bytes.Buffer{}
 	if s.partial {
 		if err := s.present(r, list); err != nil {
 			return err
 		}
 	} else {
-		args = append(args, "--revs")
+		args = []string{"--revs"}
 		for _, oid := range s.wants(r) {
 			fmt.Fprintln(list, oid)
 		}
@@ -152,11 +152,17 @@ func (p *packer) objects(s *source, r *repo) error {
 		return nil
 	}
 	out := &chunks{tw: p.tw, name: "pack"}
-	// What is packed already is sent as it is. The rest is not worth much time.
-	if err := s.g.set("pack.compression=1").run(p.ctx, list, out, args...); err != nil {
+	if err := s.g.packed(p.ctx, list, out, args...); err != nil {
 		return fmt.Errorf("cannot read the repository's objects: %w", err)
 	}
 	return out.flush()
+}
+
+// packed writes the objects of a list as a pack. What is packed already is sent
+// as it is; the rest is not worth much time.
+func (g git) packed(ctx context.Context, list io.Reader, w io.Writer, args ...string) error {
+	args = append([]string{"pack-objects", "-q", "--stdout", "--delta-base-offset", "--window=0"}, args...)
+	return g.set("pack.compression=1").run(ctx, list, w, args...)
 }
 
 // index sends the staged state. It follows the files, so that the other side

@@ -172,6 +172,9 @@ func TestWhatIsPushedIsKeptForItsOperator(t *testing.T) {
 	if got := s.must("git remote get-url origin"); got != "http://git-gate/origin.git" {
 		t.Errorf("the remote is %s", got)
 	}
+	if got, want := s.must("git pull -q origin trunk && git rev-parse origin/trunk"), r.Git("rev-parse", "trunk"); got != want {
+		t.Errorf("before anything is pushed the gate has %s, not the folder's %s", got, want)
+	}
 	id := s.commit("work.txt", "done")
 	s.must("git fetch -q origin && git tag v1 && git push -q origin trunk v1 && git pull -q origin trunk")
 	if got := s.must("git ls-remote origin refs/heads/trunk refs/tags/v1"); got != id+"\trefs/heads/trunk\n"+id+"\trefs/tags/v1" {
