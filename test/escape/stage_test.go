@@ -44,6 +44,8 @@ type stage struct {
 	leaky   string  // the same, into which egress' files were mounted
 	host    *listener
 
+	pushes *pushes // the bottle whose git is attacked
+
 	rawBottle rawBottled // the bottle that raw bytes are sent in
 
 	hears struct { // a bottle whose egress asks the tests' name server
@@ -63,6 +65,9 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{r: rig.New(t)}
+	var git sync.WaitGroup
+	git.Go(func() { s.pushes = newPushes(t) })
+	defer git.Wait()
 	s.u = s.r.Upstream(allowed, refused, narrow, keyed, owned, foreign, modelHost)
 	s.r.Agent("wall", allowed)
 	s.r.Agent("other", allowed)
