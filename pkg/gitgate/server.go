@@ -105,7 +105,7 @@ func (s *Service) upload(w http.ResponseWriter, r *http.Request, repo *repo, beg
 	if repo.stale.Load() {
 		out.note = "git-gate: the upstream could not be asked: what comes is as of the last time it could\n"
 	}
-	err = repo.speaking(r).run(ctx, &quiet{w, body, s.conf.Quiet}, out, "upload-pack", "--strict", "--stateless-rpc", "--", repo.dir)
+	err = repo.speaking(r).run(ctx, &quiet{w: w, r: body, time: s.conf.Quiet}, out, "upload-pack", "--strict", "--stateless-rpc", "--", repo.dir)
 	e := bottle.Event{Kind: "fetch", Verdict: bottle.Allowed, Path: repo.name, Recv: out.n, Millis: since(begun)}
 	if err != nil && exitCode(err) != 128 { // that is what a client that only asked, or left, ends with
 		e.Verdict, e.Detail = "error", err.Error()
@@ -132,16 +132,20 @@ func unpacked(r *http.Request) (io.Reader, error) {
 	return io.LimitReader(body, maxAsk), nil
 }
 
-// quiet gives up on a client that sends nothing.
+// quiet gives up on a client that sends nothing, once and for all.
 type quiet struct {
 	w    http.ResponseWriter
 	r    io.Reader
 	time time.Duration
+	err  error
 }
 
-func (q *quiet) Read(p []byte) (int, error) {
-	http.NewResponseController(q.w).SetReadDeadline(time.Now().Add(q.time))
-	return q.r.Read(p)
+func (q *quiet) Read(p []byte) (n int, err error) {
+	if q.err == nil {
+		http.NewResponseController(q.w).SetReadDeadline(time.Now().Add(q.time))
+		n, q.err = q.r.Read(p)
+	}
+	return n, q.err
 }
 
 // enter waits for a place; false: the client has left.
@@ -196,7 +200,7 @@ func (s *Service) receive(w http.ResponseWriter, r *http.Request, st *state, rep
 		http.Error(w, "git-gate: the Content-Encoding is not one of git's", http.StatusUnsupportedMediaType)
 		return
 	}
-	var raw io.Reader = &quiet{w, r.Body, s.conf.Quiet}
+	var raw io.Reader = &quiet{w: w, r: r.Body, time: s.conf.Quiet}
 	if r.Header.Get("Content-Encoding") == "gzip" {
 		z, err := gzip.NewReader(raw)
 		if err != nil {
