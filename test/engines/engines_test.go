@@ -42,7 +42,10 @@ func TestSuitesOnAnotherEngine(t *testing.T) {
 	r.Agent("clients")
 	r.Write("agents/clients.Dockerfile", rig.ClientsImage)
 	r.Provide("clients")
-	e.Load("bottle-base:bookworm")
+	r.Write("bottles/gated.md", "---\ngit: {remotes: {here: {}}}\n---\n")
+	r.Write("agents/gated.md", "---\nbottle: gated\nprogram: shell\n---\n")
+	r.Provide("gated")
+	e.Load("bottle-base:bookworm", rig.GitServerImage(t))
 	t.Logf("engine %s", r.Docker("version", "-f", "{{.Server.Version}}, API {{.Server.APIVersion}}"))
 	gomod, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"testing"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -66,14 +67,21 @@ func buildGitServer() (string, error) {
 	return tag, nil
 }
 
+// GitServerImage is what they run in. It is made where it is missing.
+func GitServerImage(t testing.TB) string {
+	t.Helper()
+	gitServerBuilt.Do(func() { gitServerBuilt.image, gitServerBuilt.err = buildGitServer() })
+	if gitServerBuilt.err != nil {
+		t.Fatalf("cannot make the git server's image: %v", gitServerBuilt.err)
+	}
+	return gitServerBuilt.image
+}
+
 // GitServer starts a server. Bottles of this rig trust its certificate if they are
 // started after it; Join connects one to it.
 func (r *Rig) GitServer() *GitServer {
 	r.t.Helper()
-	gitServerBuilt.Do(func() { gitServerBuilt.image, gitServerBuilt.err = buildGitServer() })
-	if gitServerBuilt.err != nil {
-		r.t.Fatalf("cannot make the git server's image: %v", gitServerBuilt.err)
-	}
+	image := GitServerImage(r.t)
 	dir := filepath.Join(r.dir, "git-server")
 	g := &GitServer{r: r, Key: filepath.Join(dir, "key"), Known: filepath.Join(dir, "known_hosts")}
 	if err := os.MkdirAll(filepath.Join(dir, "web"), 0o755); err != nil {
@@ -82,7 +90,7 @@ func (r *Rig) GitServer() *GitServer {
 	r.keys(dir)
 	g.Network = r.Network()
 	g.name = r.Container("git-server", "--network", g.Network, "--network-alias", GitHost, "-v", dir+":/out", "-v", filepath.Join(build(r.t), "upstream")+":/upstream:ro",
-		gitServerBuilt.image, "sh", "-c", gitServerStart)
+		image, "sh", "-c", gitServerStart)
 	awaitReady(r, g.name)
 	certificate, err := os.ReadFile(filepath.Join(dir, "web", "ca.pem"))
 	if err != nil {

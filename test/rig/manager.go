@@ -36,8 +36,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends nodejs python3 
 `
 
 // Provide copies what a bottle of this agent needs into the rig's private
-// engine. The agent's image is made on the tests' other engine where it is
-// missing, which takes a network.
+// engine. Images are made on the tests' other engine where they are missing, which
+// takes a network.
 func (r *Rig) Provide(agent string) {
 	r.t.Helper()
 	out, said, code := r.Run("bottle-start", "--dry-run", "-o", "json", "--workspace", "none", agent)
@@ -45,15 +45,18 @@ func (r *Rig) Provide(agent string) {
 		r.t.Fatalf("bottle-start --dry-run ended with %d: %s", code, said)
 	}
 	p := Decode[plan.Plan](r.t, out)
-	image := p.Find(plan.AgentService).Image
-	if _, err := client("image", "inspect", image); err != nil {
+	images := []string{p.Find(plan.AgentService).Image}
+	if gate := p.Find(plan.GateService); gate != nil {
+		images = append(images, gate.Image)
+	}
+	if _, err := client(append([]string{"image", "inspect"}, images...)...); err != nil {
 		elsewhere := *r
 		elsewhere.engine = nil
 		if _, said, code := elsewhere.Run("bottle-stop", "--discard", elsewhere.Start(agent)); code != 0 {
 			r.t.Fatalf("bottle-stop ended with %d: %s", code, said)
 		}
 	}
-	r.engine.Load(image)
+	r.engine.Load(images...)
 }
 
 // Up starts a bottle with an empty workspace, as Start does, of a plan that was
