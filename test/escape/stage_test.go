@@ -65,9 +65,13 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{r: rig.New(t)}
-	var git sync.WaitGroup
-	git.Go(func() { s.pushes = newPushes(t) })
-	defer git.Wait()
+	var up sync.WaitGroup
+	up.Go(func() { s.pushes = newPushes(t) })
+	defer func() {
+		if up.Wait(); s.pushes == nil {
+			t.Fatal("the bottle whose git is attacked did not come up")
+		}
+	}()
 	s.u = s.r.Upstream(allowed, refused, narrow, keyed, owned, foreign, modelHost)
 	s.r.Agent("wall", allowed)
 	s.r.Agent("other", allowed)
