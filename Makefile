@@ -54,12 +54,12 @@ demo: engine build base ## a bottle from end to end; ends attached to it on a te
 test: engine build base ## everything, against a real engine
 	@scripts/deps git git-lfs tmux jq fzf ps ip docker-compose
 	@scripts/deps runsc || echo "test: bottles on gVisor are not tried" >&2
-	go test -timeout 13m ./...
+	go test -timeout 25m ./...
 
 escape: engine build base ## tries to get out of a bottle: one line a row; JSON=FILE writes the rows there
 	@scripts/deps ip
 	@scripts/deps runsc || echo "escape: bottles on gVisor are not tried" >&2
-	cd test/escape && BOTTLE_ESCAPE_JSON=$(abspath $(JSON)) go test -count=1 -timeout 12m
+	cd test/escape && BOTTLE_ESCAPE_JSON=$(abspath $(JSON)) go test -count=1 -timeout 25m
 
 test-engines: engine build base ## the suites that meet an engine, on those of ENGINES (Debian suites: trixie forky)
 	@scripts/deps git git-lfs tmux jq ps ip docker-compose
