@@ -72,6 +72,7 @@ func (g gVisor) rig(t *testing.T) *rig.Rig {
 	r := e.Rig()
 	r.Write("bottles/dev.md", "---\nruntime: runsc\negress:\n  routes:\n    - host: "+allowed+"\n---\n")
 	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: {command: [sh, -c, '"+attacker+"']}\n---\n")
+	r.ProvideGate() // the workspace of one test is a repository
 	r.Provide("dev")
 	return r
 }

@@ -59,6 +59,14 @@ func (r *Rig) Provide(agent string) {
 	r.engine.Load(images...)
 }
 
+// ProvideGate copies what a bottle needs besides when it has a git gate.
+func (r *Rig) ProvideGate() {
+	r.t.Helper()
+	r.Write("bottles/gated.md", "---\ngit: {remotes: {here: {}}}\n---\n")
+	r.Write("agents/gated.md", "---\nbottle: gated\nprogram: shell\n---\n")
+	r.Provide("gated")
+}
+
 // Up starts a bottle with an empty workspace, as Start does, of a plan that was
 // changed before anything was made of it, and returns its slug.
 func (r *Rig) Up(name string, change func(*plan.Plan)) (string, error) {
