@@ -47,7 +47,7 @@ func watchProposals(c *cli.Call) error {
 		return fmt.Errorf("cannot watch: %w", err)
 	}
 	defer w.Close()
-	err = (&follower{d: d, w: w, all: c.Bool("all"), known: map[string]operator.Line{},
+	err = (&follower{d: d, w: w, watch: w.Add, all: c.Bool("all"), known: map[string]operator.Line{},
 		emit: func(l operator.Line) error { return p.Print(l, proposalCells(l)...) }}).run(ctx)
 	if errors.Is(err, syscall.EPIPE) {
 		return nil
@@ -59,7 +59,8 @@ func watchProposals(c *cli.Call) error {
 type follower struct {
 	d     *decision.Decider
 	w     *fsnotify.Watcher
-	all   bool // decided ones in the first look too
+	watch func(dir string) error // w's Add
+	all   bool                   // decided ones in the first look too
 	known map[string]operator.Line
 	emit  func(operator.Line) error
 }
@@ -108,7 +109,7 @@ func (f *follower) drain(ctx context.Context, until <-chan time.Time) error {
 // attend watches where a bottle's proposals and decisions are, or will be: its
 // sidecars' directories are made after its own.
 func (f *follower) attend(stateDir string) {
-	f.w.Add(stateDir)
+	f.watch(stateDir)
 	entries, _ := os.ReadDir(stateDir) // one that is gone has none
 	for _, e := range entries {
 		if e.IsDir() && e.Name() != plan.AgentService { // who could keep us busy, and proposes nothing
@@ -127,7 +128,7 @@ func (f *follower) reach(dir string, way ...string) {
 	}
 	last := len(at) - 1
 	there := last
-	for there > 0 && f.w.Add(at[there]) != nil {
+	for there > 0 && f.watch(at[there]) != nil {
 		there--
 	}
 	if there == last {
@@ -137,14 +138,14 @@ func (f *follower) reach(dir string, way ...string) {
 		return
 	}
 	// What was made meanwhile is no event of what is watched since.
-	for ; there <= last && f.w.Add(at[there]) == nil; there++ {
+	for ; there <= last && f.watch(at[there]) == nil; there++ {
 	}
 }
 
 // look watches what there is now, and tells what is otherwise than before.
 func (f *follower) look(first bool) error {
 	// Watch first, so that no change falls between the reading and the watching.
-	f.w.Add(f.d.Home.StateDir(""))
+	f.watch(f.d.Home.StateDir(""))
 	slugs, err := f.d.Home.Slugs()
 	if err != nil {
 		return err

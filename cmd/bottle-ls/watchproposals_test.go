@@ -34,7 +34,15 @@ func TestWhoWatchesHearsOfBottlesThatComeLater(t *testing.T) {
 	defer w.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	told := make(chan operator.Line, 16)
-	f := &follower{d: d, w: w, known: map[string]operator.Line{}, emit: func(l operator.Line) error { told <- l; return nil }}
+	added := make(chan string, 256)
+	watch := func(dir string) error {
+		err := w.Add(dir)
+		if err == nil {
+			added <- dir
+		}
+		return err
+	}
+	f := &follower{d: d, w: w, watch: watch, known: map[string]operator.Line{}, emit: func(l operator.Line) error { told <- l; return nil }}
 	ended := make(chan error, 1)
 	go func() { ended <- f.run(ctx) }()
 	defer func() {
@@ -54,13 +62,13 @@ func TestWhoWatchesHearsOfBottlesThatComeLater(t *testing.T) {
 	}
 	watched := func(path string) { // as far as it is there: an event of ours would hide a gap
 		t.Helper()
-		for limit := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-			for _, p := range w.WatchList() {
-				if p == path {
+		for late := time.After(20 * time.Second); ; {
+			select {
+			case dir := <-added:
+				if dir == path {
 					return
 				}
-			}
-			if time.Now().After(limit) {
+			case <-late:
 				t.Fatalf("%s is not watched: %v", path, w.WatchList())
 			}
 		}
