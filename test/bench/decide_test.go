@@ -26,11 +26,7 @@ func TestApprovalToFirstRequest(t *testing.T) {
 		rounds = 30
 	}
 	r := rig.New(t)
-	u := r.Upstream("docs.example")
-	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
-	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
-	slug := r.Start("dev")
-	u.Join(slug)
+	_, slug := r.StartDocs()
 	cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "sh", "-c",
 		`while read -r p; do until [ "$(curl -s -o /dev/null -w '%{http_code}' "https://docs.example$p")" = 200 ]; do :; done; echo through; done`)
 	in, err := cmd.StdinPipe()

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -19,17 +18,8 @@ func TestWatchShowsAnActivity(t *testing.T) {
 	r.Agent("dev")
 	slug := r.Start("dev")
 	startMany(t, r, bottles-1)
-	watch := r.Command(t.Context(), "bottle-ls", "--watch")
-	out, err := watch.StdoutPipe()
-	if err == nil {
-		err = watch.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer watch.Wait()
-	defer watch.Process.Kill()
-	lines := json.NewDecoder(out)
+	lines, end := r.Watch(t.Context())
+	defer end()
 	shown := &timing{name: fmt.Sprintf("bottle-ls --watch shows an activity, %d bottles", bottles)}
 	for n := range rounds * 2 {
 		does := []bottle.Activity{bottle.Working, bottle.Waiting}[n%2]

@@ -13,11 +13,7 @@ import (
 // agent is refused becomes a row, and what the operator presses is in force.
 func TestWhatIsDecidedInTheDashboardIsInForce(t *testing.T) {
 	r := rig.New(t)
-	u := r.Upstream("docs.example")
-	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
-	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
-	slug := r.Start("dev", "--name", "dev-aaaa")
-	u.Join(slug)
+	_, slug := r.StartDocs("--name", "dev-aaaa")
 	editor := filepath.Join(r.Dir, "editor") // as a person would: it wants a terminal and a key
 	script := "#!/bin/sh\ntest -t 0 && test -t 1 || exit 9\nprintf 'an editor of %s ' \"${1##*/}\"\nread -r key\nsed -i \"$key\" \"$1\"\n"
 	if err := os.WriteFile(editor, []byte(script), 0o755); err != nil {

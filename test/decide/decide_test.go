@@ -25,15 +25,11 @@ func host(name string, paths ...string) bottle.Proposal {
 	return bottle.Proposal{Kind: bottle.EgressBlock, Justification: "to read its pages", Egress: &bottle.EgressAsk{Host: name, Paths: paths}}
 }
 
-// docs starts a bottle that may reach /known of docs.example, and no more.
+// docs is a rig with a bottle that may reach /known of docs.example, and no more.
 func docs(t *testing.T) (*rig.Rig, *rig.Upstream, string) {
 	t.Helper()
 	r := rig.New(t)
-	u := r.Upstream("docs.example")
-	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
-	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
-	slug := r.Start("dev")
-	u.Join(slug)
+	u, slug := r.StartDocs()
 	return r, u, slug
 }
 

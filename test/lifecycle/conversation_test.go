@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,19 +56,8 @@ func (c *conversation) activity() string { return string(c.r.Bottles()[0].Activi
 // does waits until bottle-ls --watch has told of these activities, in this order.
 func (c *conversation) does(wanted []string, act func()) {
 	c.t.Helper()
-	cmd := c.r.Command(c.ctx, "bottle-ls", "--watch")
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	}()
-	lines := json.NewDecoder(out)
+	lines, end := c.r.Watch(c.ctx)
+	defer end()
 	var told []string
 	acted := false
 	for len(wanted) > 0 {

@@ -1,7 +1,6 @@
 package rig
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"os"
@@ -92,20 +91,15 @@ func (r *Rig) AwaitScreen(ctx context.Context, slug string, texts ...string) str
 // AwaitProposal waits until one of this kind is listed.
 func (r *Rig) AwaitProposal(ctx context.Context, kind string) {
 	r.t.Helper()
-	watch := r.Command(ctx, "bottle-ls", "proposals", "--watch")
-	out, err := watch.StdoutPipe()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if err := watch.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	defer watch.Wait()
-	defer watch.Process.Kill()
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if strings.Contains(lines.Text(), `"kind":"`+kind+`"`) {
+	lines, end := r.Watch(ctx, "proposals")
+	defer end()
+	for {
+		var p struct{ Kind string }
+		if err := lines.Decode(&p); err != nil {
+			r.t.Fatalf("no %s came: %v", kind, err)
+		}
+		if p.Kind == kind {
 			return
 		}
 	}
-	r.t.Fatalf("no %s came", kind)
 }

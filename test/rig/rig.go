@@ -144,6 +144,36 @@ func (r *Rig) Start(agent string, flags ...string) string {
 	return strings.TrimSpace(out)
 }
 
+// StartDocs starts a bottle with flags, whose agent, a shell, may reach /known of
+// docs.example in u, and no more.
+func (r *Rig) StartDocs(flags ...string) (u *Upstream, slug string) {
+	r.t.Helper()
+	u = r.Upstream("docs.example")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
+	r.Write("bottles/dev.md", "---\negress:\n  routes:\n  - {host: docs.example, path_allowlist: [/known], private: true}\n---\n")
+	slug = r.Start("dev", flags...)
+	u.Join(slug)
+	return u, slug
+}
+
+// Watch runs bottle-ls --watch of what args say, and returns what it prints and
+// what ends it.
+func (r *Rig) Watch(ctx context.Context, args ...string) (lines *json.Decoder, end func()) {
+	r.t.Helper()
+	cmd := r.Command(ctx, "bottle-ls", append(args, "--watch")...)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return json.NewDecoder(out), func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+}
+
 // Bottles are those of the home, as bottle-ls lists them.
 func (r *Rig) Bottles() []bottle.Bottle {
 	r.t.Helper()

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,17 +66,8 @@ func TestActivityIsInListingsAndReachesWatchers(t *testing.T) {
 	if table, _, _ := r.Run("bottle-ls", "-o", "table"); !strings.Contains(table, "ACTIVITY") || !strings.Contains(table, "idle ") {
 		t.Errorf("the table: %s", table)
 	}
-	watch := r.Command(t.Context(), "bottle-ls", "--watch")
-	out, err := watch.StdoutPipe()
-	if err == nil {
-		err = watch.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer watch.Wait()
-	defer watch.Process.Kill()
-	lines := json.NewDecoder(out)
+	lines, end := r.Watch(t.Context())
+	defer end()
 	told := func(want string) time.Time {
 		t.Helper()
 		for {
