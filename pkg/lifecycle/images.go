@@ -112,7 +112,7 @@ func (u *bringUp) makeImages(ctx context.Context) error {
 		return err
 	}
 	defer lock.Unlock()
-	if !haveGate || !haveAgent {
+	if !haveGate || !haveAgent || u.spec.Rebuild {
 		if err := u.baseImage(ctx); err != nil {
 			return err
 		}

@@ -390,6 +390,26 @@ func TestConcurrentStartsShareOneUplinkAndNoSubnet(t *testing.T) {
 	}
 }
 
+// An image is made anew on a base that may have gone since.
+func TestARebuildMakesTheBaseThatIsGone(t *testing.T) {
+	l := newLab(t)
+	if _, err := l.Up(t.Context(), l.spec, nil); err != nil {
+		t.Fatal(err)
+	}
+	made := filepath.Join(t.TempDir(), "made")
+	if err := os.WriteFile(filepath.Join(l.Libexec, "base-image"), []byte("#!/bin/sh\necho $1 >"+made+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.fake.RemoveImage(t.Context(), image.Base); err != nil {
+		t.Fatal(err)
+	}
+	l.spec.Rebuild = true
+	_, err := l.Up(t.Context(), l.spec, nil)
+	if data, _ := os.ReadFile(made); string(data) != image.Base+"\n" {
+		t.Errorf("the base was made as %q: %v", data, err)
+	}
+}
+
 // Its children hold its output, and would be waited for.
 func TestAnInterruptEndsTheBaseImagesScriptWhole(t *testing.T) {
 	l := newLab(t)
