@@ -145,6 +145,8 @@ func TestASuspendedDashboardComesBackWhole(t *testing.T) {
 		s.await("no box", func() bool { return !strings.Contains(s.screen("t"), "┌") })
 	}
 	s.keys("t", "q")
+	// What is typed before the shell asks, the dashboard would read or discard.
+	s.await("the shell's prompt", func() bool { return strings.HasSuffix(strings.TrimSpace(s.screen("t")), "\n$") })
 	s.keys("t", "clear; echo over-$((40+2)) $(stty -a | tr ';' '\\n' | grep -wo -- '-*icanon')", "Enter")
 	s.sees("t", "over-42 icanon")
 }

@@ -91,7 +91,7 @@ func sweep(t testing.TB) {
 	}
 }
 
-// removeTries bounds how often a directory is removed in which something appears.
+// removeTries bounds how often what a rig made is removed, where something appears.
 const removeTries = 20
 
 // remove takes down all that a rig made, on the engine first: its directory is
@@ -102,21 +102,14 @@ func remove(dir string) error {
 		filters = append(filters, "bottle.home="+strings.TrimSpace(string(id)))
 	}
 	for try := 1; ; try++ {
-		for _, f := range filters {
-			if err := removeLabelled(f); err != nil {
-				return err
-			}
-		}
-		if err := removeEngine(dir); err != nil {
-			return err
-		}
-		err := os.RemoveAll(dir)
+		err := removeOnce(dir, filters)
 		if err == nil {
 			break
 		}
-		// What a killed program asked of the engine may have come to it just now, and
-		// writes there; or another run's sweep tried the lock, and so made it.
-		if !errors.Is(err, unix.ENOTEMPTY) || try == removeTries {
+		// What a killed program asked of the engine may have come to it just now: a
+		// container on a network that was to go, or what writes in the directory; or
+		// another run's sweep tried the lock, and so made it.
+		if try == removeTries {
 			return err
 		}
 	}
@@ -127,6 +120,19 @@ func remove(dir string) error {
 		return f.Close()
 	}
 	return nil
+}
+
+// removeOnce removes what the engine has under one of filters, then the directory.
+func removeOnce(dir string, filters []string) error {
+	for _, f := range filters {
+		if err := removeLabelled(f); err != nil {
+			return err
+		}
+	}
+	if err := removeEngine(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
 
 // removeLabelled removes containers, then what they hold.
