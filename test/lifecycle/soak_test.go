@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,9 +20,11 @@ import (
 var soak = flag.Duration("soak", time.Minute, "how long bottles have traffic at least; from five minutes on there are 8 of them")
 
 // traffic is what an agent does all day, until a file appears: requests that are
-// allowed, that are refused, that carry something, questions for names, and a look
-// at what it may ask for. It thinks in between: other tests run beside it.
-const traffic = `until [ -e /work/stop ]; do
+// allowed, that are refused, that carry something, questions for names, a look at
+// what it may ask for, and a push. It thinks in between: other tests run beside it.
+const traffic = `cd /work
+[ -d here ] || git clone -q http://git-gate/here.git
+until [ -e /work/stop ]; do
 	sleep 1
 	curl -s -m 20 -o /dev/null https://allowed.test/page
 	curl -s -m 20 -o /dev/null https://allowed.test/a https://allowed.test/b https://allowed.test/c
@@ -30,6 +33,7 @@ const traffic = `until [ -e /work/stop ]; do
 	getent hosts nowhere.test
 	curl -s -m 20 -o /dev/null --noproxy '*' -H 'Content-Type: application/json' -H 'Accept: application/json, text/event-stream' \
 		-d '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' http://supervise:8090/mcp
+	git -C here -c user.name=a -c user.email=a@b.test commit -q --allow-empty -m more && git -C here push -q origin HEAD:main
 done`
 
 // holds is what a sidecar says that it holds.
@@ -67,7 +71,7 @@ func askAll(t *testing.T, r *rig.Rig, slugs []string) map[string]holds {
 	t.Helper()
 	all := map[string]holds{}
 	for _, slug := range slugs {
-		for _, service := range []string{plan.EgressService, plan.SuperviseService} {
+		for _, service := range []string{plan.EgressService, plan.SuperviseService, plan.GateService} {
 			all[plan.ContainerName(slug, service)] = ask(t, r, slug, service)
 		}
 	}
@@ -113,7 +117,8 @@ func TestSidecarsUnderTrafficStayAsTheyAre(t *testing.T) {
 	}
 	r := rig.New(t)
 	u := r.Upstream("allowed.test")
-	r.Agent("dev", "allowed.test")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
+	r.Write("bottles/dev.md", "---\negress:\n  routes:\n    - {host: allowed.test, private: true}\ngit: {remotes: {here: {}}}\n---\n")
 	var slugs []string
 	for range bottles {
 		slugs = append(slugs, r.Start("dev"))
@@ -141,6 +146,12 @@ func TestSidecarsUnderTrafficStayAsTheyAre(t *testing.T) {
 	}
 	if heard := u.Heard("/upload"); len(heard) < bottles {
 		t.Errorf("upstream heard %d uploads: there was no traffic", len(heard))
+	}
+	for _, slug := range slugs {
+		out, said, _ := r.Inside(slug, "git", "-C", "/work/here", "rev-list", "--count", "origin/main")
+		if n, err := strconv.Atoi(strings.TrimSpace(out)); err != nil || n < 2 {
+			t.Errorf("of what %s committed %q was pushed: %s", slug, out, said)
+		}
 	}
 	if out, said, code := r.Run("bottle-stop", "--all"); code != 0 || strings.Contains(out, "error") {
 		t.Errorf("their stop ended with %d: %s%s", code, out, said)
