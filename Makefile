@@ -15,8 +15,9 @@ PICKERS := bottle-tmux bottle-new bottle-open bottle-end
 INSIDE := bottle-inside
 BIN := bin
 LIBEXEC := libexec/bottle
-# Without urfave's writer of manuals a program starts a little sooner.
-BUILD := CGO_ENABLED=0 go build -trimpath -tags urfave_cli_no_docs -ldflags "-s -w"
+# Without urfave's writer of manuals a program starts a little sooner. The tests
+# build by the same flags, and take what is up to date.
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags "-s -w"
 
 .PHONY: help build install demo test test-engines escape crash soak bench screenshot fuzz fmt lint clean engine base
 

@@ -24,7 +24,7 @@ type screen struct {
 
 func (s *screen) until(text string) {
 	s.t.Helper()
-	s.tty.SetReadDeadline(time.Now().Add(20 * time.Second))
+	s.tty.SetReadDeadline(time.Now().Add(time.Minute))
 	b := make([]byte, 4096)
 	for !strings.Contains(s.seen.String(), text) {
 		n, err := s.tty.Read(b)

@@ -64,8 +64,8 @@ func begin(t *testing.T, command func(...string) *exec.Cmd, traps, rest string) 
 // await waits until a shell's condition holds.
 func await(t *testing.T, condition string) {
 	t.Helper()
-	if err := exec.Command("timeout", "10", "bash", "-c", "until "+condition+"; do sleep 0.01; done").Run(); err != nil {
-		t.Fatalf("in 10 s, not %s", condition)
+	if err := exec.Command("timeout", "60", "bash", "-c", "until "+condition+"; do sleep 0.01; done").Run(); err != nil {
+		t.Fatalf("in a minute, not %s", condition)
 	}
 }
 
@@ -98,7 +98,7 @@ func endContainer(t *testing.T, command func(...string) *exec.Cmd) int {
 	go func() { held <- Hold(nil, nil, nil, nil) }()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(20 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		select {
 		case code := <-held:
 			return code

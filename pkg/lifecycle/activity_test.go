@@ -88,7 +88,7 @@ func TestWatchTellsWhatAgentsDo(t *testing.T) {
 			return b
 		case err := <-watching:
 			t.Fatalf("the watch ended: %v", err)
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("nothing was told")
 		}
 		return bottle.Bottle{}

@@ -157,11 +157,11 @@ func (b *box) eventually(what string, holds func() bool) {
 	b.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(10 * time.Second); !holds(); {
+	for limit := time.After(time.Minute); !holds(); {
 		select {
 		case <-tick.C:
 		case <-limit:
-			b.Fatalf("in 10 s: not %s", what)
+			b.Fatalf("in a minute: not %s", what)
 		}
 	}
 }
@@ -248,7 +248,7 @@ func (v *viewer) text() string { return v.all()[v.pos:] }
 // sees waits until text was drawn, after what was waited for before.
 func (v *viewer) sees(text string) {
 	v.Helper()
-	for limit := time.After(10 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		if i := strings.Index(v.text(), text); i >= 0 {
 			v.pos += i + len(text)
 			return
@@ -273,7 +273,7 @@ func (v *viewer) ends() int {
 	v.Helper()
 	select {
 	case <-v.done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		v.Fatalf("does not end; drew %q", v.text())
 	}
 	return v.cmd.ProcessState.ExitCode()

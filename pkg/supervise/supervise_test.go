@@ -294,7 +294,7 @@ func (s *stand) until(id string, waiting bool) {
 	s.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		var told map[string]bottle.Pending
 		data, err := os.ReadFile(filepath.Join(s.out, sidecar.PendingFile))

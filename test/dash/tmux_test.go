@@ -144,13 +144,13 @@ func (s *server) await(what string, so func() bool) {
 	s.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for !so() {
 		select {
 		case <-tick.C:
 		case <-limit:
 			out, _ := s.cmd("capture-pane", "-p", "-t", "t").CombinedOutput()
-			s.t.Fatalf("in 20 s there is no %s; the screen is\n%s", what, out)
+			s.t.Fatalf("in a minute there is no %s; the screen is\n%s", what, out)
 		}
 	}
 }

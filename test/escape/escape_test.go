@@ -14,10 +14,7 @@ import (
 
 var jsonFile = flag.String("json", os.Getenv("BOTTLE_ESCAPE_JSON"), "`file` for the results as JSON")
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(rig.Main(m))
-}
+func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 
 // row is one row of the threat model, and what tries it.
 type row struct {

@@ -193,7 +193,7 @@ func (s *stage) changePolicy(t *testing.T, dir, text string) {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); generation() == before; <-tick.C {
+	for end := time.Now().Add(time.Minute); generation() == before; <-tick.C {
 		if time.Now().After(end) {
 			applied, _ := os.ReadFile(filepath.Join(dir, "out/applied.json"))
 			events, _ := os.ReadFile(filepath.Join(dir, "out/events.jsonl"))

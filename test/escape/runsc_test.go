@@ -72,12 +72,12 @@ func (g gVisor) rig(t *testing.T) *rig.Rig {
 	r := e.Rig()
 	r.Write("bottles/dev.md", "---\nruntime: runsc\negress:\n  routes:\n    - host: "+allowed+"\n---\n")
 	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: {command: [sh, -c, '"+attacker+"']}\n---\n")
-	r.ProvideGate() // the workspace of one test is a repository
-	r.Provide("dev")
+	r.ProvideGate("dev") // the workspace of one test is a repository
 	return r
 }
 
 func TestBottleOnRunscHasItsWallsAndWorks(t *testing.T) {
+	t.Parallel()
 	g := newGVisor(t)
 	r := g.rig(t)
 	t.Run("without its filter", func(t *testing.T) {

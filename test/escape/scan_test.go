@@ -342,7 +342,7 @@ wait $first; echo "first $?"; wait $second; echo "second $?"`
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(30 * time.Second); len(s.requests("/p6-flying")) == 0 && time.Now().Before(end); <-tick.C {
+	for end := time.Now().Add(time.Minute); len(s.requests("/p6-flying")) == 0 && time.Now().Before(end); <-tick.C {
 	}
 	s.r.Docker("kill", "-s", "KILL", egressOf(slug))
 	if err := cmd.Wait(); err != nil && ctx.Err() != nil || strings.Contains(out.String(), "first 0") || !strings.Contains(out.String(), "first ") {

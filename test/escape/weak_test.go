@@ -13,6 +13,7 @@ import (
 // With a setting weakened, the self-test must fail, name the row, and leave
 // nothing behind.
 func TestWeakenedBottleIsNotHandedOver(t *testing.T) {
+	t.Parallel()
 	r := rig.New(t)
 	u := r.Upstream(allowed)
 	r.Agent("weak", allowed)

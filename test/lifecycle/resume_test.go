@@ -83,7 +83,7 @@ func (r *resumable) resume(lives bool) {
 		r.t.Errorf("an allowed request is answered %s", got)
 	}
 	heard := r.u.Heard(path)
-	for began := time.Now(); len(heard) == 0 && time.Since(began) < 10*time.Second; { // an engine's log comes behind
+	for began := time.Now(); len(heard) == 0 && time.Since(began) < time.Minute; { // an engine's log comes behind
 		heard = r.u.Heard(path)
 	}
 	if len(heard) == 0 || !strings.Contains(strings.Join(heard[len(heard)-1].Header, "\n"), "the-second-token-of-all") {

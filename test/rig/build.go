@@ -1,10 +1,15 @@
 package rig
 
 import (
+	"errors"
+	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,8 +33,12 @@ func build(t testing.TB) string {
 }
 
 // Main runs a package's tests and removes what was built for them: call it from
-// TestMain.
+// TestMain. More of them than processors are at once, if -parallel says nothing
+// else: they wait for the engine and for containers.
 func Main(m *testing.M) int {
+	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
+	}
 	defer func() {
 		if programs.dir != "" {
 			remove(programs.dir)
@@ -46,6 +55,12 @@ func buildAll() (string, error) {
 	dir, err := makeDir()
 	if err != nil {
 		return "", err
+	}
+	// go build makes only what is not up to date.
+	for _, made := range []string{"bin", "libexec"} {
+		if err := os.CopyFS(filepath.Join(dir, made), os.DirFS(filepath.Join(root, made))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
 	}
 	libexec := filepath.Join(dir, "libexec", "bottle")
 	for _, b := range []struct {

@@ -35,10 +35,28 @@ const ClientsImage = `FROM bottle
 RUN apt-get update && apt-get install -y --no-install-recommends nodejs python3 && rm -rf /var/lib/apt/lists/*
 `
 
-// Provide copies what a bottle of this agent needs into the rig's private
+// Provide copies what bottles of these agents need into the rig's private
 // engine. Images are made on the tests' other engine where they are missing, which
 // takes a network.
-func (r *Rig) Provide(agent string) {
+func (r *Rig) Provide(agents ...string) {
+	r.t.Helper()
+	var all []string
+	for _, agent := range agents {
+		images := r.images(agent)
+		if _, err := client(append([]string{"image", "inspect"}, images...)...); err != nil {
+			elsewhere := *r
+			elsewhere.engine = nil
+			if _, said, code := elsewhere.Run("bottle-stop", "--discard", elsewhere.Start(agent)); code != 0 {
+				r.t.Fatalf("bottle-stop ended with %d: %s", code, said)
+			}
+		}
+		all = append(all, images...)
+	}
+	r.engine.Load(all...)
+}
+
+// images are those that a bottle of an agent is made of.
+func (r *Rig) images(agent string) []string {
 	r.t.Helper()
 	out, said, code := r.Run("bottle-start", "--dry-run", "-o", "json", "--workspace", "none", agent)
 	if code != 0 {
@@ -49,22 +67,15 @@ func (r *Rig) Provide(agent string) {
 	if gate := p.Find(plan.GateService); gate != nil {
 		images = append(images, gate.Image)
 	}
-	if _, err := client(append([]string{"image", "inspect"}, images...)...); err != nil {
-		elsewhere := *r
-		elsewhere.engine = nil
-		if _, said, code := elsewhere.Run("bottle-stop", "--discard", elsewhere.Start(agent)); code != 0 {
-			r.t.Fatalf("bottle-stop ended with %d: %s", code, said)
-		}
-	}
-	r.engine.Load(images...)
+	return images
 }
 
-// ProvideGate copies what a bottle needs besides when it has a git gate.
-func (r *Rig) ProvideGate() {
+// ProvideGate is Provide, also of what a bottle needs when it has a git gate.
+func (r *Rig) ProvideGate(agents ...string) {
 	r.t.Helper()
 	r.Write("bottles/gated.md", "---\ngit: {remotes: {here: {}}}\n---\n")
 	r.Write("agents/gated.md", "---\nbottle: gated\nprogram: shell\n---\n")
-	r.Provide("gated")
+	r.Provide(append(agents, "gated")...)
 }
 
 // Up starts a bottle with an empty workspace, as Start does, of a plan that was

@@ -15,11 +15,11 @@ func until(t *testing.T, what string, there func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(30 * time.Second); !there(); {
+	for limit := time.After(time.Minute); !there(); {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("in 30 s, not: %s", what)
+			t.Fatalf("in a minute, not: %s", what)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (v *viewer) read() {
 // sees waits until text was drawn, after what was waited for before.
 func (v *viewer) sees(text string) {
 	v.t.Helper()
-	for limit := time.After(20 * time.Second); ; {
+	for limit := time.After(time.Minute); ; {
 		v.mu.Lock()
 		left := string(v.seen[v.pos:])
 		v.mu.Unlock()
@@ -100,7 +100,7 @@ func (v *viewer) ends() int {
 	v.t.Helper()
 	select {
 	case <-v.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		v.t.Fatal("bottle-attach does not end")
 	}
 	return v.cmd.ProcessState.ExitCode()
@@ -116,12 +116,12 @@ func without(t *testing.T, r *rig.Rig, slug, what string) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for strings.Contains(processes(r, slug), what) {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("in 10 s, %q is not gone", what)
+			t.Fatalf("in a minute, %q is not gone", what)
 		}
 	}
 }
