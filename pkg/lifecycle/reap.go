@@ -174,6 +174,9 @@ func (m *Manager) Reap(ctx context.Context, ask func([]Orphan) error) (removed [
 		}
 		list = next
 	}
+	if uplink := plan.UplinkName(m.Home.ID); len(list) == 1 && list[0].Name == uplink && failed == nil {
+		return removed, fmt.Errorf("the network %s cannot be removed: the engine holds it for in use; where docker network inspect shows nothing in it, restart the engine", uplink)
+	}
 	if len(list) > 0 {
 		return removed, errors.Join(fmt.Errorf("%d things could not be removed, such as %s %s", len(list), list[0].Kind, list[0].Name), failed)
 	}

@@ -136,6 +136,31 @@ func TestTheUplinkOfNoBottleIsAnOrphan(t *testing.T) {
 	}
 }
 
+// Engine 20.10 may count an endpoint that is gone, until it is started again.
+func TestAnUplinkThatTheEngineHoldsForInUseIsToldWithTheRemedy(t *testing.T) {
+	l := newLab(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err == nil {
+		err = os.RemoveAll(b.StateDir)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	uplink := plan.UplinkName(l.Home.ID)
+	l.fake.Fail = func(call, name string) error {
+		if call == "RemoveNetwork" && name == uplink {
+			return engine.ErrConflict
+		}
+		return nil
+	}
+	if _, err := l.Reap(t.Context(), yes); err == nil || !strings.Contains(err.Error(), uplink) || !strings.Contains(err.Error(), "restart the engine") {
+		t.Errorf("ended with %v", err)
+	}
+	if left := l.fake.Left(); !slices.Equal(left, []string{"network " + uplink}) {
+		t.Errorf("the engine still holds %q", left)
+	}
+}
+
 func TestABottleOfAnotherEngineIsNotJudgedNorStopped(t *testing.T) {
 	l := newLab(t)
 	b, err := l.Up(t.Context(), l.spec, nil)

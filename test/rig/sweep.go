@@ -106,6 +106,9 @@ func remove(dir string) error {
 		if err == nil {
 			break
 		}
+		if miscounted(filters) {
+			break // a sweep removes it when the engine was restarted
+		}
 		// What a killed program asked of the engine may have come to it just now: a
 		// container on a network that was to go, or what writes in the directory; or
 		// another run's sweep tried the lock, and so made it.
@@ -120,6 +123,35 @@ func remove(dir string) error {
 		return f.Close()
 	}
 	return nil
+}
+
+// miscounted says whether all that is left are networks in which nothing is: engine
+// 20.10 sometimes counts an endpoint of theirs that is gone, when many containers
+// come and go at once, and then removes them only after it was started again.
+func miscounted(filters []string) bool {
+	networks := 0
+	for _, f := range filters {
+		for _, list := range [][]string{{"ps", "-aq"}, {"volume", "ls", "-q"}} {
+			if out, err := client(append(list, "--filter", "label="+f)...); err != nil || out != "" {
+				return false
+			}
+		}
+		out, err := client("network", "ls", "-q", "--filter", "label="+f)
+		if err != nil {
+			return false
+		}
+		for _, id := range strings.Fields(out) {
+			inside, err := client("network", "inspect", "-f", "{{len .Containers}}", id)
+			if err != nil || strings.TrimSpace(inside) != "0" {
+				return false
+			}
+			if _, err := client("network", "rm", id); err == nil || !strings.Contains(err.Error(), "has active endpoints") {
+				return false
+			}
+			networks++
+		}
+	}
+	return networks > 0
 }
 
 // removeOnce removes what the engine has under one of filters, then the directory.
