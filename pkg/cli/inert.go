@@ -42,6 +42,8 @@ func Inert(text string) string {
 // are no spaces to see.
 func misleads(r rune) bool {
 	switch {
+	case r < 0x7f: // nearly all of what is printed
+		return r < ' '
 	case r == 0x034f || r == 0x115f || r == 0x1160 || r == 0x17b4 || r == 0x17b5 || r == 0x3164 || r == 0xffa0 || r == 0x2800:
 		return true // they draw nothing
 	case r >= 0xfe00 && r <= 0xfe0f || r >= 0x180b && r <= 0x180f:
