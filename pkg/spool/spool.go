@@ -87,12 +87,7 @@ var ErrUnsafe = errors.New("not a regular file of a bearable size")
 // OpenFile opens dir/name, which somebody else wrote, for reading: no symlink
 // leads out of dir, no FIFO blocks, and what is not a regular file is ErrUnsafe.
 func OpenFile(dir, name string) (*os.File, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	f, err := root.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	f, err := open(dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +100,23 @@ func OpenFile(dir, name string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// open opens dir/name within dir. What lies in dir itself, and is no link, leads
+// nowhere else: without a root it costs half as much, and a listing opens many.
+func open(dir, name string) (*os.File, error) {
+	if dir != "" && name != ".." && filepath.Base(name) == name {
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDONLY|nonblock|nofollow, 0)
+		if !errors.Is(err, errLink) {
+			return f, err
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.OpenFile(name, os.O_RDONLY|nonblock, 0)
 }
 
 // ReadFile reads dir/name as OpenFile opens it, if it has at most max bytes.

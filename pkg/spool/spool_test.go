@@ -65,7 +65,8 @@ func TestReadFileIsNotLedAstray(t *testing.T) {
 	must(os.Mkdir(filepath.Join(dir, "folder"), 0o700))
 	must(os.WriteFile(filepath.Join(dir, "large"), make([]byte, 101), 0o600))
 	must(os.WriteFile(filepath.Join(dir, "good"), make([]byte, 100), 0o600))
-	for _, name := range []string{"link", "fifo", "folder", "large", "../secret", "/etc/passwd"} {
+	must(os.Symlink("good", filepath.Join(dir, "within")))
+	for _, name := range []string{"link", "fifo", "folder", "large", "../secret", "/etc/passwd", "..", ".", "/", ""} {
 		if data, err := ReadFile(dir, name, 100); err == nil {
 			t.Errorf("%s was read: %q", name, data)
 		}
@@ -75,8 +76,14 @@ func TestReadFileIsNotLedAstray(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if data, err := ReadFile(dir, "good", 100); err != nil || len(data) != 100 {
-		t.Errorf("good: %d bytes, %v", len(data), err)
+	for _, name := range []string{"good", "within", "folder/../good"} {
+		if data, err := ReadFile(dir, name, 100); err != nil || len(data) != 100 {
+			t.Errorf("%s: %d bytes, %v", name, len(data), err)
+		}
+	}
+	t.Chdir(dir)
+	if _, err := ReadFile("", "good", 100); err == nil {
+		t.Error("no directory was taken for the working directory")
 	}
 }
 
