@@ -22,30 +22,37 @@ func TestTheStatusLineCountsWhatWaitsAndFollowsNoLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock, err := h.Create(bottle.Bottle{Slug: "web-aaaa", Status: bottle.Running})
-	if err != nil {
-		t.Fatal(err)
+	for _, slug := range []string{"web-aaaa", "web-bbbb"} {
+		lock, err := h.Create(bottle.Bottle{Slug: slug, Status: bottle.Running})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lock.Unlock()
 	}
-	lock.Unlock()
 	put := func(name string) {
-		path := filepath.Join(h.StateDir("web-aaaa"), name)
+		path := filepath.Join(h.StateDir(""), name)
 		os.MkdirAll(filepath.Dir(path), 0o700)
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"supervise/out/proposals/a.json", "supervise/out/proposals/b.json", "egress/out/proposals/c.json",
-		"supervise/out/proposals/.tmp-d.json", "supervise/in/decisions/b.json"} {
+	for _, name := range []string{"web-aaaa/supervise/out/proposals/a.json", "web-aaaa/supervise/out/proposals/b.json", "web-aaaa/egress/out/proposals/c.json",
+		"web-aaaa/supervise/out/proposals/.tmp-d.json", "web-aaaa/supervise/in/decisions/b.json", "web-aaaa/egress/in/decisions/a.json"} {
 		put(name)
 	}
 	elsewhere := t.TempDir()
 	os.WriteFile(filepath.Join(elsewhere, "e.json"), nil, 0o600)
-	put("git-gate/out/x")
-	os.Symlink(elsewhere, filepath.Join(h.StateDir("web-aaaa"), "git-gate/out/proposals"))
-	put("pipelock/out/x")
-	if err := syscall.Mkfifo(filepath.Join(h.StateDir("web-aaaa"), "pipelock/out/proposals"), 0o600); err != nil {
-		t.Fatal(err)
+	put("web-aaaa/git-gate/out/x")
+	put("web-bbbb/egress/out/x")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
+	must(os.Symlink(elsewhere, h.StateDir("web-aaaa/git-gate/out/proposals")))
+	must(os.Symlink(filepath.Join(elsewhere, "e.json"), h.StateDir("web-aaaa/egress/out/proposals/f.json")))
+	must(syscall.Mkfifo(h.StateDir("web-bbbb/egress/out/proposals"), 0o600))
 	var out, said bytes.Buffer
 	if code := run([]string{"bottle-ls", "--status-line"}, strings.NewReader(""), &out, &said); code != 0 || !strings.HasSuffix(out.String(), "2 pending\n") {
 		t.Errorf("%d %q %q", code, out.String(), said.String())
