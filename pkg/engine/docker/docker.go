@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -24,8 +23,8 @@ import (
 
 // Engine is a Docker engine, 20.10 or newer.
 type Engine struct {
-	api   *client.Client
-	quick *http.Client
+	api    *client.Client
+	socket string
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -51,7 +50,7 @@ func At(host string) (*Engine, error) {
 	if host := api.DaemonHost(); !strings.HasPrefix(host, "unix://") {
 		return nil, fmt.Errorf("the engine at %s is not on a local socket: bottle mounts local folders, so it needs a unix:// DOCKER_HOST", host)
 	}
-	return &Engine{api: api, quick: quick(strings.TrimPrefix(api.DaemonHost(), "unix://"))}, nil
+	return &Engine{api: api, socket: strings.TrimPrefix(api.DaemonHost(), "unix://")}, nil
 }
 
 // Host asks the engine what it is, and refuses one on which bottle's walls

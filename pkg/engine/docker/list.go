@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,15 +18,6 @@ import (
 
 	"bottle/pkg/engine"
 )
-
-// quick returns a client for the questions that are asked all day, whose answers
-// have not changed since 1.41. The engine's own client agrees on an API version
-// first, which takes a round trip, and decodes everything.
-func quick(socket string) *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}}
-}
 
 // summary is what bottle wants to know of a container in a listing. The labels are
 // pkg/plan's; a test holds them to it.
@@ -71,13 +63,35 @@ func (e *Engine) summaries(ctx context.Context, home string) ([]summary, error) 
 	return found, err
 }
 
-// get hands what the engine answers to read.
+// get hands what the engine answers to read. It is for the questions that are
+// asked all day, whose answers have not changed since 1.41: the engine's own client
+// agrees on an API version first, which takes a round trip, and decodes everything.
 func (e *Engine) get(ctx context.Context, path string, read func(io.Reader) error) error {
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine"+path, nil)
+	err := e.exchange(ctx, path, read)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // and not that of the connection, which ended for it
+	}
+	return err
+}
+
+// exchange is one question on a connection of its own: what keeps one for the next
+// takes two goroutines and longer to start.
+func (e *Engine) exchange(ctx context.Context, path string, read func(io.Reader) error) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", e.socket)
 	if err != nil {
 		return err
 	}
-	r, err := e.quick.Do(q)
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	q, err := http.NewRequest(http.MethodGet, "http://engine"+path, nil)
+	if err != nil {
+		return err
+	}
+	q.Close = true
+	if err := q.Write(conn); err != nil {
+		return err
+	}
+	r, err := http.ReadResponse(bufio.NewReaderSize(conn, 64<<10), q)
 	if err != nil {
 		return err
 	}
