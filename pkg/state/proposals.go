@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +51,7 @@ type Filed struct {
 // waits, and where all is set what was decided too. What cannot be what a
 // sidecar wrote is left out, and told as an error each.
 func (h *Home) Proposals(slug string, all bool) ([]Filed, []error) {
-	var found []Filed
+	var found []*Filed
 	var bad []error
 	agent := "?"
 	if b, err := h.Bottle(slug); err == nil {
@@ -67,13 +68,17 @@ func (h *Home) Proposals(slug string, all bool) ([]Filed, []error) {
 		}
 		some, errs := r.proposals(all)
 		r.close()
-		for i := range some {
-			some[i].Slug, some[i].Agent = slug, agent
+		for _, f := range some {
+			f.Slug, f.Agent = slug, agent
 		}
 		found, bad = append(found, some...), append(bad, errs...)
 	}
-	slices.SortStableFunc(found, func(a, b Filed) int { return a.CreatedAt.Compare(b.CreatedAt) })
-	return found, bad
+	slices.SortStableFunc(found, func(a, b *Filed) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	sorted := make([]Filed, len(found))
+	for i, f := range found {
+		sorted[i] = *f
+	}
+	return sorted, bad
 }
 
 // Undecided counts the proposals of all bottles that have no decision, by their
@@ -152,29 +157,37 @@ func (h *Home) Proposal(slug, id string) (Filed, error) {
 // without following what leads out, waiting, or taking more than a bound.
 type source struct {
 	name, in string
-	out      *os.Root // its out directory
-	dir      *os.Root // the proposals in it
+	out      *os.File // its out directory
+	dir      *os.File // the proposals in it
 }
 
 func (h *Home) openSource(slug, name string) (*source, error) {
 	base := filepath.Join(h.StateDir(slug), name)
-	out, err := os.OpenRoot(filepath.Join(base, "out"))
+	out, err := os.OpenFile(filepath.Join(base, "out"), os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
-	info, err := out.Lstat(proposalsDir)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s: %s is no directory", name, proposalsDir)
-	}
-	var dir *os.Root
-	if err == nil {
-		dir, err = out.OpenRoot(proposalsDir)
-	}
+	fd, err := openIn(out, proposalsDir, unix.O_DIRECTORY)
 	if err != nil {
 		out.Close()
-		return nil, err
+		if err == unix.ENOTDIR || err == unix.ELOOP {
+			return nil, fmt.Errorf("%s: %s is no directory", name, proposalsDir)
+		}
+		return nil, fmt.Errorf("%s: cannot open %s: %w", name, proposalsDir, err)
 	}
-	return &source{name: name, in: filepath.Join(base, "in"), out: out, dir: dir}, nil
+	return &source{name: name, in: filepath.Join(base, "in"), out: out, dir: os.NewFile(uintptr(fd), proposalsDir)}, nil
+}
+
+// openIn opens what lies in dir itself: name is one of ours, or an ID. No link is
+// followed, and nothing waits for a pipe. It is a descriptor, since what a file
+// costs besides counts where there are thousands.
+func openIn(dir *os.File, name string, flags int) (fd int, err error) {
+	for {
+		fd, err = unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
 }
 
 func (s *source) close() {
@@ -182,13 +195,8 @@ func (s *source) close() {
 	s.out.Close()
 }
 
-func (s *source) proposals(all bool) (found []Filed, bad []error) {
-	d, err := s.dir.Open(".")
-	if err != nil {
-		return nil, []error{err}
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(maxProposals + 1)
+func (s *source) proposals(all bool) (found []*Filed, bad []error) {
+	names, err := s.dir.Readdirnames(maxProposals + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, []error{err}
 	}
@@ -198,31 +206,66 @@ func (s *source) proposals(all bool) (found []Filed, bad []error) {
 	}
 	decided := s.decided()
 	pending := s.pending()
+	files := make([]file, 0, len(names))
 	for _, name := range names {
 		id, ok := strings.CutSuffix(name, ".json")
-		if !ok || proposal.CheckID(id) != nil {
+		switch {
+		case !ok || proposal.CheckID(id) != nil:
 			if !strings.HasPrefix(name, spool.TempPrefix) {
-				bad = append(bad, fmt.Errorf("%s: %q is not the name of a proposal", s.name, clipped(name)))
+				files = append(files, file{bad: fmt.Errorf("%s: %q is not the name of a proposal", s.name, clipped(name))})
 			}
-			continue
+		case all || !decided[id]:
+			files = append(files, file{id: id, decided: decided[id]})
 		}
-		if decided[id] && !all {
-			continue
+	}
+	s.readAll(files)
+	for i := range files {
+		f := &files[i]
+		if f.bad != nil {
+			bad = append(bad, f.bad)
 		}
-		p, err := s.read(id)
-		if err != nil {
-			bad = append(bad, err)
-			continue
+		if f.ID != "" {
+			f.Pending = pending[f.id]
+			found = append(found, &f.Filed)
 		}
-		f := Filed{Proposal: p, Pending: pending[id]}
-		if decided[id] {
-			if f.Decision, err = s.decision(id); err != nil {
-				bad = append(bad, err)
-			}
-		}
-		found = append(found, f)
 	}
 	return found, bad
+}
+
+// file is the file of one proposal, and what was read of it.
+type file struct {
+	id      string // empty: its name is none
+	decided bool
+	Filed         // without an ID where it could not be read
+	bad     error // of it, or of its decision
+}
+
+// readAll reads files, a hundred by a hundred, side by side.
+func (s *source) readAll(files []file) {
+	var wg sync.WaitGroup
+	for some := range slices.Chunk(files, 100) {
+		wg.Go(func() {
+			for i := range some {
+				s.readInto(&some[i])
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (s *source) readInto(f *file) {
+	if f.id == "" {
+		return
+	}
+	p, err := s.read(f.id)
+	if err != nil {
+		f.bad = err
+		return
+	}
+	f.Proposal = p
+	if f.decided {
+		f.Decision, f.bad = s.decision(f.id)
+	}
 }
 
 func clipped(name string) string {
@@ -258,28 +301,36 @@ func (s *source) read(id string) (bottle.Proposal, error) {
 
 // readRegular reads a file that somebody else may have made: a regular one with
 // one name, of at most so many bytes.
-func readRegular(root *os.Root, name string, most int64) ([]byte, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if s, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || !ok || s.Nlink > 1 || info.Size() > most {
+func readRegular(dir *os.File, name string, most int64) ([]byte, error) {
+	fd, err := openIn(dir, name, 0)
+	if err == unix.ELOOP {
 		return nil, spool.ErrUnsafe
 	}
-	data := make([]byte, info.Size()+1)
-	n, err := io.ReadFull(f, data)
-	switch {
-	case err == nil:
-		return nil, spool.ErrUnsafe // it grew while it was read
-	case !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF):
+	if err != nil {
 		return nil, err
 	}
-	return data[:n], nil
+	defer unix.Close(fd)
+	var info unix.Stat_t
+	if err := unix.Fstat(fd, &info); err != nil {
+		return nil, err
+	}
+	if info.Mode&unix.S_IFMT != unix.S_IFREG || info.Nlink > 1 || info.Size > most {
+		return nil, spool.ErrUnsafe
+	}
+	data := make([]byte, info.Size+1)
+	for n := 0; n < len(data); {
+		some, err := unix.Read(fd, data[n:])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, err
+		case some == 0:
+			return data[:n], nil
+		default:
+			n += some
+		}
+	}
+	return nil, spool.ErrUnsafe // it grew while it was read
 }
 
 // pending is what the sidecar says of what waits: advice, and empty where it
