@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -44,7 +47,9 @@ func age(seconds int64) string { return (time.Duration(seconds) * time.Second).S
 func listProposals(c *cli.Call) error {
 	ctx, cancel := operator.Context()
 	defer cancel()
-	p, err := cli.NewPrinter(c.Out, c.String("output"), proposalColumns...)
+	debug.SetGCPercent(400)                   // it ends before a collection pays
+	out := bufio.NewWriterSize(c.Out, 64<<10) // there may be thousands
+	p, err := cli.NewPrinter(out, c.String("output"), proposalColumns...)
 	if err != nil {
 		return err
 	}
@@ -58,10 +63,13 @@ func listProposals(c *cli.Call) error {
 			return err
 		}
 	}
+	if err := errors.Join(p.Flush(), out.Flush()); err != nil {
+		return err
+	}
 	for _, err := range bad {
 		complain(c.Err, err)
 	}
-	return p.Flush()
+	return nil
 }
 
 // proposals are all that wait, over all bottles, oldest first.
