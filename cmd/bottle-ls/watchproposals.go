@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -22,7 +23,8 @@ const settleTime = 30 * time.Millisecond
 
 // watchProposals prints what waits, then a line for each change: one that came,
 // one that was decided (its status is the verdict), one that went with its
-// bottle ("gone").
+// bottle ("gone"). With --all each decided one is told, once, if it was never
+// seen waiting too.
 func watchProposals(c *cli.Call) error {
 	if c.String("output") == "table" {
 		return cli.Error{Code: cli.Usage, Msg: "a table cannot be watched: its columns would move", Hint: "use -o json or -o tsv"}
@@ -60,20 +62,18 @@ type follower struct {
 	d     *decision.Decider
 	w     *fsnotify.Watcher
 	watch func(dir string) error // w's Add
-	all   bool                   // decided ones in the first look too
+	all   bool                   // decided ones too that were never seen waiting
 	known map[string]operator.Line
 	emit  func(operator.Line) error
 }
 
 func (f *follower) run(ctx context.Context) error {
-	first := true
 	var settled <-chan time.Time
 	for {
 		if settled == nil {
-			if err := f.look(first); err != nil {
+			if err := f.look(); err != nil {
 				return err
 			}
-			first = false
 		}
 		select {
 		case <-f.w.Events:
@@ -143,7 +143,7 @@ func (f *follower) reach(dir string, way ...string) {
 }
 
 // look watches what there is now, and tells what is otherwise than before.
-func (f *follower) look(first bool) error {
+func (f *follower) look() error {
 	// Watch first, so that no change falls between the reading and the watching.
 	f.watch(f.d.Home.StateDir(""))
 	slugs, err := f.d.Home.Slugs()
@@ -159,10 +159,7 @@ func (f *follower) look(first bool) error {
 		key := l.Slug + "/" + l.ID
 		now[key] = l
 		old, known := f.known[key]
-		switch {
-		case known && old.Status == l.Status:
-			continue
-		case first && !f.all && l.Status != "pending", !known && !first && l.Status != "pending":
+		if known && old.Status == l.Status || !known && l.Status != "pending" && !f.all {
 			continue
 		}
 		if err := f.emit(l); err != nil {
@@ -170,11 +167,15 @@ func (f *follower) look(first bool) error {
 		}
 	}
 	for key, l := range f.known {
-		if _, there := now[key]; !there && l.Status == "pending" {
+		switch _, there := now[key]; {
+		case there:
+		case l.Status == "pending":
 			l.Status = "gone"
 			if err := f.emit(l); err != nil {
 				return err
 			}
+		case slices.Contains(slugs, l.Slug):
+			now[key] = l // it could not be read just now, and is not told twice
 		}
 	}
 	f.known = now

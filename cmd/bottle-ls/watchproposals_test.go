@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -104,5 +106,94 @@ func TestWhoWatchesHearsOfBottlesThatComeLater(t *testing.T) {
 		if filepath.Base(filepath.Dir(p)) == "agent" || filepath.Base(p) == "out" {
 			t.Errorf("%s is watched, which others write without end", p)
 		}
+	}
+}
+
+// What was asked and decided between two looks was never seen waiting: with --all
+// it is told all the same, once.
+func TestAllTellsWhatWasDecidedBetweenTwoLooks(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		t.Run(fmt.Sprintf("all=%t", all), func(t *testing.T) {
+			dir := t.TempDir()
+			os.Chmod(dir, 0o700)
+			t.Setenv("BOTTLE_HOME", dir)
+			t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(dir, "none.sock"))
+			d, err := open(t.Context(), io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const slug = "web-aaaa"
+			lock, err := d.Home.Create(bottle.Bottle{Slug: slug, Status: bottle.Running})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer lock.Unlock()
+			filed := filepath.Join(d.Home.StateDir(slug), "supervise", "out", "proposals")
+			for _, dir := range []string{filed, filepath.Join(d.Home.StateDir(slug), "supervise", "in")} {
+				if err := os.MkdirAll(dir, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ask := func(host string) string {
+				t.Helper()
+				p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressBlock, Justification: "to read its pages", Egress: &bottle.EgressAsk{Host: host}}, proposal.Rules{}, time.Now())
+				if err == nil {
+					err = os.WriteFile(filepath.Join(filed, p.ID+".json"), proposal.Encode(p), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return p.ID
+			}
+			decide := func(id string) {
+				t.Helper()
+				if err := d.Home.Decide(slug, "supervise", bottle.Decision{Proposal: id, Verdict: bottle.Rejected}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w, err := fsnotify.NewWatcher()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			var told []string
+			f := &follower{d: d, w: w, watch: w.Add, all: all, known: map[string]operator.Line{},
+				emit: func(l operator.Line) error { told = append(told, l.ID+" "+l.Status); return nil }}
+			look := func(when string, want ...string) {
+				t.Helper()
+				told = nil
+				if err := f.look(); err != nil {
+					t.Fatal(err)
+				}
+				if slices.Sort(want); !slices.Equal(told, want) {
+					t.Errorf("%s: told %q, not %q", when, told, want)
+				}
+			}
+			ifAll := func(told string) (lines []string) {
+				if all {
+					lines = []string{told}
+				}
+				return lines
+			}
+			before := ask("before.example")
+			decide(before)
+			look("decided before the first look", ifAll(before+" rejected")...)
+			waits := ask("waits.example")
+			look("one that waits", waits+" pending")
+			between := ask("between.example")
+			decide(between)
+			look("decided between two looks", ifAll(between+" rejected")...)
+			look("nothing new")
+			decide(waits)
+			look("decided later", waits+" rejected")
+			if err := os.Rename(filed, filed+".away"); err != nil {
+				t.Fatal(err)
+			}
+			look("what cannot be read")
+			if err := os.Rename(filed+".away", filed); err != nil {
+				t.Fatal(err)
+			}
+			look("what can be read again")
+		})
 	}
 }
