@@ -35,7 +35,7 @@ func app() cli.App {
 		Flags: []urfave.Flag{
 			cli.OutputFlag(), cli.YesFlag(),
 			&urfave.BoolFlag{Name: "reject", Usage: "reject instead"},
-			&urfave.StringFlag{Name: "reason", Usage: "tell the agent why: `TEXT`"},
+			&urfave.StringFlag{Name: "reason", Usage: fmt.Sprintf("tell the agent why: `TEXT` of at most %d bytes", decision.MaxReason)},
 			&urfave.BoolFlag{Name: "once", Usage: "good for one request"},
 			&urfave.Int64Flag{Name: "uses", Usage: "good for `N` requests", DefaultText: "any number"},
 			&urfave.DurationFlag{Name: "for", Usage: "good for so long: `DURATION` (10m, 36h)", DefaultText: "the bottle's life"},
@@ -96,6 +96,9 @@ func termsOf(c *cli.Call) (proposal.Terms, error) {
 	t := proposal.Terms{Uses: c.Int64("uses"), NoCredential: c.Bool("no-credential")}
 	usage := func(format string, args ...any) (proposal.Terms, error) {
 		return t, cli.Error{Code: cli.Usage, Msg: fmt.Sprintf(format, args...), Hint: "run bottle-approve --help"}
+	}
+	if err := decision.CheckReason(c.String("reason")); err != nil {
+		return t, operator.ExplainDecision("", err)
 	}
 	if c.Bool("once") {
 		if c.IsSet("uses") && t.Uses != 1 {

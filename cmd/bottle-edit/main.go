@@ -30,7 +30,8 @@ func app() cli.App {
 	return cli.App{
 		Name: "bottle-edit", Usage: "change a living bottle's policy", ArgsUsage: "SLUG [routes]",
 		About: "Opens the policy in $EDITOR, shows what changes, asks, and puts it in force. A\n" +
-			"mistake opens the editor again. It prints the difference.",
+			"mistake opens the editor again. It prints the difference.\n" +
+			fmt.Sprintf("A policy has at most %d MiB.", decision.MaxPolicy>>20),
 		Flags:    []urfave.Flag{cli.YesFlag()},
 		Examples: "bottle-edit dev-k3zq routes\nEDITOR='sed -i s/GET/POST/' bottle-edit --yes dev-k3zq",
 		Action:   edit,
@@ -68,7 +69,9 @@ func edit(c *cli.Call) error {
 func change(ctx context.Context, c *cli.Call, d *decision.Decider, slug string, old []byte) error {
 	var p policy.Policy
 	_, changed, err := operator.Edit(ctx, c.Streams, "routes.yaml", old, func(text []byte) (err error) {
-		p, err = policy.Parse(text)
+		if p, err = policy.Parse(text); err == nil && len(policy.Render(p)) > decision.MaxPolicy {
+			err = fmt.Errorf("the policy has more than %d bytes", decision.MaxPolicy)
+		}
 		return err
 	})
 	if err != nil || !changed {

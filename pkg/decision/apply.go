@@ -19,9 +19,11 @@ import (
 const (
 	policyFile  = "routes.yaml"
 	appliedFile = "applied.json"
-	maxPolicy   = 16 << 20
 	maxApplied  = 256 << 10
 )
+
+// MaxPolicy is how many bytes a policy has at most.
+const MaxPolicy = 16 << 20
 
 // answerTime is how long egress has to acknowledge a policy.
 const answerTime = 10 * time.Second
@@ -36,7 +38,7 @@ func (d *Decider) outDir(slug string) string {
 
 // text is the policy's file.
 func (d *Decider) text(slug string) ([]byte, error) {
-	data, err := spool.ReadFile(filepath.Dir(d.policyPath(slug)), policyFile, maxPolicy)
+	data, err := spool.ReadFile(filepath.Dir(d.policyPath(slug)), policyFile, MaxPolicy)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}

@@ -76,6 +76,10 @@ var (
 	// ErrChanged is the error for a file that was changed meanwhile.
 	ErrChanged = errors.New("it was changed meanwhile, so nothing was changed")
 	ErrNoGrant = errors.New("no such grant")
+	// ErrLong is the error for a reason of more than MaxReason bytes; ErrLarge for
+	// more at once than could be read back after a kill.
+	ErrLong  = fmt.Errorf("the reason has more than %d bytes", MaxReason)
+	ErrLarge = errors.New("it is more than can be recorded as one change, so nothing was changed")
 )
 
 // Preview returns what orders would change, and changes nothing.
@@ -212,9 +216,17 @@ func (d *Decider) carry(ctx context.Context, r *Result, o Order) {
 			err = errors.New("nothing was made")
 		}
 		r.Decision = d.decision(r, o)
-		r.Decision.Verdict, r.Decision.Detail = bottle.Rejected, "approved, but the image could not be made: "+err.Error()
+		r.Decision.Verdict, r.Decision.Detail = bottle.Rejected, "approved, but the image could not be made: "+clipped(err.Error())
 		r.Err = errors.Join(err, record())
 	}
+}
+
+// clipped is as much of a text as a decision has room for.
+func clipped(text string) string {
+	if len(text) <= maxDetail {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxDetail], "") + "…"
 }
 
 // decision is the document that answers the sidecar.
@@ -277,8 +289,21 @@ func (d *Decider) begin(slug string) *work {
 	return w
 }
 
-// maxReason bounds what the agent is told: sidecars read a decision up to a bound.
-const maxReason = 128 << 10
+// MaxReason is how many bytes a reason has at most. Escaped they may be six times
+// as many, and must fit into a line of the audit log, and into the decision, which
+// sidecars read up to a bound, beside what is approved.
+const MaxReason = 8 << 10
+
+// maxDetail bounds what is told of an image that could not be made.
+const maxDetail = 4 << 10
+
+// CheckReason says whether a reason can be recorded, and told to the agent.
+func CheckReason(reason string) error {
+	if len(reason) > MaxReason {
+		return ErrLong
+	}
+	return nil
+}
 
 // judge says what an order would change.
 func (w *work) judge(o Order) Result {
@@ -290,8 +315,7 @@ func (w *work) judge(o Order) Result {
 		r.Decision, r.Err = r.Filed.Decision, state.ErrDecided
 		return r
 	}
-	if len(o.Reason) > maxReason {
-		r.Err = fmt.Errorf("the reason has more than %d bytes", maxReason)
+	if r.Err = CheckReason(o.Reason); r.Err != nil {
 		return r
 	}
 	p := r.Filed.Proposal
@@ -321,6 +345,9 @@ func (w *work) judge(o Order) Result {
 
 // Revoke ends a grant at once.
 func (d *Decider) Revoke(ctx context.Context, slug, id, reason string) error {
+	if err := CheckReason(reason); err != nil {
+		return err
+	}
 	lock, err := d.Home.LockPolicy(ctx, slug)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package decision
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -77,12 +78,18 @@ func (d *Decider) commit(ctx context.Context, slug string, j *journal) error {
 	return d.finish(slug, j, false)
 }
 
+// encode writes a change as its file holds it, if it can be read back.
 func encode(j *journal) ([]byte, error) {
-	data, err := json.Marshal(j)
-	if err != nil {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(j); err != nil {
 		return nil, fmt.Errorf("cannot record what is to be changed: %w", err)
 	}
-	return data, nil
+	if out.Len() > maxJournal || len(j.New) > MaxPolicy {
+		return nil, ErrLarge
+	}
+	return out.Bytes(), nil
 }
 
 // finish records what is in force. again: another one began, and may have

@@ -65,6 +65,10 @@ func explainDecision(slug string, err error) error {
 		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("%s: %v", slug, err), Hint: "mend it with bottle-edit " + slug + " routes"}
 	case errors.Is(err, decision.ErrNoAnswer), errors.Is(err, decision.ErrRefused):
 		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("%s: %v", slug, err), Hint: "what was asked still waits; bottle-log " + slug + " shows what egress says"}
+	case errors.Is(err, decision.ErrLong):
+		return cli.Error{Code: cli.Usage, Msg: err.Error(), Hint: "say it in fewer words, or say where more is written"}
+	case errors.Is(err, decision.ErrLarge):
+		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: "decide fewer at a time, or make the policy smaller"}
 	case errors.Is(err, decision.ErrNoGrant):
 		return cli.Error{Code: cli.NotFound, Msg: err.Error(), Hint: "run bottle-ls grants"}
 	}

@@ -175,6 +175,8 @@ func Remake(p bottle.Proposal) (bottle.Proposal, error) {
 	if err := check(k, &p); err != nil {
 		return p, err
 	}
-	p.ID, p.Slug, p.Agent = ID(p), slug, agent
-	return p, nil
+	p.Slug, p.Agent = "", ""
+	p, err := named(p)
+	p.Slug, p.Agent = slug, agent
+	return p, err
 }

@@ -110,6 +110,11 @@ func Make(p bottle.Proposal, rules Rules, now time.Time) (bottle.Proposal, error
 			return p, err
 		}
 	}
+	return named(p)
+}
+
+// named gives a proposal its ID, if it is not too large.
+func named(p bottle.Proposal) (bottle.Proposal, error) {
 	p.ID = ID(p)
 	if n := len(Encode(p)); n > MaxSize {
 		return p, fmt.Errorf("the proposal has %d bytes, and %d are taken", n, MaxSize)

@@ -5,10 +5,12 @@ package programs
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"bottle/pkg/decision"
 	"bottle/test/rig"
 )
 
@@ -20,6 +22,7 @@ func TestPrograms(t *testing.T) {
 		env.Setenv("PATH", r.Bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 		env.Setenv("BOTTLE_LIBEXEC", r.Libexec)
 		env.Setenv("BOTTLE_HOME", filepath.Join(env.WorkDir, "home"))
+		env.Setenv("OVERLONG", strings.Repeat("x", decision.MaxReason+1)) // a reason
 		env.Setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
 		return os.Chmod(filepath.Join(env.WorkDir), 0o755)
 	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits}})
