@@ -88,15 +88,45 @@ func hostileBuild(t *testing.T, s *stage) {
 	s.insideIsOurs(t, slug)
 	// The engine follows a link when it mounts, and may mount the home, where the
 	// agent can put what it likes, behind it.
-	if _, said, code := s.r.Inside(slug, "sh", "-c", "mkdir -p ~/x && printf '#!/bin/sh\\ntouch ~/replaced; exec sleep 600\\n' >~/x/bottle-inside && chmod 755 ~/x/bottle-inside"); code != 0 {
+	if _, said, code := s.r.Inside(slug, "sh", "-c", "mkdir -p ~/x/bottle && printf '#!/bin/sh\\ntouch ~/replaced; exec sleep 600\\n' >~/x/bottle-inside && chmod 755 ~/x/bottle-inside && cp ~/x/bottle-inside ~/x/bottle"); code != 0 {
 		t.Fatal(said)
 	}
-	for _, link := range []string{"rm -rf /opt/bottle && ln -s /home/agent/x /opt/bottle", "rm -rf /opt && mkdir -p /home/agent/x && ln -s /home/agent/x /opt", "ln -s /opt/bottle /home/captured"} {
+	own, above := "rm -rf /opt/bottle && ln -s /home/agent/x /opt/bottle", "rm -rf /opt && mkdir -p /home/agent/x && ln -s /home/agent/x /opt"
+	for _, link := range []string{own, above, "ln -s /opt/bottle /home/captured"} {
 		if said, code := approve(attack + "RUN " + link + "\n"); code == 0 || !strings.Contains(said, "a link at ") {
 			t.Errorf("%s: %d %s", link, code, said)
 		}
 	}
 	s.insideIsOurs(t, slug)
+	for i, link := range []string{own, above} {
+		if !s.linkLeads(t, slug, plan.RebuiltImage(slug, fmt.Sprintf("link%d", i)), link) {
+			t.Errorf("%s: nothing was replaced where nobody looks for links", link)
+		}
+	}
+}
+
+// linkLeads makes the image of a command that nobody looked at, and says whether
+// the agent's file runs in place of bottle-inside in a container of it that has
+// the mounts of the bottle's own.
+func (s *stage) linkLeads(t *testing.T, slug, image, command string) bool {
+	t.Helper()
+	maker := s.r.Container("maker", "--user", "0:0", "--network", "none", "--entrypoint", "/bin/sh", s.image(agentOf(slug)), "-c", command)
+	if code := strings.TrimSpace(s.r.Docker("wait", maker)); code != "0" {
+		t.Fatalf("%s ended with %s: %s", command, code, s.r.Docker("logs", maker))
+	}
+	s.r.Docker("commit", maker, image)
+	t.Cleanup(func() { s.r.Docker("rmi", "--force", image) })
+	s.r.Docker("rm", maker)
+	// An engine mounts what is equally deep in any order, and one of them leads
+	// nowhere.
+	for range 12 {
+		led, _ := s.r.TryDocker("run", "--rm", "--network", "none", "--user", fmt.Sprint(plan.AgentUID), "--volumes-from", agentOf(slug), "--env", "HOME=/home/agent",
+			"--entrypoint", "/bin/sh", image, "-c", "timeout 1 "+plan.InsideBin+" </dev/null >/dev/null 2>&1; rm ~/replaced && echo replaced")
+		if strings.Contains(led, "replaced") {
+			return true
+		}
+	}
+	return false
 }
 
 // insideIsOurs fails unless the bottle's agent runs by our own bottle-inside.
