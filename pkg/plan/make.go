@@ -232,6 +232,9 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	for _, row := range b.with {
 		c.Hosts[row.service] = b.addressOf(row).String()
 	}
+	// The engine takes away the namespace of a container that was killed, so nobody
+	// says no there; who knows its address would send into the void for a minute.
+	c.Sysctls["net.ipv4.tcp_syn_retries"] = "2"
 	b.fastFail(&c)
 	if c.Runtime = b.runtime; c.Runtime == gVisor {
 		// Its network stack passes the engine's own name server by.
