@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"bottle/pkg/bottle"
 	"bottle/test/rig"
 )
 
@@ -24,12 +26,18 @@ type conversation struct {
 
 func converse(t *testing.T, script []rig.Line, flags ...string) *conversation {
 	t.Helper()
+	return converseAs(t, "", script, flags...)
+}
+
+// converseAs is converse with more settings of the agent.
+func converseAs(t *testing.T, settings string, script []rig.Line, flags ...string) *conversation {
+	t.Helper()
 	rig.NeedClaude(t)
 	c := &conversation{t: t, r: rig.New(t)}
 	c.u = c.r.Upstream(rig.ClaudeHost)
 	c.u.Script(script...)
 	c.r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 8\negress:\n  routes:\n"+rig.ClaudeRoute+"---\n")
-	c.r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n---\nBe brief, 'quote' \"this\".\n")
+	c.r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n"+settings+"---\nBe brief, 'quote' \"this\".\n")
 	c.r.Env = []string{rig.ClaudeEnv}
 	c.slug = c.r.Start("dev", flags...) // its image may have to be made first
 	c.u.Join(c.slug)
@@ -160,6 +168,50 @@ func TestClaudeCodeUnderRemoteControlWorks(t *testing.T) {
 	noDialog(t, screen)
 	if len(c.u.Heard("/api/claude_code/settings")) == 0 {
 		t.Error("it talks to its model alone: the test shows nothing of remote control")
+	}
+}
+
+// Its other traffic is on then, so it asks for hosts that are no route: these are
+// refused, and it goes on without.
+func TestWhatClaudeCodeAsksForUnderRemoteControlIsJudged(t *testing.T) {
+	t.Parallel()
+	c := converseAs(t, "remote_control: true\n", []rig.Line{{Last: "the remote task", Say: "answered under remote control"}, {Say: "what else"}},
+		"--task", "do the remote task")
+	noDialog(t, c.shows("answered under remote control", "bypass permissions on"))
+	if said, _, _ := c.r.Inside(c.slug, "env"); strings.Contains(said, "NONESSENTIAL_TRAFFIC") || !strings.Contains(said, "DISABLE_TELEMETRY=1\n") {
+		t.Errorf("its environment: %s", said)
+	}
+	cmd := c.r.Command(c.ctx, "bottle-log", "-f", c.slug)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	events := json.NewDecoder(out)
+	for own, others := 0, 0; own == 0 || others == 0; {
+		var e bottle.Event
+		if err := events.Decode(&e); err != nil {
+			t.Fatalf("it asked its own host for %d things besides the model, and other hosts for %d: %v", own, others, err)
+		}
+		want := "deny"
+		switch {
+		case e.Kind != "request":
+			continue
+		case e.Host != rig.ClaudeHost:
+			others++
+		case e.Path != "/v1/messages":
+			own++
+			fallthrough
+		default:
+			want = "allow"
+		}
+		if e.Verdict != want {
+			t.Errorf("%s https://%s%s: %s, not %s: %s", e.Method, e.Host, e.Path, e.Verdict, want, e.Reason)
+		}
 	}
 }
 
