@@ -125,11 +125,6 @@ func TestTheMenuRunsThePublicPrograms(t *testing.T) {
 	attached()
 	r.called(s, "bottle-attach --pane --focus api-cccc")
 	c.types("")
-	started := s.acts("new")
-	c.sees("start>")
-	c.types("\r")
-	started()
-	r.called(s, "bottle-start --pane --focus -- alpha")
 	stopped := s.acts("stop")
 	c.sees("stop>")
 	c.types("bbbb")
@@ -142,6 +137,45 @@ func TestTheMenuRunsThePublicPrograms(t *testing.T) {
 	c.sees("next that waits")
 	c.types("q")
 	c.sees("no bottle is shown here")
+}
+
+// A bring-up takes its time: the popup is gone when the preflight is answered.
+func TestThePopupOfAStartEndsWithTheAnswer(t *testing.T) {
+	s, r, c := bound(t)
+	const up = "bottle-start --yes --pane --focus -- alpha"
+	r.prints("bottle-start --dry-run -- alpha", "  egress  api.example.com\n")
+	release := filepath.Join(r.dir, "release")
+	script := "#!/bin/sh\npwd >\"$RECORDED/folder\"\nuntil [ -e '" + release + "' ]; do sleep 0.05; done\n" +
+		"echo 'bottle-start: no engine #(x)' >&2\necho 'hint: y' >&2\nexit 5\n"
+	if err := os.WriteFile(filepath.Join(r.dir, up), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	asked := func(answer string) (ended func()) {
+		ended = s.acts("new")
+		c.sees("start>")
+		c.types("\r")
+		c.sees("api.example.com")
+		c.sees("start it? [y/N]")
+		c.types(answer + "\r")
+		return ended
+	}
+	asked("n")()
+	if strings.Contains(r.calls(), "--yes") {
+		t.Fatalf("it was started after a no: %s", r.calls())
+	}
+	ended := asked("y")
+	r.called(s, up)
+	c.types("typed below") // a popup would take it
+	s.sees("t", "typed below")
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.sees("bottle-start: no engine #(x)")
+	ended()
+	folder, _ := os.ReadFile(filepath.Join(r.dir, "folder"))
+	if want := s.run("display-message", "-p", "-t", "t", "#{pane_current_path}"); strings.TrimSpace(string(folder)) != want {
+		t.Errorf("it was started in %s, not in %s", folder, want)
+	}
 }
 
 func TestTheDashboardHasOneWindowHoweverOftenItIsAskedFor(t *testing.T) {
@@ -187,5 +221,17 @@ func TestPickersWithoutFzfOrWithoutAnythingToPick(t *testing.T) {
 	}
 	if run(r.path, "bottle-new"); !strings.Contains(r.calls(), "bottle-start --pane\n") {
 		t.Error("without agents, bottle-start does not get to offer a first one")
+	}
+	r.prints("bottle-ls agents -o tsv", "alpha\tdev\tclaude\t0\t/dev/null\nbeta\tdev\tshell\t0\t/dev/null\n")
+	for typed, want := range map[string]string{"9\n2\nyes\n": "beta\n", "2\n\n": "", "": ""} {
+		answer := filepath.Join(r.dir, "answer")
+		os.Remove(answer)
+		cmd := exec.Command("bash", filepath.Join(root(t), "scripts", "bottle-new"))
+		cmd.Env = []string{"RECORDED=" + r.dir, "PATH=" + filepath.Join(r.dir, "fake") + ":" + filepath.Join(r.dir, "bare"), "BOTTLE_ANSWER=" + answer}
+		cmd.Stdin = strings.NewReader(typed)
+		out, err := cmd.CombinedOutput()
+		if got, _ := os.ReadFile(answer); err != nil || string(got) != want {
+			t.Errorf("without fzf, %q is answered %q: %v, %s", typed, got, err, out)
+		}
 	}
 }
