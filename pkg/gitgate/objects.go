@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,10 +43,9 @@ type pass struct {
 	skip  map[string]bool   // objects that are not looked at
 	most  int64             // bytes that all may have together
 
+	mu      sync.Mutex
 	objects int
 	bytes   int64
-
-	mu      sync.Mutex
 	hits    []objectHit
 	names   map[string]bool // that trees have, and were looked at
 	modules map[string]bool // blobs that a tree calls .gitmodules
@@ -55,14 +53,40 @@ type pass struct {
 
 const maxFound = 100 // findings of one push; more are not told
 
-// run looks through all objects of a quarantine, which one git reads for it: of
-// that quarantine alone, whether a ref leads to them or not.
-func (a *pass) run(ctx context.Context, g git) error {
+// run looks through all objects of a pack, whether a ref leads to them or not.
+// Those that are large, or made of such, one git reads for it: of that quarantine
+// alone.
+func (a *pass) run(ctx context.Context, pack *pack, g git) error {
+	large, err := pack.each(aside, func(o object, data []byte) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := a.admit(o); err != nil {
+			return err
+		}
+		if !a.skip[o.id] {
+			a.object(o, data)
+		}
+		return nil
+	})
+	if err == nil && len(large) > 0 {
+		err = a.ask(ctx, g, large)
+	}
+	if err == nil && a.objects != len(pack.sorted) {
+		return fmt.Errorf("%w: %d of its %d objects were found", errPack, a.objects, len(pack.sorted))
+	}
+	return err
+}
+
+const aside = 1 << 20 // bytes of an object up to which it is read here
+
+// ask has git read objects.
+func (a *pass) ask(ctx context.Context, g git, ids []string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	said := &tail{max: 16 << 10}
-	cmd := g.cmd(ctx, "cat-file", "--batch-all-objects", "--unordered", "--batch", "--buffer")
-	cmd.Stderr = said
+	cmd := g.cmd(ctx, "cat-file", "--batch", "--buffer")
+	cmd.Stdin, cmd.Stderr = strings.NewReader(strings.Join(ids, "\n")+"\n"), said
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -83,27 +107,8 @@ func (a *pass) run(ctx context.Context, g git) error {
 	return nil
 }
 
-// task is an object that is small enough to be handed to another goroutine.
-type task struct {
-	object
-	data []byte
-}
-
-const aside = 1 << 20 // bytes of an object up to which it is handed on
-
 // read reads the objects as git writes them, up to the last.
 func (a *pass) read(r *bufio.Reader) error {
-	tasks := make(chan task, 16)
-	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for t := range tasks {
-				a.object(t.object, t.data)
-			}
-		})
-	}
-	defer workers.Wait()
-	defer close(tasks)
 	for {
 		head, err := r.ReadString('\n')
 		if err == io.EOF && head == "" {
@@ -122,12 +127,12 @@ func (a *pass) read(r *bufio.Reader) error {
 		switch {
 		case a.skip[o.id]:
 			_, err = io.CopyN(io.Discard, r, o.size)
-		case o.kind == "blob" && o.size > aside:
-			err = a.large(o, r)
+		case o.kind == "blob":
+			err = a.blob(o, r)
 		default:
 			data := make([]byte, o.size)
 			if _, err = io.ReadFull(r, data); err == nil {
-				tasks <- task{o, data}
+				a.object(o, data)
 			}
 		}
 		if err == nil {
@@ -152,6 +157,8 @@ func parseObject(line string) (object, error) {
 
 // admit counts an object, and refuses those that are too many or too large.
 func (a *pass) admit(o object) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.objects++
 	a.bytes += o.size
 	switch {
@@ -165,8 +172,8 @@ func (a *pass) admit(o object) error {
 	return nil
 }
 
-// large looks through a blob that is not held.
-func (a *pass) large(o object, r io.Reader) error {
+// blob looks through a blob that is not held.
+func (a *pass) blob(o object, r io.Reader) error {
 	limited := &io.LimitedReader{R: r, N: o.size}
 	hits, err := a.s.blob(a.paths[o.id], o.size, limited)
 	if err == nil { // what it was not interested in

@@ -258,8 +258,13 @@ func (p *push) scan(ctx context.Context, paths map[string]string) error {
 	if err != nil {
 		return err
 	}
+	pack, err := openPack(p.quarantine, p.repo.format)
+	if err != nil || pack == nil {
+		return err
+	}
+	defer pack.close()
 	pass := &pass{s: p.scanner, paths: paths, skip: known, most: max(minInflated, inflateMost*p.conf.Push.MaxSize), names: map[string]bool{}, modules: map[string]bool{}}
-	err = pass.run(ctx, p.repo.git.only(p.quarantine))
+	err = pass.run(ctx, pack, p.repo.git.only(p.quarantine))
 	p.objects = pass.objects
 	if err != nil {
 		return err

@@ -1,0 +1,446 @@
+package gitgate
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/zlib"
+	"golang.org/x/sys/unix"
+)
+
+// pack is a pack of a quarantine, with the index that git has written of it. git
+// has checked it, and says what stands in it: here it is read, which one process
+// does faster than two. Each object must come out as its ID says.
+type pack struct {
+	data   []byte
+	index  []byte
+	format string
+	width  int     // bytes of an ID
+	ids    []byte  // sorted
+	sorted []entry // by where they are
+	places []int32 // in sorted, of each of ids
+}
+
+// entry is one object of a pack.
+type entry struct {
+	at   int64
+	nth  int32 // of the IDs
+	base int32 // what it is a delta of; -1: it is none
+
+	first, next int32 // its first delta, and the next of the same base; -1: none
+	weight      int32 // objects that are deltas of it, and of these, and itself
+}
+
+const (
+	ofsDelta = 6
+	refDelta = 7
+)
+
+// kinds are those of a pack's objects, by their number.
+var kinds = map[byte]string{1: "commit", 2: "tree", 3: "blob", 4: "tag"}
+
+var errPack = errors.New("cannot read the pack")
+
+// openPack opens the pack of a quarantine; nil: there is none.
+func openPack(quarantine, format string) (*pack, error) {
+	found, err := filepath.Glob(filepath.Join(quarantine, "pack", "pack-*.pack"))
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	if len(found) > 1 {
+		return nil, fmt.Errorf("%w: there are %d", errPack, len(found))
+	}
+	p := &pack{format: format, width: idLength(format) / 2}
+	if p.data, err = mapFile(found[0]); err == nil {
+		p.index, err = mapFile(found[0][:len(found[0])-len("pack")] + "idx")
+	}
+	if err == nil {
+		err = p.list()
+	}
+	if err == nil {
+		err = p.link()
+	}
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func mapFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_PRIVATE)
+}
+
+func (p *pack) close() {
+	unix.Munmap(p.data)
+	unix.Munmap(p.index)
+}
+
+// list reads the index: gitformat-pack(5), version 2.
+func (p *pack) list() error {
+	const head = 8 + 256*4
+	if len(p.index) < head || !bytes.HasPrefix(p.index, []byte("\xfftOc\x00\x00\x00\x02")) || len(p.data) < 12+p.width {
+		return errPack
+	}
+	n := int(binary.BigEndian.Uint32(p.index[head-4:]))
+	if n > maxObjects || len(p.index) < head+n*(p.width+8) {
+		return errPack
+	}
+	p.ids = p.index[head:][:n*p.width]
+	offsets, large := p.index[head+n*(p.width+4):][:4*n], p.index[head+n*(p.width+8):]
+	p.sorted, p.places = make([]entry, n), make([]int32, n)
+	for i := range p.sorted {
+		at := int64(binary.BigEndian.Uint32(offsets[4*i:]))
+		if at>>31 != 0 {
+			if at = 8 * (at & (1<<31 - 1)); at+8 > int64(len(large)) {
+				return errPack
+			}
+			at = int64(binary.BigEndian.Uint64(large[at:]))
+		}
+		if at < 12 || at >= int64(len(p.data)-p.width) {
+			return errPack
+		}
+		p.sorted[i] = entry{at: at, nth: int32(i), base: -1, first: -1, next: -1, weight: 1}
+	}
+	slices.SortFunc(p.sorted, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
+	for i, e := range p.sorted {
+		p.places[e.nth] = int32(i)
+	}
+	return nil
+}
+
+// link finds out what is a delta of what.
+func (p *pack) link() error {
+	for i := range p.sorted {
+		h, err := p.head(i)
+		if err != nil {
+			return err
+		}
+		if e := &p.sorted[i]; h.base >= 0 {
+			base := &p.sorted[h.base]
+			e.base, e.next, base.first = h.base, base.first, int32(i)
+		}
+	}
+	// What is a delta is weighed before what it is of, whatever lies where. What is
+	// left out goes round in a circle, which no ID does: nothing leads to it.
+	var order []int32
+	for i, e := range p.sorted {
+		if e.base < 0 {
+			order = append(order, int32(i))
+		}
+	}
+	for k := 0; k < len(order); k++ {
+		order = slices.AppendSeq(order, p.deltas(order[k]))
+	}
+	for _, i := range slices.Backward(order) {
+		if e := p.sorted[i]; e.base >= 0 {
+			p.sorted[e.base].weight += e.weight
+		}
+	}
+	return nil
+}
+
+// deltas are those that have this object as their base.
+func (p *pack) deltas(i int32) func(func(int32) bool) {
+	return func(yield func(int32) bool) {
+		for d := p.sorted[i].first; d >= 0 && yield(d); d = p.sorted[d].next {
+		}
+	}
+}
+
+// header is what stands before an object's data.
+type header struct {
+	kind string // empty: it is a delta
+	size int64  // of the data, or of the delta
+	base int32
+	data []byte // compressed, and all that is behind it
+}
+
+func (p *pack) head(i int) (header, error) {
+	h := header{base: -1}
+	at := p.sorted[i].at
+	b := p.data[at : len(p.data)-p.width]
+	number := b[0] >> 4 & 7
+	h.size = int64(b[0] & 15)
+	n := 1
+	for shift := 4; b[n-1]&0x80 != 0; shift += 7 {
+		if n == len(b) || shift > 56 {
+			return h, errPack
+		}
+		h.size |= int64(b[n]&0x7f) << shift
+		n++
+	}
+	b = b[n:]
+	switch number {
+	case ofsDelta:
+		var back int64
+		n := 0
+		for more := true; more; n++ {
+			if n == len(b) || n == 8 {
+				return h, errPack
+			}
+			if n > 0 {
+				back++
+			}
+			back, more = back<<7|int64(b[n]&0x7f), b[n]&0x80 != 0
+		}
+		place, found := slices.BinarySearchFunc(p.sorted, at-back, func(e entry, at int64) int { return cmp.Compare(e.at, at) })
+		if !found || place >= i {
+			return h, errPack
+		}
+		h.base, h.data = int32(place), b[n:]
+	case refDelta:
+		if len(b) < p.width {
+			return h, errPack
+		}
+		nth := sort.Search(len(p.places), func(k int) bool { return bytes.Compare(p.id(int32(k)), b[:p.width]) >= 0 })
+		if nth == len(p.places) || !bytes.Equal(p.id(int32(nth)), b[:p.width]) {
+			return h, errPack
+		}
+		h.base, h.data = p.places[nth], b[p.width:]
+	default:
+		if h.kind, h.data = kinds[number], b; h.kind == "" {
+			return h, errPack
+		}
+	}
+	return h, nil
+}
+
+func (p *pack) id(nth int32) []byte { return p.ids[int(nth)*p.width:][:p.width] }
+
+// each hands all objects of up to most bytes to do, of which several run at once,
+// and returns the IDs of the others.
+func (p *pack) each(most int64, do func(object, []byte) error) (rest []string, err error) {
+	var (
+		next    atomic.Int64
+		workers sync.WaitGroup
+		mu      sync.Mutex
+	)
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			w := &unpacker{p: p, most: most, do: do}
+			var failed error
+			for i := next.Add(1) - 1; i < int64(len(p.sorted)) && failed == nil; i = next.Add(1) - 1 {
+				if p.sorted[i].base < 0 {
+					failed = w.root(int32(i))
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			rest = append(rest, w.rest...)
+			if failed != nil && err == nil {
+				err = failed
+				next.Store(maxObjects) // the others need not go on
+			}
+		})
+	}
+	workers.Wait()
+	return rest, err
+}
+
+// unpacker takes objects out of a pack, one after the other.
+type unpacker struct {
+	p    *pack
+	most int64
+	do   func(object, []byte) error
+	rest []string
+
+	src  bytes.Reader
+	zlib io.ReadCloser
+}
+
+// root takes out one that is no delta, and its deltas.
+func (w *unpacker) root(i int32) error {
+	h, err := w.p.head(int(i))
+	if err != nil {
+		return err
+	}
+	if h.size > w.most {
+		w.leave(i)
+		return nil
+	}
+	data, err := w.inflate(h)
+	if err != nil {
+		return err
+	}
+	return w.family(i, h.kind, data)
+}
+
+// family takes out one object and its deltas. The one that most depend on is
+// last, when what it is a delta of is no longer needed: so what is held at once
+// grows as the logarithm of their number.
+func (w *unpacker) family(i int32, kind string, data []byte) error {
+	for {
+		if err := w.object(i, kind, data); err != nil {
+			return err
+		}
+		deltas := slices.SortedFunc(w.p.deltas(i), func(a, b int32) int { return cmp.Compare(w.p.sorted[a].weight, w.p.sorted[b].weight) })
+		base := data
+		for k, d := range deltas {
+			var err error
+			if data, err = w.apply(d, base); err != nil {
+				return err
+			}
+			switch last := k == len(deltas)-1; {
+			case data == nil:
+				w.leave(d)
+			case last:
+				i = d
+			default:
+				err = w.family(d, kind, data)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if len(deltas) == 0 || data == nil {
+			return nil
+		}
+	}
+}
+
+// object hands one on, if it is what its ID says.
+func (w *unpacker) object(i int32, kind string, data []byte) error {
+	sum := newHash(w.p.format)
+	fmt.Fprintf(sum, "%s %d\x00", kind, len(data))
+	sum.Write(data)
+	id := w.p.id(w.p.sorted[i].nth)
+	if !bytes.Equal(sum.Sum(nil), id) {
+		return fmt.Errorf("%w: object %x is another", errPack, id)
+	}
+	return w.do(object{hex.EncodeToString(id), kind, int64(len(data))}, data)
+}
+
+func newHash(format string) hash.Hash {
+	if format == formatSHA256 {
+		return sha256.New()
+	}
+	return sha1.New()
+}
+
+// leave leaves out an object, and all that needs it.
+func (w *unpacker) leave(i int32) {
+	for left := []int32{i}; len(left) > 0; {
+		i, left = left[len(left)-1], left[:len(left)-1]
+		w.rest = append(w.rest, hex.EncodeToString(w.p.id(w.p.sorted[i].nth)))
+		left = slices.AppendSeq(left, w.p.deltas(i))
+	}
+}
+
+// inflate undoes the compression of an object, or of a delta.
+func (w *unpacker) inflate(h header) (data []byte, err error) {
+	w.src.Reset(h.data)
+	if w.zlib == nil {
+		w.zlib, err = zlib.NewReader(&w.src)
+	} else {
+		err = w.zlib.(zlib.Resetter).Reset(&w.src, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errPack, err)
+	}
+	data = make([]byte, h.size, h.size+1)
+	if _, err := io.ReadFull(w.zlib, data); err != nil {
+		return nil, fmt.Errorf("%w: %w", errPack, err)
+	}
+	if n, err := w.zlib.Read(data[h.size : h.size+1]); n != 0 || err != io.EOF {
+		return nil, fmt.Errorf("%w: an object does not end", errPack)
+	}
+	return data, nil
+}
+
+// apply makes what a delta makes of its base; nil: it is too large.
+func (w *unpacker) apply(i int32, base []byte) ([]byte, error) {
+	h, err := w.p.head(int(i))
+	if err != nil || h.size > w.most {
+		return nil, err
+	}
+	delta, err := w.inflate(h)
+	if err != nil {
+		return nil, err
+	}
+	return applyDelta(base, delta, w.most)
+}
+
+// applyDelta makes what a delta makes of its base; nil: it is larger than most.
+func applyDelta(base, delta []byte, most int64) ([]byte, error) {
+	from, n := binary.Uvarint(delta)
+	if n <= 0 || from != uint64(len(base)) {
+		return nil, errPack
+	}
+	delta = delta[n:]
+	size, n := binary.Uvarint(delta)
+	if n <= 0 {
+		return nil, errPack
+	}
+	if size > uint64(most) {
+		return nil, nil
+	}
+	delta = delta[n:]
+	data := make([]byte, 0, size)
+	for len(delta) > 0 {
+		op := delta[0]
+		delta = delta[1:]
+		piece := delta
+		if op&0x80 == 0 {
+			if op == 0 || int(op) > len(delta) {
+				return nil, errPack
+			}
+			piece, delta = delta[:op], delta[op:]
+		} else {
+			var at, length int
+			for bit := range 7 {
+				if op>>bit&1 == 0 {
+					continue
+				}
+				if len(delta) == 0 {
+					return nil, errPack
+				}
+				if bit < 4 {
+					at |= int(delta[0]) << (8 * bit)
+				} else {
+					length |= int(delta[0]) << (8 * (bit - 4))
+				}
+				delta = delta[1:]
+			}
+			if length == 0 {
+				length = 1 << 16
+			}
+			if at > len(base) || length > len(base)-at {
+				return nil, errPack
+			}
+			piece = base[at:][:length]
+		}
+		if len(piece) > int(size)-len(data) {
+			return nil, errPack
+		}
+		data = append(data, piece...)
+	}
+	if len(data) != int(size) {
+		return nil, errPack
+	}
+	return data, nil
+}
