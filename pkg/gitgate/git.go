@@ -57,7 +57,12 @@ func (g git) in(quarantine string) git {
 func (g git) only(quarantine string) git { return g.with("GIT_OBJECT_DIRECTORY=" + quarantine) }
 
 func (g git) cmd(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", append(append([]string{}, settings...), args...)...)
+	return g.program(ctx, "git", append(append([]string{}, settings...), args...)...)
+}
+
+// program is another program in git's place.
+func (g git) program(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = g.env
 	cmd.Dir = g.dir
 	if _, err := os.Stat(g.dir); err != nil {

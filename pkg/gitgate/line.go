@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -34,6 +35,8 @@ type line struct {
 	shown string // what people are
 	host  string
 	env   []string
+	// receiver begins to push: no git is between.
+	receiver func(context.Context, git) (*receiver, error)
 
 	remote bottle.GateRemote
 	port   int
@@ -98,9 +101,7 @@ func (l *line) connect(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := d.Dial(ctx, l.host, l.port, l.remote.Private)
 	if err != nil {
-		l.mu.Lock()
-		l.err = fmt.Errorf("cannot reach %s: %w", l.host, err)
-		l.mu.Unlock()
+		l.unreached(err)
 		return nil, err
 	}
 	return conn, nil
@@ -122,27 +123,24 @@ func (l *line) web(u *url.URL, token string, roots *x509.CertPool) error {
 	if user == "" {
 		user = "x-access-token"
 	}
-	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, ErrorLog: nil,
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "https", u.Host, u.Host
-			r.Out.Header.Del("Authorization")
-			if token != "" {
-				r.Out.SetBasicAuth(user, token)
-			}
-		},
-		ModifyResponse: func(r *http.Response) error {
-			if r.StatusCode/100 == 3 {
-				return errRedirect
-			}
-			r.Header.Del("WWW-Authenticate") // git would ask somebody
-			return nil
-		},
+	direct := func(r *http.Request) {
+		r.URL.Scheme, r.URL.Host, r.Host = "https", u.Host, u.Host
+		r.Header.Del("Authorization")
+		if token != "" {
+			r.SetBasicAuth(user, token)
+		}
+	}
+	check := func(r *http.Response) error {
+		if r.StatusCode/100 == 3 {
+			return errRedirect
+		}
+		r.Header.Del("WWW-Authenticate") // git would ask somebody
+		return nil
+	}
+	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, ErrorLog: nil, ModifyResponse: check,
+		Rewrite: func(r *httputil.ProxyRequest) { direct(r.Out) },
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			l.mu.Lock()
-			if l.err == nil {
-				l.err = fmt.Errorf("cannot reach %s: %w", l.host, err)
-			}
-			l.mu.Unlock()
+			l.unreached(err)
 			w.WriteHeader(http.StatusBadGateway)
 		}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -159,9 +157,82 @@ func (l *line) web(u *url.URL, token string, roots *x509.CertPool) error {
 	go server.Serve(listener)
 	l.closes = append(l.closes, func() { server.Close(); transport.CloseIdleConnections() })
 	l.url = "http://" + listener.Addr().String() + (&url.URL{Path: path}).EscapedPath()
-	l.env = []string{"GIT_ALLOW_PROTOCOL=http", "GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=http.followRedirects", "GIT_CONFIG_VALUE_0=false",
-		"GIT_CONFIG_KEY_1=http.postBuffer", "GIT_CONFIG_VALUE_1=1048576"}
+	l.env = []string{"GIT_ALLOW_PROTOCOL=http", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.followRedirects", "GIT_CONFIG_VALUE_0=false"}
+	l.receiver = func(ctx context.Context, _ git) (*receiver, error) {
+		w := &webReceiver{ctx: ctx, line: l, path: path, trip: func(r *http.Request) (*http.Response, error) {
+			direct(r)
+			resp, err := transport.RoundTrip(r)
+			if err == nil {
+				err = check(resp)
+			}
+			return resp, err
+		}}
+		return w.begin()
+	}
 	return nil
+}
+
+// unreached keeps the first reason why the upstream did not answer.
+func (l *line) unreached(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = fmt.Errorf("cannot reach %s: %w", l.host, err)
+	}
+}
+
+// webReceiver is a receiver behind https: one request for what it offers, and one
+// for the push.
+type webReceiver struct {
+	ctx    context.Context
+	line   *line
+	path   string // of the repository
+	trip   func(*http.Request) (*http.Response, error)
+	bodies []io.Closer
+}
+
+func (w *webReceiver) begin() (*receiver, error) {
+	up := &receiver{close: w.close, send: func(body io.Reader, size int64) (io.Reader, error) {
+		return w.ask(http.MethodPost, "/"+receivePack, "", "result", io.NopCloser(body), size)
+	}}
+	var err error
+	if up.offer, err = w.ask(http.MethodGet, "/info/refs", "service="+receivePack, "advertisement", nil, 0); err != nil {
+		w.close()
+		return nil, err
+	}
+	return up, nil
+}
+
+func (w *webReceiver) close() error {
+	for _, b := range w.bodies {
+		b.Close()
+	}
+	return nil
+}
+
+// ask sends one request. What is answered must be git's.
+func (w *webReceiver) ask(method, what, query, kind string, body io.ReadCloser, size int64) (io.Reader, error) {
+	r := (&http.Request{Method: method, URL: &url.URL{Path: w.path + what, RawQuery: query}, Body: body, ContentLength: size,
+		Header: http.Header{"User-Agent": {"git/2 (git-gate)"}}}).WithContext(w.ctx)
+	kind = "application/x-" + receivePack + "-" + kind
+	if body != nil {
+		r.Header.Set("Content-Type", "application/x-"+receivePack+"-request")
+		r.Header.Set("Accept", kind)
+	}
+	resp, err := w.trip(r)
+	if resp != nil {
+		w.bodies = append(w.bodies, resp.Body)
+	}
+	switch {
+	case err != nil:
+		w.line.unreached(err)
+		return nil, err
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("it answers %s", inert(resp.Status))
+	case resp.Header.Get("Content-Type") != kind:
+		return nil, errors.New("what it answers is not git's")
+	}
+	return resp.Body, nil
 }
 
 // shell is the line to an ssh upstream: an agent that holds the key, and a
@@ -199,20 +270,65 @@ func (l *line) shell(u *url.URL, key string, pipe []string) error {
 	}); err != nil {
 		return err
 	}
-	options := []string{"ssh", "-F", "/dev/null"}
+	options := []string{"-F", "/dev/null"}
 	for _, o := range []string{"BatchMode=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile=" + known, "GlobalKnownHostsFile=/dev/null", "IdentityFile=none",
 		"IdentityAgent=" + agentAt, "ProxyCommand=" + strings.Join(append(pipe, way), " "), "ForwardAgent=no", "ClearAllForwardings=yes",
 		"PermitLocalCommand=no", "UpdateHostKeys=no", "CanonicalizeHostname=no", "CheckHostIP=no", "ControlMaster=no", "ConnectTimeout=15",
 		"ServerAliveInterval=15", "PreferredAuthentications=publickey", "LogLevel=ERROR"} {
-		options = append(options, "-o", quoteShell(o))
+		options = append(options, "-o", o)
 	}
 	user := ""
 	if u.User != nil {
 		user = u.User.Username() + "@"
 	}
 	l.url = "ssh://" + user + u.Host + u.EscapedPath()
-	l.env = []string{"GIT_ALLOW_PROTOCOL=ssh", "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND=" + strings.Join(options, " ")}
+	command := "ssh"
+	for _, o := range options {
+		command += " " + quoteShell(o)
+	}
+	l.env = []string{"GIT_ALLOW_PROTOCOL=ssh", "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND=" + command}
+	path := u.Path
+	if strings.HasPrefix(path, "/~") { // somebody's home
+		path = path[1:]
+	}
+	args := append(options, "-p", strconv.Itoa(l.port), "--", user+l.host, receivePack+" "+quoteShell(path))
+	l.receiver = func(ctx context.Context, g git) (*receiver, error) {
+		return shellReceiver(g.program(ctx, "ssh", args...))
+	}
 	return nil
+}
+
+// shellReceiver is a receiver behind ssh, with which one talks all the while.
+func shellReceiver(cmd *exec.Cmd) (*receiver, error) {
+	said := &tail{max: 16 << 10}
+	cmd.Stderr = said
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := start(cmd); err != nil {
+		return nil, err
+	}
+	end := func() error {
+		in.Close()
+		out.Close()
+		if err := cmd.Wait(); err != nil {
+			return &gitError{sub: "push", said: said.String(), err: err}
+		}
+		return nil
+	}
+	return &receiver{offer: out, close: end, send: func(body io.Reader, _ int64) (io.Reader, error) {
+		go func() { // what it says meanwhile must be read
+			if _, err := io.Copy(in, body); err != nil {
+				in.Close()
+			}
+		}()
+		return out, nil
+	}}, nil
 }
 
 func quoteShell(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

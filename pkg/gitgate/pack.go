@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -23,11 +24,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pack is a pack of a quarantine, with the index that git has written of it. git
-// has checked it, and says what stands in it: here it is read, which one process
-// does faster than two. Each object must come out as its ID says.
+// pack is a pack of a quarantine that git has checked, with the index that git has
+// written of it. Each object must come out as its ID says.
 type pack struct {
-	data   []byte
+	file   *os.File
+	data   []byte // of the file
 	index  []byte
 	format string
 	width  int     // bytes of an ID
@@ -56,18 +57,23 @@ var kinds = map[byte]string{1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 
 var errPack = errors.New("cannot read the pack")
 
-// openPack opens the pack of a quarantine; nil: there is none.
+// openPack opens the pack of a quarantine.
 func openPack(quarantine, format string) (*pack, error) {
 	found, err := filepath.Glob(filepath.Join(quarantine, "pack", "pack-*.pack"))
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	if len(found) > 1 {
+	if err != nil || len(found) != 1 {
 		return nil, fmt.Errorf("%w: there are %d", errPack, len(found))
 	}
+	index, err := os.Open(strings.TrimSuffix(found[0], "pack") + "idx")
+	if err != nil {
+		return nil, err
+	}
+	defer index.Close()
 	p := &pack{format: format, width: idLength(format) / 2}
-	if p.data, err = mapFile(found[0]); err == nil {
-		p.index, err = mapFile(found[0][:len(found[0])-len("pack")] + "idx")
+	if p.file, err = os.Open(found[0]); err == nil {
+		p.data, err = mapped(p.file)
+	}
+	if err == nil {
+		p.index, err = mapped(index)
 	}
 	if err == nil {
 		err = p.list()
@@ -82,12 +88,7 @@ func openPack(quarantine, format string) (*pack, error) {
 	return p, nil
 }
 
-func mapFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
+func mapped(f *os.File) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -98,6 +99,7 @@ func mapFile(path string) ([]byte, error) {
 func (p *pack) close() {
 	unix.Munmap(p.data)
 	unix.Munmap(p.index)
+	p.file.Close()
 }
 
 // list reads the index: gitformat-pack(5), version 2.

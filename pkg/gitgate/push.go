@@ -22,6 +22,8 @@ type push struct {
 	repo       *repo
 	remote     bottle.GateRemote
 	quarantine string
+	sent       int   // objects of the pack that the client sent
+	pack       *pack // of the quarantine; nil: there are no objects in it
 	answer     *answer
 
 	objects  int   // that it brought
@@ -119,6 +121,12 @@ func (p *push) attempt(ctx context.Context, body *bufio.Reader) error {
 		if err := p.unpack(ctx, body); err != nil {
 			return &unpackError{err}
 		}
+		if p.sent > 0 {
+			if p.pack, err = openPack(p.quarantine, p.repo.format); err != nil {
+				return err
+			}
+			defer p.pack.close()
+		}
 	}
 	if early != nil {
 		return early
@@ -179,7 +187,7 @@ func (p *push) unpack(ctx context.Context, body *bufio.Reader) error {
 	if n > maxObjects {
 		return errTooMany
 	}
-	if n == 0 { // only refs to what is here already
+	if p.sent = int(n); n == 0 { // only refs to what is here already
 		_, err := io.Copy(io.Discard, io.LimitReader(count, 64))
 		return err
 	}
@@ -251,20 +259,15 @@ func (p *push) scan(ctx context.Context, paths map[string]string) error {
 			p.misnamed = true
 		}
 	}
-	if p.quarantine == "" {
+	if p.pack == nil {
 		return nil
 	}
 	known, err := p.known(ctx)
 	if err != nil {
 		return err
 	}
-	pack, err := openPack(p.quarantine, p.repo.format)
-	if err != nil || pack == nil {
-		return err
-	}
-	defer pack.close()
 	pass := &pass{s: p.scanner, paths: paths, skip: known, most: max(minInflated, inflateMost*p.conf.Push.MaxSize), names: map[string]bool{}, modules: map[string]bool{}}
-	err = pass.run(ctx, pack, p.repo.git.only(p.quarantine))
+	err = pass.run(ctx, p.pack, p.repo.git.only(p.quarantine))
 	p.objects = pass.objects
 	if err != nil {
 		return err
