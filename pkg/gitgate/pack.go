@@ -271,8 +271,9 @@ type unpacker struct {
 	do   func(object, []byte) error
 	rest []string
 
-	src  bytes.Reader
-	zlib io.ReadCloser
+	src   bytes.Reader
+	zlib  io.ReadCloser
+	delta []byte // room for one
 }
 
 // root takes out one that is no delta, and its deltas.
@@ -285,8 +286,8 @@ func (w *unpacker) root(i int32) error {
 		w.leave(i)
 		return nil
 	}
-	data, err := w.inflate(h)
-	if err != nil {
+	data := make([]byte, h.size)
+	if err := w.inflate(data, h); err != nil {
 		return err
 	}
 	return w.family(i, h.kind, data)
@@ -353,25 +354,24 @@ func (w *unpacker) leave(i int32) {
 	}
 }
 
-// inflate undoes the compression of an object, or of a delta.
-func (w *unpacker) inflate(h header) (data []byte, err error) {
+// inflate undoes the compression of an object, or of a delta, to the last byte.
+func (w *unpacker) inflate(data []byte, h header) (err error) {
 	w.src.Reset(h.data)
 	if w.zlib == nil {
 		w.zlib, err = zlib.NewReader(&w.src)
 	} else {
 		err = w.zlib.(zlib.Resetter).Reset(&w.src, nil)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errPack, err)
+	if err == nil {
+		_, err = io.ReadFull(w.zlib, data)
 	}
-	data = make([]byte, h.size, h.size+1)
-	if _, err := io.ReadFull(w.zlib, data); err != nil {
-		return nil, fmt.Errorf("%w: %w", errPack, err)
+	if err == nil {
+		var more [1]byte
+		if _, err = io.ReadFull(w.zlib, more[:]); err == io.EOF {
+			return nil
+		}
 	}
-	if n, err := w.zlib.Read(data[h.size : h.size+1]); n != 0 || err != io.EOF {
-		return nil, fmt.Errorf("%w: an object does not end", errPack)
-	}
-	return data, nil
+	return fmt.Errorf("%w: an object is not as long as it says, or broken: %v", errPack, err)
 }
 
 // apply makes what a delta makes of its base; nil: it is too large.
@@ -380,11 +380,11 @@ func (w *unpacker) apply(i int32, base []byte) ([]byte, error) {
 	if err != nil || h.size > w.most {
 		return nil, err
 	}
-	delta, err := w.inflate(h)
-	if err != nil {
+	w.delta = slices.Grow(w.delta[:0], int(h.size))[:h.size]
+	if err := w.inflate(w.delta, h); err != nil {
 		return nil, err
 	}
-	return applyDelta(base, delta, w.most)
+	return applyDelta(base, w.delta, w.most)
 }
 
 // applyDelta makes what a delta makes of its base; nil: it is larger than most.

@@ -393,13 +393,12 @@ func (p *push) checkBranch(ctx context.Context, c *command) (reason string, err 
 func (p *push) pass(ctx context.Context) error {
 	p.repo.mu.Lock()
 	defer p.repo.mu.Unlock()
-	if err := p.current(ctx); err != nil {
-		return err
-	}
+	may := p.current
 	if p.remote.Upstream != "" {
-		if err := p.forward(ctx); err != nil {
-			return err
-		}
+		may = p.forward
+	}
+	if err := may(ctx); err != nil {
+		return err
 	}
 	// From here on it is done, whoever hangs up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -420,7 +419,8 @@ func (p *push) pass(ctx context.Context) error {
 	return nil
 }
 
-// current checks that the refs still are what the agent saw.
+// current checks that the refs still are what the agent saw: where there is an
+// upstream, it is asked.
 func (p *push) current(ctx context.Context) error {
 	now, _, err := p.repo.refs(ctx)
 	if err != nil {
@@ -428,7 +428,7 @@ func (p *push) current(ctx context.Context) error {
 	}
 	failed := false
 	for _, c := range p.commands {
-		if have := now[c.Ref]; have != c.Old && !(have == "" && isZero(c.Old)) && p.remote.Upstream == "" {
+		if have := now[c.Ref]; have != c.Old && !(have == "" && isZero(c.Old)) {
 			c.reason, failed = "fetch first", true
 		}
 	}
