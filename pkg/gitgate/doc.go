@@ -20,8 +20,9 @@
 // need approval, become a proposal; a decision lets exactly these refs with
 // these IDs and findings pass, when they are pushed again.
 //
-// What passes goes upstream by one git push of IDs, all refs or none, each bound
-// to the value that the agent saw. Only when upstream has taken it do the
+// What passes goes upstream as the pack that came, in one request to its
+// git-receive-pack: all refs or none, each bound to the value that the agent saw.
+// A ref was taken where upstream says so. Only when it has taken all do the
 // objects join the repository. So a repository holds nothing that was not
 // upstream or has not passed, and a process that dies leaves a quarantine alone,
 // which the next start removes. One without an upstream begins with what the
