@@ -9,19 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 )
-
-// receiver is an upstream's git-receive-pack: gitprotocol-pack(5).
-type receiver struct {
-	offer io.Reader // what it says first
-	// send sends what it is asked for, and returns what it answers, maybe before all
-	// is sent.
-	send  func(body io.Reader, size int64) (io.Reader, error)
-	close func() error
-}
 
 // offer is what an upstream says that it has, and can do.
 type offer struct {
@@ -255,7 +244,7 @@ func (p *push) take(report io.Reader, asked []*command) error {
 	if len(open) == 0 {
 		return nil
 	}
-	for _, c := range slices.Collect(maps.Values(open)) {
+	for _, c := range open {
 		if c.reason == "" {
 			c.reason = "refused by upstream"
 		}
