@@ -26,7 +26,6 @@ func other(t *testing.T) (*rig.Engine, *rig.Rig) {
 	e := rig.PrivateEngine(t, rig.EngineOptions{})
 	r := e.Rig()
 	r.Agent("dev", "allowed.test")
-	r.Provide("dev")
 	return e, r
 }
 
@@ -38,11 +37,9 @@ var suites = []string{"./pkg/engine/docker", "./test/lifecycle", "./test/session
 func TestSuitesOnAnotherEngine(t *testing.T) {
 	e, r := other(t)
 	r.Write("agents/claude.md", "---\nbottle: dev\nprogram: claude\n---\n")
-	r.Provide("claude")
 	r.Agent("clients")
 	r.Write("agents/clients.Dockerfile", rig.ClientsImage)
-	r.Provide("clients")
-	r.ProvideGate()
+	r.ProvideGate("dev", "claude", "clients")
 	e.Load("bottle-base:bookworm", rig.GitServerImage(t))
 	t.Logf("engine %s", r.Docker("version", "-f", "{{.Server.Version}}, API {{.Server.APIVersion}}"))
 	gomod, err := exec.Command("go", "env", "GOMOD").Output()
@@ -52,6 +49,7 @@ func TestSuitesOnAnotherEngine(t *testing.T) {
 	root := filepath.Dir(strings.TrimSpace(string(gomod)))
 	for _, suite := range suites {
 		t.Run(filepath.Base(suite), func(t *testing.T) {
+			t.Parallel() // as packages are when all are tested
 			// It is compiled where there is a network: modules may have to be fetched.
 			program := filepath.Join(t.TempDir(), "suite")
 			compile := exec.Command("go", "test", "-c", "-o", program, suite)
@@ -61,7 +59,7 @@ func TestSuitesOnAnotherEngine(t *testing.T) {
 			}
 			run := e.Command(t.Context(), program, "-test.v", "-test.timeout", "40m", "-test.run", *only)
 			// It takes its time: how far it is, and what it skips, is seen at once.
-			run.Dir, run.Stdout, run.Stderr = filepath.Join(root, suite), os.Stdout, os.Stderr
+			run.Dir, run.Stdout, run.Stderr = filepath.Join(root, suite), t.Output(), t.Output()
 			if err := run.Run(); err != nil {
 				t.Error(err)
 			}
@@ -72,6 +70,7 @@ func TestSuitesOnAnotherEngine(t *testing.T) {
 // A bottle is a project to the compose plugin that comes with that engine.
 func TestComposePluginShowsTheBottleAsAProject(t *testing.T) {
 	e, r := other(t)
+	r.Provide("dev")
 	slug := r.Start("dev")
 	project := "bottle-" + slug
 	file := filepath.Join(r.Home, "state", slug, "docker-compose.yml")
