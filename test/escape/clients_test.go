@@ -57,7 +57,7 @@ func putNPM(t *testing.T, s *stage, slug string) bool {
 		return false
 	}
 	dir := t.TempDir()
-	pack := exec.Command("npm", "pack", "--silent", "npm@10")
+	pack := exec.Command("npm", "pack", "--silent", "--prefer-offline", "npm@10")
 	pack.Dir = dir
 	if out, err := pack.CombinedOutput(); err != nil {
 		t.Logf("npm cannot be fetched: %v: %s", err, out)
