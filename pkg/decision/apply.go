@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
 	"bottle/pkg/bottle"
 	"bottle/pkg/policy"
 	"bottle/pkg/proposal"
@@ -77,44 +75,31 @@ func (d *Decider) apply(ctx context.Context, slug, text string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	watch, err := d.watch(slug)
+	changes, stop, err := spool.Watch(filepath.Join(d.outDir(slug), appliedFile))
 	if err != nil {
 		return err
 	}
-	defer watch.Close()
+	defer stop()
 	if err := spool.WriteFile(d.policyPath(slug), []byte(text), 0o600); err != nil {
 		return err
 	}
 	if err := d.Signal(ctx, slug, proposal.Egress); err != nil {
 		return err
 	}
-	return d.until(ctx, slug, sum(text), watch)
-}
-
-func (d *Decider) watch(slug string) (*fsnotify.Watcher, error) {
-	watch, err := fsnotify.NewWatcher()
-	if err == nil {
-		if err = watch.Add(d.outDir(slug)); err != nil {
-			watch.Close()
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot watch egress: %w", err)
-	}
-	return watch, nil
+	return d.until(ctx, slug, sum(text), changes)
 }
 
 // await waits until a policy is in force.
 func (d *Decider) await(ctx context.Context, slug, hash string) error {
-	watch, err := d.watch(slug)
+	changes, stop, err := spool.Watch(filepath.Join(d.outDir(slug), appliedFile))
 	if err != nil {
 		return err
 	}
-	defer watch.Close()
-	return d.until(ctx, slug, hash, watch)
+	defer stop()
+	return d.until(ctx, slug, hash, changes)
 }
 
-func (d *Decider) until(ctx context.Context, slug, hash string, watch *fsnotify.Watcher) error {
+func (d *Decider) until(ctx context.Context, slug, hash string, changes <-chan struct{}) error {
 	for {
 		a, ok := d.applied(slug)
 		switch {
@@ -123,22 +108,8 @@ func (d *Decider) until(ctx context.Context, slug, hash string, watch *fsnotify.
 		case ok && a.Tried == hash && a.Error != "":
 			return fmt.Errorf("%w: %s", ErrRefused, a.Error)
 		}
-		if err := change(ctx, watch); err != nil {
-			return err
-		}
-	}
-}
-
-// change waits until applied.json may have changed.
-func change(ctx context.Context, watch *fsnotify.Watcher) error {
-	for {
 		select {
-		case e := <-watch.Events:
-			if filepath.Base(e.Name) == appliedFile {
-				return nil
-			}
-		case <-watch.Errors: // events were lost: look
-			return nil
+		case <-changes:
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return ErrNoAnswer

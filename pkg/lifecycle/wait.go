@@ -7,9 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
 	"bottle/pkg/plan"
+	"bottle/pkg/spool"
 )
 
 // readyTime bounds the wait for a sidecar.
@@ -37,22 +36,17 @@ func (u *bringUp) awaitSidecar(ctx context.Context, c plan.Container) error {
 
 // awaitFile waits until path is there, gone closes, or ctx ends.
 func awaitFile(ctx context.Context, path string, gone <-chan struct{}) error {
-	watch, err := fsnotify.NewWatcher()
+	changes, stop, err := spool.Watch(path)
 	if err != nil {
-		return fmt.Errorf("cannot watch %s: %w", filepath.Dir(path), err)
+		return err
 	}
-	defer watch.Close()
-	if err := watch.Add(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("cannot watch %s: %w", filepath.Dir(path), err)
-	}
+	defer stop()
 	for {
 		if _, err := os.Lstat(path); err == nil {
 			return nil
 		}
 		select {
-		case <-watch.Events:
-		case err := <-watch.Errors:
-			return fmt.Errorf("cannot watch %s: %w", filepath.Dir(path), err)
+		case <-changes:
 		case <-gone:
 			return fmt.Errorf("its container ended")
 		case <-ctx.Done():
