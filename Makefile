@@ -65,7 +65,7 @@ escape: engine build base ## tries to get out of a bottle: one line a row; JSON=
 test-engines: engine build base ## the suites that meet an engine, on those of ENGINES (Debian suites: trixie forky)
 	@scripts/deps git git-lfs tmux jq ps ip docker-compose
 	failed=0; for suite in $(or $(ENGINES),trixie forky); do \
-		engine=$$(scripts/debian-engine $$suite) && BOTTLE_TEST_ENGINE=$$engine go test -count=1 -timeout 3h -v ./test/engines || failed=1; done; exit $$failed
+		engine=$$(scripts/debian-engine $$suite) && BOTTLE_TEST_ENGINE=$$engine go test -count=1 -timeout 3h -parallel 2 -v ./test/engines || failed=1; done; exit $$failed
 
 crash: engine build base ## kills the programs at random moments, ROUNDS times (300), and deciders KILLS times (2000)
 	@scripts/deps git
