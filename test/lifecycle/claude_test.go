@@ -47,7 +47,7 @@ func TestClaudeCodeWorksWithAKeyThatItNeverHas(t *testing.T) {
 		r.Env = []string{rig.ClaudeEnv}
 		slug := r.Start("dev")
 		u.Join(slug)
-		out, said, _ := r.Inside(slug, "timeout", "60", "claude", "-p", "hello")
+		out, said, _ := r.Inside(slug, "timeout", "240", "claude", "-p", "hello")
 		heard := u.Heard("/v1/messages")
 		if len(heard) == 0 {
 			t.Errorf("%s: it asked nothing: %s%s", c.name, out, said)
