@@ -259,6 +259,8 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 	case !agentUp:
 	case b.Status == bottle.Starting:
 		b.Status, b.Reason = bottle.Degraded, "its bottle-start died before it handed it over; run "+again
+	case b.Status == bottle.Stopped: // a resume that failed could not stop it again, or somebody else started it
+		b.Status, b.Reason = bottle.Degraded, "it was stopped, and its agent's container runs; run "+again
 	case len(astray) > 0:
 		b.Status, b.Reason = bottle.Degraded, strings.Join(astray, "; ")+"; run "+again
 	default:

@@ -58,7 +58,8 @@ func (m *Manager) Resume(ctx context.Context, a Again, say Say) (bottle.Bottle, 
 	if err := r.look(ctx); err != nil {
 		return r.bottle, err
 	}
-	r.lived = r.alive
+	r.was = r.bottle.Status
+	r.lived = r.alive && r.was != bottle.Stopped // nobody began a session then
 	if r.values, err = m.share(a); err != nil {
 		return r.bottle, err
 	}
@@ -96,7 +97,8 @@ type revival struct {
 
 	have  map[string]engine.Container // what there is, by service
 	alive bool                        // the agent's container runs, and goes on
-	lived bool                        // it did so before anything was begun
+	lived bool                        // it did so before anything was begun, and had a session
+	was   bottle.Status               // as it was recorded before
 	told  string                      // to the agent, when its session goes on
 	anew  []string                    // networks that this resume made: who was in them before is not any more
 }
@@ -328,7 +330,7 @@ func (r *revival) giveUp(ctx context.Context, cause error) error {
 	r.log.step("failed: %v", cause)
 	failure := &Failure{Err: cause, Tail: r.log.Tail(), Log: filepath.Join(r.bottle.StateDir, state.BringupLog)}
 	if r.lived && r.alive && !errors.Is(cause, ErrSelfTest) {
-		r.bottle.Status = bottle.Running // what of it is not up, the engine tells
+		r.bottle.Status = r.was // what of it is not up, the engine tells
 		failure.Left = r.Home.Save(r.bottle)
 		return failure
 	}

@@ -303,6 +303,46 @@ func TestAResumeTakesTheNetworkThatAKilledOneMade(t *testing.T) {
 	}
 }
 
+// An engine that goes away when all containers run, and before the session begins,
+// leaves a bottle that is not listed as one that runs, however often that happens.
+func TestABottleWhoseResumeFailedIsNotListedAsRunning(t *testing.T) {
+	l := newLab(t)
+	l.started(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := plan.ContainerName(b.Slug, plan.AgentService)
+	l.fake.Stop(t.Context(), agent)
+	want := func(status bottle.Status) {
+		t.Helper()
+		if list, err := List(t.Context(), l.Home, l.fake); err != nil || len(list) != 1 || list[0].Status != status {
+			t.Errorf("listed as %+v, %v, not as %s", list, err, status)
+		}
+	}
+	for range 2 {
+		goes := func(engine.Exec) (int, error) {
+			l.fake.Fail = func(string, string) error { return engine.ErrUnreachable }
+			return 0, engine.ErrUnreachable
+		}
+		l.play = goes
+		l.fake.OnExec = func(_ string, x engine.Exec) (int, error) { return goes(x) }
+		if _, err := l.again(b.Slug); !errors.Is(err, engine.ErrUnreachable) {
+			t.Fatal(err)
+		}
+		l.fake.Fail = nil
+		if err := l.fake.Start(t.Context(), agent); err != nil { // as what comes late
+			t.Fatal(err)
+		}
+		want(bottle.Degraded)
+	}
+	l.started(t)
+	if _, err := l.again(b.Slug); err != nil {
+		t.Fatal(err)
+	}
+	want(bottle.Running)
+}
+
 // waited tells of every wait for a container's end.
 type waited struct {
 	engine.Engine
