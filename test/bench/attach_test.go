@@ -40,6 +40,7 @@ func drawn(t *testing.T, cmd *exec.Cmd, text string) {
 // From the command line to the session's screen, against the engine's own client
 // that opens a terminal there and draws as much.
 func TestReattachAgainstDockerExec(t *testing.T) {
+	long(t)
 	rounds, _ := size()
 	r := rig.New(t)
 	r.Agent("dev")

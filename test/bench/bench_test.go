@@ -26,6 +26,14 @@ func size() (rounds, bottles int) {
 	return 1, 2
 }
 
+// long skips what takes many seconds of an engine's time even once.
+func long(t *testing.T) {
+	t.Helper()
+	if rounds, _ := size(); rounds == 1 {
+		t.Skip("make bench runs it")
+	}
+}
+
 // timing collects what one side of a comparison took.
 type timing struct {
 	name string
@@ -68,6 +76,7 @@ func must(tb testing.TB, name string, args ...string) {
 // returns before egress is ready, tests nothing and captures nothing. The least
 // that could be asked of the engine shows how much of each is the engine's.
 func TestUpAndDownAgainstCompose(t *testing.T) {
+	long(t)
 	rounds, _ := size()
 	r := rig.New(t)
 	r.Agent("dev", "allowed.test")

@@ -10,6 +10,7 @@ import (
 // A resume of a stopped bottle against a fresh start, both self-tested and with a
 // session at the end; and where its containers are gone and are made anew.
 func TestResumeAgainstStart(t *testing.T) {
+	long(t)
 	rounds, _ := size()
 	r := rig.New(t)
 	r.Agent("dev", "allowed.test")

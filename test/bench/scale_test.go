@@ -37,6 +37,7 @@ func startMany(t *testing.T, r *rig.Rig, bottles int) {
 
 // Fifty bottles on one engine: the pool and the limits hold, and all come down.
 func TestManyBottles(t *testing.T) {
+	long(t)
 	bottles := 50
 	if os.Getenv("BOTTLE_BENCH") == "" {
 		bottles = 3
@@ -85,6 +86,7 @@ func TestListWithoutAnEngine(t *testing.T) {
 // A start with a workspace: what it takes besides a start without one is the
 // copy's.
 func TestStartWithAWorkspace(t *testing.T) {
+	long(t)
 	rounds, _ := size()
 	megabytes := 100
 	if os.Getenv("BOTTLE_BENCH") == "" {

@@ -188,7 +188,7 @@ func plantedFiles(t *testing.T, _ *stage) {
 func oneRecord(t *testing.T, _ *stage) {
 	a := newAsking(t)
 	id, _ := a.ask("dev-aaaa", "a.example", "x\n{\"seq\":2}")
-	reason := "no\n{\"seq\":2,\"kind\":\"decision\"}\r\n" + strings.Repeat("long ", 20_000)
+	reason := "no\n{\"seq\":2,\"kind\":\"decision\"}\r\n" + strings.Repeat("long ", 1_000)
 	if _, said, code := a.r.Run("bottle-approve", "--reject", "--reason", reason, id); code != 0 {
 		t.Fatalf("%d: %s", code, said)
 	}
