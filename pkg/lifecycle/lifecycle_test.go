@@ -423,7 +423,9 @@ func TestAnInterruptEndsTheBaseImagesScriptWhole(t *testing.T) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { _, err := l.Up(ctx, l.spec, nil); ended <- err }()
-	for begun := false; !begun; { // its first word is in the log
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for begun := false; !begun; <-tick.C { // its first word is in the log
 		logs, _ := filepath.Glob(filepath.Join(l.Home.Dir, "state", "*", state.BringupLog))
 		for _, log := range logs {
 			data, _ := os.ReadFile(log)
