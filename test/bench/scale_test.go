@@ -38,10 +38,7 @@ func startMany(t *testing.T, r *rig.Rig, bottles int) {
 // Fifty bottles on one engine: the pool and the limits hold, and all come down.
 func TestManyBottles(t *testing.T) {
 	long(t)
-	bottles := 50
-	if os.Getenv("BOTTLE_BENCH") == "" {
-		bottles = 3
-	}
+	const bottles = 50
 	r := rig.New(t)
 	r.Agent("dev")
 	up := &timing{name: fmt.Sprintf("%d bottles up, four at a time", bottles)}
@@ -87,11 +84,7 @@ func TestListWithoutAnEngine(t *testing.T) {
 // copy's.
 func TestStartWithAWorkspace(t *testing.T) {
 	long(t)
-	rounds, _ := size()
-	megabytes := 100
-	if os.Getenv("BOTTLE_BENCH") == "" {
-		megabytes = 4
-	}
+	const rounds, megabytes = 6, 100
 	r := rig.New(t)
 	r.Agent("dev")
 	fill(t, r.Dir, megabytes)
@@ -101,7 +94,7 @@ func TestStartWithAWorkspace(t *testing.T) {
 			t.Fatalf("bottle-stop ended with %d: %s", code, said)
 		}
 	}
-	for range min(rounds, 6) {
+	for range rounds {
 		var slug string
 		with.run(t, func() { slug = r.Start("dev", "--workspace", "copy") })
 		stop(slug)
