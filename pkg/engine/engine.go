@@ -19,6 +19,7 @@ var (
 	ErrNotFound    = errors.New("no such object")
 	ErrConflict    = errors.New("it exists already, or is in use")
 	ErrSubnetTaken = errors.New("the subnet overlaps with another network")
+	ErrAmbiguous   = errors.New("there are several of that name")
 )
 
 // Engine runs containers. All methods are safe for concurrent use. Objects are
@@ -36,7 +37,8 @@ type Engine interface {
 	// Networks returns all networks of the engine, other people's too.
 	Networks(ctx context.Context) ([]Network, error)
 	CreateNetwork(ctx context.Context, n plan.Network) error // ErrSubnetTaken, ErrConflict
-	RemoveNetwork(ctx context.Context, name string) error    // ErrConflict while in use
+	// RemoveNetwork takes a name or an ID: ErrConflict while in use, ErrAmbiguous.
+	RemoveNetwork(ctx context.Context, name string) error
 
 	Volumes(ctx context.Context, home string) ([]Volume, error)
 	// CreateVolume makes a volume; one of that name with the same home and slug

@@ -111,7 +111,7 @@ func (m *making) makeSidecar(ctx context.Context, c plan.Container) error {
 	if err := m.awaitNetwork(ctx); err != nil {
 		return err
 	}
-	if err := whole(ctx, func(ctx context.Context) error { return m.Engine.Start(ctx, c.Name) }); err != nil {
+	if err := m.start(ctx, c.Name); err != nil {
 		return err
 	}
 	if err := m.connect(ctx, c, late); err != nil {

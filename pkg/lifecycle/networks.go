@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"bottle/pkg/engine"
 	"bottle/pkg/plan"
@@ -61,6 +63,11 @@ func (u *bringUp) uplinkSubnet(ctx context.Context, host []netip.Prefix) (netip.
 	name := plan.UplinkName(u.Home.ID)
 	for range subnetTries {
 		networks, err := u.Engine.Networks(ctx)
+		if err == nil && several(networks, name) {
+			if err = u.oneUplink(ctx); err == nil {
+				networks, err = u.Engine.Networks(ctx)
+			}
+		}
 		if err != nil {
 			return netip.Prefix{}, nil, err
 		}
@@ -82,6 +89,61 @@ func (u *bringUp) uplinkSubnet(ctx context.Context, host []netip.Prefix) (netip.
 		}
 	}
 	return netip.Prefix{}, nil, fmt.Errorf("cannot make the network %s: every subnet was taken by others first", name)
+}
+
+func several(networks []engine.Network, name string) bool {
+	n := 0
+	for _, have := range networks {
+		if have.Name == name {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// oneUplink leaves one of several uplinks: what a killed start asked of the engine
+// may come to it after another start had looked, and an engine makes two of one
+// name. One that somebody is in stays; of others all programs choose the same. The
+// home's lock is held.
+func (m *Manager) oneUplink(ctx context.Context) error {
+	networks, err := m.Engine.Networks(ctx)
+	if err != nil {
+		return err
+	}
+	networks = slices.DeleteFunc(networks, func(n engine.Network) bool { return n.Name != plan.UplinkName(m.Home.ID) })
+	slices.SortFunc(networks, func(a, b engine.Network) int { return strings.Compare(b.ID, a.ID) })
+	left := len(networks)
+	for _, n := range networks {
+		if left == 1 {
+			break
+		}
+		switch err := m.Engine.RemoveNetwork(ctx, n.ID); {
+		case err == nil:
+			left--
+		case !errors.Is(err, engine.ErrConflict):
+			return err
+		}
+	}
+	return nil
+}
+
+// start starts a container, whose networks are told by their names.
+func (m *Manager) start(ctx context.Context, name string) error {
+	return whole(ctx, func(ctx context.Context) error {
+		err := m.Engine.Start(ctx, name)
+		if !errors.Is(err, engine.ErrAmbiguous) {
+			return err
+		}
+		lock, err := m.Home.LockShared(ctx)
+		if err != nil {
+			return err
+		}
+		defer lock.Unlock()
+		if err := m.oneUplink(ctx); err != nil {
+			return err
+		}
+		return m.Engine.Start(ctx, name)
+	})
 }
 
 // hostPrefixes are the networks the host itself is in.

@@ -105,7 +105,12 @@ func (m *Manager) dropUplink(ctx context.Context, id string) error {
 			return nil
 		}
 	}
-	err = m.Engine.RemoveNetwork(ctx, plan.UplinkName(m.Home.ID))
+	uplink := plan.UplinkName(m.Home.ID)
+	if err = m.Engine.RemoveNetwork(ctx, uplink); errors.Is(err, engine.ErrAmbiguous) {
+		if err = m.oneUplink(ctx); err == nil {
+			err = m.Engine.RemoveNetwork(ctx, uplink)
+		}
+	}
 	if errors.Is(err, engine.ErrConflict) {
 		return nil // somebody's container is still in it: the next last bottle removes it
 	}

@@ -258,12 +258,9 @@ func (r *revival) rejoin(ctx context.Context, c plan.Container) error {
 // restart starts a container where it is, or else makes it anew: all that is
 // worth keeping of it lies in volumes and in the state directory.
 func (r *revival) restart(ctx context.Context, c plan.Container) error {
-	start := func(ctx context.Context) error {
-		return whole(ctx, func(ctx context.Context) error { return r.Engine.Start(ctx, c.Name) })
-	}
 	if have, there := r.have[c.Service]; there {
 		if r.fits(c) && !have.Running() {
-			err := start(ctx)
+			err := r.start(ctx, c.Name)
 			if err == nil || errors.Is(err, engine.ErrUnreachable) || ctx.Err() != nil {
 				return err
 			}
@@ -283,7 +280,7 @@ func (r *revival) restart(ctx context.Context, c plan.Container) error {
 	if err := whole(ctx, func(ctx context.Context) error { return r.Engine.Create(ctx, c) }); err != nil {
 		return err
 	}
-	return start(ctx)
+	return r.start(ctx, c.Name)
 }
 
 // tryWalls runs the self-test in an agent's container that lives. Its answers are

@@ -107,6 +107,8 @@ func wrap(what string, err error) error {
 		sentinel = engine.ErrNotFound
 	case strings.Contains(err.Error(), "Pool overlaps"):
 		sentinel = engine.ErrSubnetTaken
+	case strings.Contains(err.Error(), "is ambiguous"):
+		sentinel = engine.ErrAmbiguous
 	case errdefs.IsConflict(err), strings.Contains(err.Error(), "has active endpoints"), strings.Contains(err.Error(), "already exists"):
 		sentinel = engine.ErrConflict
 	default:
