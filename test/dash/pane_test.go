@@ -1,6 +1,7 @@
 package dash
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -181,15 +182,16 @@ func TestAResumeIsShownInTheRightPane(t *testing.T) {
 	}
 	s := newServer(t, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec, "PATH="+r.Bin+":"+os.Getenv("PATH"))
 	s.start(160, 40, "sh")
-	for range 2 { // one that is stopped, and one that lives, of which nothing is told
-		s.keys("t:0.0", "-l", "clear; bottle-start --resume one --pane --focus; echo ended-$?")
+	for n := range 2 { // one that is stopped, and one that lives, of which nothing is told
+		s.keys("t:0.0", "-l", fmt.Sprintf("clear; bottle-start --resume one --pane --focus; echo ended-%d-$?", n))
 		s.keys("t:0.0", "Enter")
-		s.sees("t:0.0", "ended-0")
+		ended := fmt.Sprintf("ended-%d-0", n)
+		s.sees("t:0.0", ended)
 		s.await("one in the right pane", func() bool { _, shown := s.right(); return shown == "one" && viewers(r, "one") == 1 })
 		if id, _ := s.right(); s.run("display-message", "-p", "-t", "t:0", "#{pane_id}") != id {
 			t.Error("the keyboard is elsewhere")
 		}
-		if screen := s.screen("t:0.0"); !strings.HasPrefix(screen, "one\nended-0\n") {
+		if screen := s.screen("t:0.0"); !strings.HasPrefix(screen, "one\n"+ended+"\n") {
 			t.Errorf("the shell has\n%s", screen)
 		}
 	}
