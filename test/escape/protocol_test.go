@@ -244,11 +244,14 @@ func desync(t *testing.T, s *stage) {
 func pipelined(t *testing.T, s *stage) {
 	for _, c := range []struct {
 		name string
-		conn io.ReadWriter
+		open func() io.ReadWriter // egress ends one on which nothing comes
 		host string
-	}{{"port 80", s.dial(t, httpPort), plain}, {"TLS", s.inside(t, secured), secured}} {
+	}{
+		{"port 80", func() io.ReadWriter { return s.dial(t, httpPort) }, plain},
+		{"TLS", func() io.ReadWriter { return s.inside(t, secured) }, secured},
+	} {
 		mark := "/e19-" + c.name[:1]
-		got := say(t, c.conn, "GET "+mark+"-first HTTP/1.1~Host: "+c.host+"~~GET "+mark+"-refused HTTP/1.1~Host: refused.test~~"+
+		got := say(t, c.open(), "GET "+mark+"-first HTTP/1.1~Host: "+c.host+"~~GET "+mark+"-refused HTTP/1.1~Host: refused.test~~"+
 			"POST "+mark+"-body HTTP/1.1~Host: "+c.host+"~Content-Length: 5~~hello"+"GET "+mark+"-last HTTP/1.1~Host: "+c.host+"~Connection: close~~")
 		if list := strings.Join(statuses(got), " "); list != "200 403 200 200" {
 			t.Errorf("%s: %s", c.name, list)

@@ -49,8 +49,11 @@ func newGVisor(t *testing.T) gVisor {
 	real := filepath.Join(dir, "real")
 	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s $(cat %s) \"$@\"\n", real, g.arguments)
 	for path, content := range map[string]string{real: string(program), g.program: wrapper, g.arguments: ""} {
-		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
-			t.Fatal(err)
+		// Another test's child could have a file of ours open, and nobody run it then.
+		write := exec.Command("install", "-m", "0755", "/dev/stdin", path)
+		write.Stdin = strings.NewReader(content)
+		if out, err := write.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
 	}
 	version, err := exec.Command(real, "--version").Output()

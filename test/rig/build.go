@@ -36,7 +36,7 @@ func build(t testing.TB) string {
 // TestMain. More of them than processors are at once, if -parallel says nothing
 // else: they wait for the engine and for containers.
 func Main(m *testing.M) int {
-	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
 	defer func() {
