@@ -41,7 +41,7 @@ func (r *revival) networks(ctx context.Context) error {
 		}
 		r.log.step("making the network %s anew", n.Name)
 		r.anew = append(r.anew, n.Name)
-		if err := r.network(ctx, n, all); err != nil {
+		if err := r.network(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -60,7 +60,7 @@ func asPlanned(have engine.Network, n plan.Network) bool {
 // network makes a network of the bottle's own. Where somebody took its subnet
 // meanwhile, the whole bottle moves: that is recorded before it is done, and what
 // was made for the old one goes.
-func (r *revival) network(ctx context.Context, n plan.Network, all []engine.Network) (err error) {
+func (r *revival) network(ctx context.Context, n plan.Network) (err error) {
 	for range subnetTries {
 		err = whole(ctx, func(ctx context.Context) error { return r.Engine.CreateNetwork(ctx, n) })
 		if !errors.Is(err, engine.ErrSubnetTaken) || n.Name != r.plan.Own().Name {
@@ -68,7 +68,8 @@ func (r *revival) network(ctx context.Context, n plan.Network, all []engine.Netw
 		}
 		// A killed resume's request may have come to it just now: then it is ours that
 		// is in the way, and an engine would make another of the same name.
-		if all, err = r.Engine.Networks(ctx); err != nil {
+		all, err := r.Engine.Networks(ctx)
+		if err != nil {
 			return err
 		}
 		if have, there := findNetwork(all, n.Name); there && asPlanned(have, n) {
@@ -82,9 +83,6 @@ func (r *revival) network(ctx context.Context, n plan.Network, all []engine.Netw
 		r.plan.Move(subnet)
 		n.Subnet = subnet
 		if err := errors.Join(r.rewrite(), r.drop(ctx)); err != nil {
-			return err
-		}
-		if all, err = r.Engine.Networks(ctx); err != nil {
 			return err
 		}
 	}
