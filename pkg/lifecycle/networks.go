@@ -103,14 +103,16 @@ func several(networks []engine.Network, name string) bool {
 
 // oneUplink leaves one of several uplinks: what a killed start asked of the engine
 // may come to it after another start had looked, and an engine makes two of one
-// name. One that somebody is in stays; of others all programs choose the same. The
-// home's lock is held.
+// name. One that somebody is in stays; of others all programs choose the same. What
+// has not this home's label is not judged. The home's lock is held.
 func (m *Manager) oneUplink(ctx context.Context) error {
 	networks, err := m.Engine.Networks(ctx)
 	if err != nil {
 		return err
 	}
-	networks = slices.DeleteFunc(networks, func(n engine.Network) bool { return n.Name != plan.UplinkName(m.Home.ID) })
+	networks = slices.DeleteFunc(networks, func(n engine.Network) bool {
+		return n.Name != plan.UplinkName(m.Home.ID) || n.Labels[plan.LabelHome] != m.Home.ID
+	})
 	slices.SortFunc(networks, func(a, b engine.Network) int { return strings.Compare(b.ID, a.ID) })
 	left := len(networks)
 	for _, n := range networks {
