@@ -13,13 +13,14 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/decision"
 	"bottle/pkg/operator"
 	"bottle/pkg/proposal"
 )
 
-// A watcher that is older than a bottle hears of what it asks, whenever its
-// directories come.
-func TestWhoWatchesHearsOfBottlesThatComeLater(t *testing.T) {
+// newHome is a decider of an empty home, without an engine.
+func newHome(t *testing.T) *decision.Decider {
+	t.Helper()
 	dir := t.TempDir()
 	os.Chmod(dir, 0o700)
 	t.Setenv("BOTTLE_HOME", dir)
@@ -28,6 +29,13 @@ func TestWhoWatchesHearsOfBottlesThatComeLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return d
+}
+
+// A watcher that is older than a bottle hears of what it asks, whenever its
+// directories come.
+func TestWhoWatchesHearsOfBottlesThatComeLater(t *testing.T) {
+	d := newHome(t)
 	h := d.Home
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -114,14 +122,7 @@ func TestWhoWatchesHearsOfBottlesThatComeLater(t *testing.T) {
 func TestAllTellsWhatWasDecidedBetweenTwoLooks(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		t.Run(fmt.Sprintf("all=%t", all), func(t *testing.T) {
-			dir := t.TempDir()
-			os.Chmod(dir, 0o700)
-			t.Setenv("BOTTLE_HOME", dir)
-			t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(dir, "none.sock"))
-			d, err := open(t.Context(), io.Discard)
-			if err != nil {
-				t.Fatal(err)
-			}
+			d := newHome(t)
 			const slug = "web-aaaa"
 			lock, err := d.Home.Create(bottle.Bottle{Slug: slug, Status: bottle.Running})
 			if err != nil {
