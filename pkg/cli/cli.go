@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -31,6 +32,7 @@ type App struct {
 	Flags     []urfave.Flag
 	Command   bool // what stands behind "--" is a command line; otherwise it is more arguments
 	Action    func(*Call) error
+	Complete  Completions // what a shell offers at the cursor
 	// Asides are what it does for other programs, by its first argument. They have
 	// no flags, and are in no help.
 	Asides map[string]Aside
@@ -57,6 +59,14 @@ type Call struct {
 func (a App) Run(args []string, in io.Reader, out, errOut io.Writer) int {
 	s := Streams{In: in, Out: out, Err: errOut}
 	if len(args) > 1 {
+		switch args[1] {
+		case completeWord:
+			a.complete(out, args[2:])
+			return Done
+		case manWord:
+			_, err := io.WriteString(out, a.man(args[2:]))
+			return a.report(errOut, err)
+		}
 		if aside, ok := a.Asides[args[1]]; ok && len(args) == 2+aside.Args {
 			return a.report(errOut, aside.Run(args[2:], s))
 		}
@@ -79,12 +89,7 @@ func (a App) Main() int {
 func (a App) urfave(s Streams, positional, tail []string) *urfave.App {
 	app := urfave.NewApp()
 	app.Name, app.HelpName, app.Usage, app.ArgsUsage = a.Name, a.Name, a.Usage, a.ArgsUsage
-	app.Flags = a.Flags
-	for _, f := range a.Flags {
-		if b, ok := f.(*urfave.BoolFlag); ok {
-			b.DisableDefaultText = true // "(default: false)" at every switch tells nobody anything
-		}
-	}
+	app.Flags = a.flags()
 	app.Reader, app.Writer, app.ErrWriter = s.In, s.Out, s.Err
 	app.HideHelpCommand = true
 	app.HideVersion = true
@@ -168,10 +173,20 @@ type flag struct {
 	takesValue bool
 }
 
+// flags are the program's own, and --help.
+func (a App) flags() []urfave.Flag {
+	for _, f := range a.Flags {
+		if b, ok := f.(*urfave.BoolFlag); ok {
+			b.DisableDefaultText = true // "(default: false)" at every switch tells nobody anything
+		}
+	}
+	return append(slices.Clone(a.Flags), urfave.HelpFlag)
+}
+
 // known are the flags by all of their names.
 func (a App) known() map[string]flag {
 	known := map[string]flag{}
-	for _, f := range append([]urfave.Flag{urfave.HelpFlag}, a.Flags...) {
+	for _, f := range a.flags() {
 		_, boolean := f.(*urfave.BoolFlag)
 		for _, name := range f.Names() {
 			known[name] = flag{f.Names()[0], !boolean}
