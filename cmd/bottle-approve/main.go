@@ -49,8 +49,9 @@ func app() cli.App {
 		Examples: "bottle-approve\nbottle-approve --for 10m egress-block-abcdefghijklmnop\n" +
 			"bottle-ls proposals | jq -r 'select(.kind==\"egress-block\").id' | bottle-approve --once -\n" +
 			"bottle-approve --reject --reason 'use the mirror' egress-block-abcdefghijklmnop\nbottle-approve --revoke egress-block-abcdefghijklmnop",
-		Exit:   "A rejection that worked is 0.",
-		Action: approve,
+		Exit:     "A rejection that worked is 0.",
+		Action:   approve,
+		Complete: cli.Completions{"": operator.CompleteProposals, "revoke": operator.CompleteGrants, "output": operator.CompleteFormats},
 	}
 }
 

@@ -49,8 +49,9 @@ func app() cli.App {
 		Examples: "bottle-attach dev-k3fq\nbottle-attach --pane --focus dev-k3fq\nbottle-attach --detach-keys ctrl-^,d dev-k3fq\nbottle-attach --peek dev-k3fq | tail -n 5\n" +
 			"bottle-attach --send dev-k3fq 'now write the tests'\ngit diff | bottle-attach --send dev-k3fq -\n" +
 			"bottle-attach dev-k3fq -- git -C /work log --oneline | head",
-		Exit:    "with CMD: that command's own\n",
-		Command: true,
+		Exit:     "with CMD: that command's own\n",
+		Command:  true,
+		Complete: cli.Completions{"": operator.First(operator.CompleteSlugs)},
 		Action: func(c *cli.Call) error {
 			m, err := operator.Open()
 			if err != nil {

@@ -44,6 +44,7 @@ func app() cli.App {
 		},
 		Examples: "bottle-log -o text --since 10m dev-k3zq\nbottle-log -f --denied | jq --unbuffered -r '[.slug,.host,.path,.reason]|@tsv'",
 		Action:   show,
+		Complete: cli.Completions{"": operator.First(operator.CompletePast), "output": cli.Words("json", "text")},
 	}
 }
 

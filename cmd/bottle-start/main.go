@@ -54,6 +54,8 @@ func app() cli.App {
 			"bottle-start dev --task 'fix issue 12'\ngh issue view 12 | bottle-start --yes --detach dev --task -\nbottle-start --resume dev-k3fq\nbottle-start --resume dev-k3fq --pane --focus",
 		Exit:   "with --rm in the foreground: the agent's own exit code",
 		Action: start,
+		Complete: cli.Completions{"": operator.First(operator.CompleteAgents), "resume": operator.CompleteSlugs,
+			"workspace": cli.Words(lifecycle.WorkspaceCopy, lifecycle.WorkspaceNone), "output": cli.Words("text", "json")},
 	}
 }
 

@@ -45,8 +45,9 @@ func app() cli.App {
 		},
 		Examples: "bottle-stop dev-a2b3\nbottle-stop --all\nbottle-ls -o tsv | fzf -m | bottle-stop -\n" +
 			"bottle-stop --orphans --dry-run | jq -r .name",
-		Exit:   "3 a slug does not exist: then nothing was stopped",
-		Action: stop,
+		Exit:     "3 a slug does not exist: then nothing was stopped",
+		Action:   stop,
+		Complete: cli.Completions{"": operator.CompleteSlugs},
 	}
 }
 
