@@ -40,12 +40,30 @@ define put
 
 endef
 
-install: build ## the programs, into PREFIX (/usr/local); DESTDIR is honoured
+# A manual page, from what --help is made of.
+define page
+	$(1) __man $(HOST) > $(DESTDIR)$(PREFIX)/share/man/man1/$(notdir $(1)).1
+
+endef
+
+# These two shells look for a file under the program's name.
+define completion
+	install -m 0644 completion/bottle.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$(1)
+	install -m 0644 completion/bottle.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$(1).fish
+
+endef
+
+install: build ## the programs, their manual pages and completion, into PREFIX (/usr/local); DESTDIR is honoured
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/$(LIBEXEC)/sidecars $(DESTDIR)$(PREFIX)/$(LIBEXEC)/inside
 	install -d $(DESTDIR)$(PREFIX)/share/bottle/tmux $(DESTDIR)$(PREFIX)/share/bottle/scripts
 	install -m 0644 tmux/bottle.conf $(DESTDIR)$(PREFIX)/share/bottle/tmux/
 	install -m 0755 tmux/bottle.tmux $(DESTDIR)$(PREFIX)/share/bottle/tmux/
 	install -m 0755 $(PICKERS:%=scripts/%) $(DESTDIR)$(PREFIX)/share/bottle/scripts/
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	$(foreach f,$(HOST:%=bin/%) $(SIDECARS:%=$(LIBEXEC)/sidecars/%),$(call page,$(f)))
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 0644 completion/_bottle $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
+	$(foreach p,$(HOST),$(call completion,$(p)))
 	$(foreach f,$(HOST:%=bin/%) $(SIDECARS:%=$(LIBEXEC)/sidecars/%) $(INSIDE:%=$(LIBEXEC)/inside/%) $(LIBEXEC)/base-image,$(call put,$(f)))
 
 demo: engine build base ## a bottle from end to end; ends attached to it on a terminal

@@ -98,6 +98,7 @@ var rules = map[string]rule{
 	"test/bench/gate":    {may: []string{"pkg/bottle", "pkg/gitgate", "pkg/sidecar"}, why: "the git gate as it is, on loopback, to be measured"},
 	"test/bench/goproxy": {may: []string{"pkg/ca"}, why: "what egress is compared with has nothing of ours but a CA"},
 	"test/bench/peer":    {may: []string{"pkg/ca"}, why: "both ends of what is measured, and nothing of what is between"},
+	"test/install":       {may: []string{"test/rig"}, why: "sees what make install leaves, as its user does"},
 	"test/programs":      {may: []string{"test/rig"}, why: "sees the programs as their user does, by their command line alone"},
 	"test/decide":        {may: []string{"pkg/bottle", "test/rig"}, why: "writes what a sidecar writes, and meets the programs as their user does"},
 	"test/scripts":       {why: "runs the scripts as people do, on a PATH of its own"},

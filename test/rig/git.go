@@ -3,14 +3,12 @@ package rig
 import (
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -35,7 +33,6 @@ type GitServer struct {
 
 // gitServerImage is what the servers run in. It is built once a machine.
 const gitServerImage = `FROM bottle-base:bookworm
-LABEL bottle.test.image="git"
 RUN export DEBIAN_FRONTEND=noninteractive && apt-get -qq update && apt-get -qq -y install --no-install-recommends git openssh-server && rm -rf /var/lib/apt/lists/* && useradd --create-home --shell /bin/bash git && usermod -p '*' git && install -d -o git /srv && mkdir -p /run/sshd
 `
 
@@ -47,35 +44,8 @@ install -m 0600 /out/host_key /etc/ssh/test_host_key
 /usr/sbin/sshd -f /dev/null -o HostKey=/etc/ssh/test_host_key -o AuthorizedKeysFile=/out/authorized_keys -o StrictModes=no -o PasswordAuthentication=no
 exec setpriv --reuid git --regid git --clear-groups /upstream/upstream --http -1 --dns -1 --echo -1 --ca-out /out/web/ca.pem --git /srv --git-token ` + GitToken
 
-var gitServerBuilt struct {
-	sync.Once
-	image string
-	err   error
-}
-
-func buildGitServer() (string, error) {
-	tag := fmt.Sprintf("bottle-test-git:%x", sha256.Sum256([]byte(gitServerImage)))[:32]
-	if _, err := client("image", "inspect", tag); err == nil {
-		return tag, nil
-	}
-	cmd := clientCommand("", "build", "-t", tag, "-")
-	cmd.Stdin = strings.NewReader(gitServerImage)
-	hangUp(cmd)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("docker build: %w: %s", err, out)
-	}
-	return tag, nil
-}
-
 // GitServerImage is what they run in. It is made where it is missing.
-func GitServerImage(t testing.TB) string {
-	t.Helper()
-	gitServerBuilt.Do(func() { gitServerBuilt.image, gitServerBuilt.err = buildGitServer() })
-	if gitServerBuilt.err != nil {
-		t.Fatalf("cannot make the git server's image: %v", gitServerBuilt.err)
-	}
-	return gitServerBuilt.image
-}
+func GitServerImage(t testing.TB) string { return Image(t, "git", gitServerImage) }
 
 // GitServer starts a server. Bottles of this rig trust its certificate if they are
 // started after it; Join connects one to it.
