@@ -144,7 +144,7 @@ func isFile(t *tree, p string) bool {
 }
 
 func (p *packer) directory(rel string) error {
-	if checkPath(rel) != nil {
+	if p.inPlace || checkPath(rel) != nil {
 		return nil // nothing below it comes along, and that is told
 	}
 	p.info.Files++
@@ -153,7 +153,7 @@ func (p *packer) directory(rel string) error {
 
 // file sends one file or symlink. A tracked one may be gone: it was deleted.
 func (p *packer) file(t *tree, rel string, tracked bool) error {
-	if p.ctx.Err() != nil {
+	if p.ctx.Err() != nil || p.inPlace {
 		return p.ctx.Err()
 	}
 	if checkPath(rel) != nil {

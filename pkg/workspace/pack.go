@@ -19,6 +19,9 @@ type Options struct {
 	// Remotes are addresses by the names of remotes: the outermost repository has
 	// these there, in the place of its own.
 	Remotes map[string]string
+	// InPlace leaves the files out: Unpack has them already. It is for what
+	// Mountable took.
+	InPlace bool
 }
 
 // Pack streams the operator's folder dir to w, for Unpack. It runs nothing that the folder's
@@ -32,7 +35,7 @@ func Pack(ctx context.Context, dir string, w io.Writer, o Options) (Info, error)
 		o.Warn = func(string) {}
 	}
 	tw := tar.NewWriter(w)
-	p := &packer{ctx: ctx, tw: tw, warn: o.Warn, remotes: o.Remotes, info: info, buf: make([]byte, copySize)}
+	p := &packer{ctx: ctx, tw: tw, warn: o.Warn, remotes: o.Remotes, inPlace: o.InPlace, info: info, buf: make([]byte, copySize)}
 	if err := p.all(); err != nil {
 		return Info{}, fmt.Errorf("cannot copy %s: %w", info.Root, err)
 	}
@@ -47,10 +50,11 @@ type packer struct {
 	buf  []byte // for files' contents
 
 	remotes map[string]string
+	inPlace bool
 }
 
 func (p *packer) all() error {
-	if err := writeJSON(p.tw, "workspace.json", head{Version: version, Subdir: p.info.Subdir}); err != nil {
+	if err := writeJSON(p.tw, "workspace.json", head{Version: version, Subdir: p.info.Subdir, InPlace: p.inPlace}); err != nil {
 		return err
 	}
 	section := p.plain
@@ -128,7 +132,7 @@ func (p *packer) repo(rel string) error {
 	if err != nil {
 		return err
 	}
-	if err := p.index(s); err != nil {
+	if err := p.index(s); err != nil || p.inPlace {
 		return err
 	}
 	return p.nested(rel, inner)

@@ -31,6 +31,9 @@ var kinds = map[string]int{
 type head struct {
 	Version int    `json:"version"`
 	Subdir  string `json:"subdir"` // slash-separated; "" for the top
+	// InPlace says that the files are there: no tree entries come, and an empty
+	// .git waits.
+	InPlace bool `json:"in_place,omitempty"`
 }
 
 // repo is repo.json: one repository, but for its objects, files and index.

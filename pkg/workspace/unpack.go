@@ -16,7 +16,8 @@ import (
 // ErrTruncated is returned for a stream that ends too early.
 var ErrTruncated = errors.New("the stream was cut off")
 
-// Unpack builds in dir, which must be empty, what Pack streamed. It believes
+// Unpack builds in dir, which must be empty (of a stream without files: its .git),
+// what Pack streamed. It believes
 // nothing of the stream that would lead out of dir, and needs git. On an error
 // dir holds some part of the workspace.
 func Unpack(ctx context.Context, r io.Reader, dir string) error {
@@ -39,11 +40,6 @@ func unpack(ctx context.Context, r io.Reader, dir string, marked bool) (start st
 	}()
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", err
-	}
-	if left, err := os.ReadDir(dir); err != nil {
-		return "", err
-	} else if len(left) > 0 {
-		return "", fmt.Errorf("%s is not empty", dir)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -69,6 +65,8 @@ type unpacker struct {
 	past  map[string]bool // sections seen
 	top   git             // of the outermost section
 
+	inPlace bool // the files are there
+
 	// of the section that is being read:
 	repo    *repo
 	g       git
@@ -92,6 +90,10 @@ func (u *unpacker) all() error {
 	if top.Version != version {
 		return fmt.Errorf("its version is %d, and this program knows %d: use programs of one release", top.Version, version)
 	}
+	u.inPlace = top.InPlace
+	if err := u.empty(); err != nil {
+		return err
+	}
 	for {
 		h, err := u.next()
 		if err != nil {
@@ -104,6 +106,19 @@ func (u *unpacker) all() error {
 			return err
 		}
 	}
+}
+
+// empty makes sure that nothing is in the way.
+func (u *unpacker) empty() error {
+	dir := u.dir
+	if u.inPlace {
+		dir = filepath.Join(dir, ".git")
+	}
+	left, err := os.ReadDir(dir)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%s is not empty", dir)
+	}
+	return err
 }
 
 func (u *unpacker) next() (*tar.Header, error) {
@@ -134,6 +149,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 		}
 		u.kind = kind
 	}
+	if kind == "tree" && u.inPlace {
+		return fmt.Errorf("unexpected entry %q", h.Name)
+	}
 	if kind == "tree" {
 		if err := u.files.add(u.repo.Path, rel, h, u.tr); err != nil {
 			return err
@@ -161,7 +179,7 @@ func (u *unpacker) begin(h *tar.Header) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	if (r.Path != "") != (len(u.past) > 0) || u.past[r.Path] || r.Plain && r.Path != "" {
+	if (r.Path != "") != (len(u.past) > 0) || u.past[r.Path] || r.Plain && r.Path != "" || u.inPlace && (r.Plain || r.Path != "") {
 		return fmt.Errorf("unexpected section %q", r.Path)
 	}
 	u.past[r.Path] = true
