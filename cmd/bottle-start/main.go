@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	urfave "github.com/urfave/cli/v2"
@@ -20,7 +19,6 @@ import (
 	"bottle/pkg/manifest"
 	"bottle/pkg/operator"
 	"bottle/pkg/tokenref"
-	"bottle/pkg/workspace"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
@@ -28,6 +26,9 @@ func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return app().Run(args, in, out, errOut)
 }
+
+// workspaces are what --workspace takes.
+var workspaces = []string{lifecycle.WorkspaceCopy, lifecycle.WorkspaceMount, lifecycle.WorkspaceNone}
 
 func app() cli.App {
 	return cli.App{
@@ -43,7 +44,7 @@ func app() cli.App {
 			&urfave.BoolFlag{Name: "pane", Usage: "in tmux: bring-up and session in the window's right pane; elsewhere as without"},
 			&urfave.BoolFlag{Name: "focus", Usage: "with --pane: move the keyboard there when the session starts"},
 			&urfave.BoolFlag{Name: "rm", Usage: "stop the bottle when its session ends, and return the agent's exit code"},
-			&urfave.StringFlag{Name: "workspace", Usage: "`WHAT` is at /work: copy, the current folder; none, nothing", Value: lifecycle.WorkspaceCopy},
+			&urfave.StringFlag{Name: "workspace", Usage: "`WHAT` is at /work: copy, the current folder; mount, the folder itself; none, nothing", Value: lifecycle.WorkspaceCopy},
 			&urfave.StringFlag{Name: "resume", Usage: "bring back bottle `SLUG`, stopped, kept or lost, or mend it where it is degraded"},
 			&urfave.StringFlag{Name: "task", Usage: "`TEXT` of the agent's first task; - reads it from standard input"},
 			&urfave.BoolFlag{Name: "rebuild", Usage: "make the agent's image anew, with the newest version that the manifest allows"},
@@ -55,7 +56,7 @@ func app() cli.App {
 		Exit:   "with --rm in the foreground: the agent's own exit code",
 		Action: start,
 		Complete: cli.Completions{"": operator.First(operator.CompleteAgents), "resume": operator.CompleteSlugs,
-			"workspace": cli.Words(lifecycle.WorkspaceCopy, lifecycle.WorkspaceNone), "output": cli.Words("text", "json")},
+			"workspace": cli.Words(workspaces...), "output": cli.Words("text", "json")},
 	}
 }
 
@@ -114,8 +115,8 @@ func checkFlags(c *cli.Call) error {
 	if len(c.Args) > 1 {
 		return cli.Error{Code: cli.Usage, Msg: "one agent at a time", Hint: "run bottle-start once for each"}
 	}
-	if w := c.String("workspace"); w != lifecycle.WorkspaceCopy && w != lifecycle.WorkspaceNone {
-		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("no workspace %q", w), Hint: "use --workspace copy or --workspace none"}
+	if w := c.String("workspace"); !slices.Contains(workspaces, w) {
+		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("no workspace %q", w), Hint: "use --workspace copy, mount or none"}
 	}
 	if o := c.String("output"); o != "text" && o != "json" {
 		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("no output format %q", o), Hint: "use -o text or -o json"}
@@ -175,39 +176,7 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 	spec := lifecycle.Spec{Manifest: man, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"), Rebuild: c.Bool("rebuild"),
 		Secrets: values.Env, Credentials: values.Credentials, Keys: values.Git, KnownHosts: values.KnownHosts}
 	spec.Manifest.Warnings = slices.Concat(man.Warnings, values.Warnings, lifecycle.Warnings(spec))
-	if spec.Workspace == lifecycle.WorkspaceCopy {
-		info, err := workspace.Inspect(ctx, ".")
-		if err != nil {
-			return spec, cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: "cd into a project, or give --workspace none"}
-		}
-		if err := worthCopying(info.Root, m.Home.Dir); err != nil {
-			return spec, err
-		}
-		if info.Git && len(man.Git.Remotes) == 0 { // then it has a gate all the same
-			spec.Manifest.Git.Remotes = []manifest.Remote{manifest.Kept(manifest.DefaultRemote)}
-		}
-		spec.Folder = filepath.Join(info.Root, filepath.FromSlash(info.Subdir))
-	}
-	return spec, nil
-}
-
-// worthCopying refuses folders that nobody means to hand to an agent.
-func worthCopying(folder, bottleHome string) error {
-	home, _ := os.UserHomeDir()
-	hint := "cd into a project, or give --workspace none"
-	if real, err := filepath.EvalSymlinks(home); err == nil {
-		home = real
-	}
-	switch {
-	case folder == "/":
-		return cli.Error{Code: cli.Usage, Msg: "the folder to copy is /: all of this machine", Hint: hint}
-	case home != "" && folder == home:
-		return cli.Error{Code: cli.Usage, Msg: "the folder to copy is your home, with its keys and passwords", Hint: hint}
-	}
-	if rel, err := filepath.Rel(folder, bottleHome); err == nil && filepath.IsLocal(rel) {
-		return cli.Error{Code: cli.Usage, Msg: "the folder to copy holds $BOTTLE_HOME, with every bottle's keys", Hint: hint}
-	}
-	return nil
+	return spec, takeFolder(ctx, &spec, m.Home.Dir)
 }
 
 func bringUp(ctx context.Context, c *cli.Call, m *lifecycle.Manager, spec lifecycle.Spec, v *view) (bottle.Bottle, error) {

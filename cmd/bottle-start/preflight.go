@@ -72,8 +72,11 @@ func summary(spec lifecycle.Spec) (string, error) {
 		}
 	}
 	workspace := "an empty /work"
-	if spec.Workspace == lifecycle.WorkspaceCopy {
+	switch spec.Workspace {
+	case lifecycle.WorkspaceCopy:
 		workspace = "a copy of " + spec.Folder
+	case lifecycle.WorkspaceMount:
+		workspace = spec.Folder + " itself: what the agent writes there is there at once"
 	}
 	rows := []row{
 		{"agent", []string{m.Agent + " (" + spec.Agent.Name() + ")"}},

@@ -29,8 +29,8 @@ type Bottle struct {
 	Status    Status    `json:"status"`
 	StartedAt time.Time `json:"started_at"`       // RFC 3339, UTC, whole seconds
 	Services  []string  `json:"services"`         // those that are up, sorted
-	Workspace string    `json:"workspace"`        // copy or none
-	Folder    string    `json:"folder,omitempty"` // the operator's folder that was copied
+	Workspace string    `json:"workspace"`        // copy, mount or none
+	Folder    string    `json:"folder,omitempty"` // the operator's folder that was copied, or is mounted
 	Project   string    `json:"project"`          // of the Compose file
 	StateDir  string    `json:"state_dir"`
 	Home      string    `json:"home,omitempty"`   // the id of the $BOTTLE_HOME

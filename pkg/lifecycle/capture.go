@@ -86,7 +86,11 @@ func (c *capture) capturePlan(ctx context.Context) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.Recover(c.slug, c.Home.ID, c.Home.StateDir(c.slug), c.insideDir(), tools), nil
+	h := plan.Host{Home: c.Home.ID, StateDir: c.Home.StateDir(c.slug), Inside: c.insideDir()}
+	if b, err := c.Home.Bottle(c.slug); err == nil && b.Workspace == WorkspaceMount {
+		h.Folder = b.Folder
+	}
+	return plan.Recover(c.slug, h, tools), nil
 }
 
 // join adds what prepare made to what is to be removed.

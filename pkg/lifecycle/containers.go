@@ -14,6 +14,7 @@ type making struct {
 	*bringUp
 	volumes  func(context.Context) error
 	files    func(context.Context) error // what containers mount
+	share    func(context.Context) error // the operator's folder, where it is mounted
 	network  chan struct{}               // closed when the bottle's own network is made, or cannot be
 	failed   error                       // why it cannot; valid once network is closed
 	agentUp  chan struct{}               // closed when the agent's container runs
@@ -26,8 +27,8 @@ type making struct {
 // ends what has not begun. Where it returns a conversation, the caller ends it.
 func (u *bringUp) makeContainers(ctx context.Context) (*opening, error) {
 	m := &making{bringUp: u, network: make(chan struct{}), agentUp: make(chan struct{})}
-	m.volumes, m.files = once(m.makeVolumes), once(m.writeFiles)
-	steps := []func(context.Context) error{m.makeNetwork, m.fill, m.seed, m.tryWalls, m.secrets}
+	m.volumes, m.files, m.share = once(m.makeVolumes), once(m.writeFiles), once(m.shareFolder)
+	steps := []func(context.Context) error{m.makeNetwork, m.share, m.fill, m.seed, m.tryWalls, m.secrets}
 	for _, c := range u.plan.Containers {
 		if c.Service == plan.AgentService {
 			steps = append(steps, func(step context.Context) error { return m.makeAgent(step, ctx, c) })
@@ -81,7 +82,19 @@ func (m *making) makeVolumes(ctx context.Context) error {
 			return whole(ctx, func(ctx context.Context) error { return m.Engine.CreateVolume(ctx, v) })
 		})
 	}
-	return all(ctx, steps)
+	if err := all(ctx, steps); err != nil {
+		return err
+	}
+	c, ok := m.plan.Furnish()
+	if !ok {
+		return nil
+	}
+	return whole(ctx, func(ctx context.Context) error {
+		if err := m.Engine.Create(ctx, c); err != nil {
+			return err
+		}
+		return m.Engine.Remove(ctx, c.Name)
+	})
 }
 
 // makeSidecar makes and starts a sidecar, and waits until it can serve. It starts
@@ -127,6 +140,9 @@ func (m *making) makeAgent(ctx, outlives context.Context, c plan.Container) erro
 		return err
 	}
 	if err := m.files(ctx); err != nil {
+		return err
+	}
+	if err := m.share(ctx); err != nil {
 		return err
 	}
 	if err := m.awaitNetwork(ctx); err != nil {

@@ -62,6 +62,9 @@ func (u *bringUp) writeFiles(context.Context) error {
 		t.put("git-gate/in/roots.pem", roots, 0o600)
 		t.gate(u.spec, routes, u.facts)
 	}
+	if u.plan.Find(plan.AgentService).Env["GIT_CONFIG_SYSTEM"] != "" {
+		t.put(filepath.Join("agent/in", filepath.Base(plan.GitConfig)), gitConfig(u.spec), 0o644)
+	}
 	t.asking(u.plan, u.spec.Manifest)
 	// The agent is another user; its files are readable below a directory that is not.
 	t.put("agent/certs/"+filepath.Base(plan.CABundle), certificate, 0o644)

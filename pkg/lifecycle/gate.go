@@ -42,7 +42,7 @@ func remoteURLs(s Spec) map[string]string {
 // know.
 func gateFacts(ctx context.Context, s Spec) (workspace.Facts, error) {
 	keeps := slices.ContainsFunc(s.Manifest.Git.Remotes, func(r manifest.Remote) bool { return r.Upstream == "" })
-	if !keeps || s.Workspace != WorkspaceCopy {
+	if !keeps || s.Workspace == WorkspaceNone {
 		return workspace.Facts{}, nil
 	}
 	info, err := workspace.Inspect(ctx, s.Folder)
@@ -83,7 +83,6 @@ func (t *tree) gate(s Spec, p policy.Policy, f workspace.Facts) {
 		t.err = err
 	}
 	t.put(filepath.Join(plan.GateService, "in", gateFile), append(data, '\n'), 0o600)
-	t.put(filepath.Join("agent/in", filepath.Base(plan.GitConfig)), gitConfig(s.Manifest.Git.Remotes), 0o644)
 }
 
 // seed writes what a remote without an upstream begins with. The agent that
@@ -107,10 +106,15 @@ func (m *making) seed(ctx context.Context) error {
 }
 
 // gitConfig leads the addresses of upstreams to the gate, for every repository in
-// the bottle. What the image's own configuration says stays.
-func gitConfig(remotes []manifest.Remote) []byte {
+// the bottle. A folder that is mounted is the operator's, which git would not trust.
+// What the image's own configuration says stays.
+func gitConfig(s Spec) []byte {
 	var b bytes.Buffer
 	b.WriteString("[include]\n\tpath = /etc/gitconfig\n")
+	if s.Workspace == WorkspaceMount {
+		fmt.Fprintf(&b, "[safe]\n\tdirectory = %s\n", plan.WorkDir)
+	}
+	remotes := s.Manifest.Git.Remotes
 	taken := map[string]bool{}
 	for _, r := range remotes {
 		var lines strings.Builder

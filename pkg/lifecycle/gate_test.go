@@ -57,7 +57,7 @@ func TestTheGateIsToldNamesAndNeedsAllOfThem(t *testing.T) {
 func TestAddressesOfUpstreamsLeadToTheGate(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "gitconfig")
-	if err := os.WriteFile(file, gitConfig(gitSpec(t).Manifest.Git.Remotes), 0o600); err != nil {
+	if err := os.WriteFile(file, gitConfig(gitSpec(t)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for address, want := range map[string]string{

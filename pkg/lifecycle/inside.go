@@ -32,18 +32,29 @@ var commitID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(
 
 // fillWorkspace streams the operator's folder into the bottle.
 func (u *bringUp) fillWorkspace(ctx context.Context) error {
-	if u.spec.Workspace != WorkspaceCopy {
+	mounted := u.spec.Workspace == WorkspaceMount
+	switch {
+	case u.spec.Workspace == WorkspaceNone:
 		return nil
+	case mounted:
+		u.subdir = u.spec.Mount.Subdir
+		if !u.spec.Mount.Git {
+			return nil
+		}
+		u.log.step("making a repository for %s", u.spec.Folder)
+	default:
+		u.log.step("copying %s", u.spec.Folder)
 	}
-	u.log.step("copying %s", u.spec.Folder)
 	packed, stream := io.Pipe()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	result := make(chan error, 1)
 	go func() {
 		info, err := workspace.Pack(ctx, u.spec.Folder, stream,
-			workspace.Options{Warn: func(text string) { u.log.step("note: %s", text) }, Remotes: remoteURLs(u.spec)})
-		u.subdir = info.Subdir
+			workspace.Options{Warn: func(text string) { u.log.step("note: %s", text) }, Remotes: remoteURLs(u.spec), InPlace: mounted})
+		if !mounted {
+			u.subdir = info.Subdir
+		}
 		stream.CloseWithError(err)
 		result <- err
 	}()

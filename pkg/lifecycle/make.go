@@ -45,10 +45,14 @@ func (m *Manager) Plan(ctx context.Context, s Spec) (*plan.Plan, error) {
 
 // makePlan is plan.Make with what is known of the host.
 func (m *Manager) makePlan(slug string, s Spec, host engine.Host, i images, inner, uplink netip.Prefix) (*plan.Plan, error) {
-	p, err := plan.Make(slug, s.Manifest, s.Agent, plan.Host{
+	h := plan.Host{
 		Home: m.Home.ID, StateDir: m.Home.StateDir(slug), Inside: m.insideDir(),
 		OwnerUID: os.Getuid(), OwnerGID: os.Getgid(), CPUs: host.CPUs, Memory: host.Memory, Runtimes: host.Runtimes,
-		Docker28: host.Docker28, IPv6: kernelHasIPv6(), Subnet: inner, Uplink: uplink, Sidecar: i.sidecar.Tag, Gate: i.gate.Tag, AgentTag: i.agent.Tag})
+		Docker28: host.Docker28, IPv6: kernelHasIPv6(), Subnet: inner, Uplink: uplink, Sidecar: i.sidecar.Tag, Gate: i.gate.Tag, AgentTag: i.agent.Tag}
+	if s.Workspace == WorkspaceMount {
+		h.Folder, h.Git = s.Mount.Root, s.Mount.Git
+	}
+	p, err := plan.Make(slug, s.Manifest, s.Agent, h)
 	if err != nil {
 		return nil, err
 	}

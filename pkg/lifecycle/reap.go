@@ -250,5 +250,6 @@ func (m *Manager) reapBottle(ctx context.Context, slug string) error {
 	if err := m.remove(ctx, left); err != nil {
 		return err
 	}
+	m.unshare(ctx, b, log)
 	return m.Home.Retire(slug, m.historyFiles(slug))
 }

@@ -134,6 +134,10 @@ func (t *tearDown) mayHoldWork() bool {
 	if t.options.Discard || !slices.Contains(t.left.volumes, plan.VolumeName(t.took.Slug, plan.WorkVolume)) {
 		return false
 	}
+	if t.bottle.Workspace == WorkspaceMount && t.bottle.Start == "" {
+		t.log.step("its work is in %s: there is no repository to capture", t.bottle.Folder)
+		return false
+	}
 	if neverRan(t.bottle) && t.bottle.Reason != noState { // a reaper that died does not know whether it ran
 		t.log.step("its agent never ran: there is no work to capture")
 		return false
@@ -166,6 +170,7 @@ func (t *tearDown) demolish(ctx context.Context) error {
 	if err := errors.Join(t.remove(ctx, t.left), t.dropRebuilt(ctx)); err != nil {
 		return fmt.Errorf("cannot take %s down whole; run bottle-stop %s again: %w", slug, slug, err)
 	}
+	t.unshare(ctx, t.bottle, t.log)
 	pushed := t.pushed(slug)
 	if err := t.Home.Retire(slug, t.historyFiles(slug)); err != nil {
 		return err

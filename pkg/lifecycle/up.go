@@ -21,8 +21,9 @@ import (
 
 // What becomes of the operator's folder.
 const (
-	WorkspaceCopy = "copy" // it is copied to /work
-	WorkspaceNone = "none" // /work is empty
+	WorkspaceCopy  = "copy"  // it is copied to /work
+	WorkspaceMount = "mount" // it is at /work itself, but for its .git
+	WorkspaceNone  = "none"  // /work is empty
 )
 
 // Spec is what is asked for.
@@ -30,8 +31,9 @@ type Spec struct {
 	Manifest  manifest.Manifest
 	Agent     agent.Agent
 	Slug      string            // empty: a new one
-	Workspace string            // WorkspaceCopy or WorkspaceNone
-	Folder    string            // what is copied, absolute
+	Workspace string            // WorkspaceCopy, WorkspaceMount or WorkspaceNone
+	Folder    string            // what is copied or mounted, absolute
+	Mount     workspace.Info    // of Folder, by workspace.Mountable; for WorkspaceMount
 	Task      string            // what the agent is to do first; empty: nothing yet
 	Rebuild   bool              // the agent's image is made anew, though it exists
 	Secrets   map[string]string // values for the session's environment
@@ -237,6 +239,7 @@ func (u *bringUp) takeDown(ctx context.Context) error {
 	if err := u.remove(ctx, left); err != nil {
 		return err
 	}
+	u.unshare(ctx, u.bottle, u.log)
 	return u.Home.Retire(u.bottle.Slug, u.historyFiles(u.bottle.Slug))
 }
 

@@ -32,7 +32,7 @@ func (p *Plan) Capture(conversations string) (Container, Volume) {
 		switch m.Target {
 		case InsideDir:
 			c.Mounts = append(c.Mounts, m)
-		case WorkDir:
+		case WorkDir, DotGit:
 			m.ReadOnly = true
 			c.Mounts = append(c.Mounts, m)
 		}
@@ -43,17 +43,35 @@ func (p *Plan) Capture(conversations string) (Container, Volume) {
 	return c, scratch
 }
 
+// Furnish plans a container that is made and never started: of a volume the
+// engine lets the image's user have what the image has at its mount point, and at
+// that of .git it has nothing. Not ok: there is no such volume.
+func (p *Plan) Furnish() (c Container, ok bool) {
+	b := builder{slug: p.Slug, project: p.Project, h: Host{Home: p.Home, StateDir: p.StateDir}}
+	agent := p.Find(AgentService)
+	for _, m := range agent.Mounts {
+		if m.Target == DotGit {
+			c = b.walls("furnish")
+			c.Labels["com.docker.compose.oneoff"] = "True"
+			c.Image, c.User, c.Entrypoint = agent.Image, agent.User, []string{InsideBin}
+			c.Mounts = []Mount{{Type: m.Type, Source: m.Source, Target: WorkDir}}
+			return c, true
+		}
+	}
+	return c, false
+}
+
 // Recover is what is left of a plan that was lost, as far as a capture needs it:
-// an agent's container from an image that has git.
-func Recover(slug, home, stateDir, inside, image string) *Plan {
-	return &Plan{Slug: slug, Project: Project(slug), Home: home, StateDir: stateDir, Containers: []Container{{
+// an agent's container from an image that has git. h has its Home, StateDir and
+// Inside, and the Folder that was mounted, if one was.
+func Recover(slug string, h Host, image string) *Plan {
+	h.Git = true // nothing else is captured of a folder
+	b := builder{slug: slug, project: Project(slug), h: h}
+	return &Plan{Slug: slug, Project: b.project, Home: h.Home, StateDir: h.StateDir, Containers: []Container{{
 		Name: ContainerName(slug, AgentService), Service: AgentService, Image: image,
-		User: agentUser(),
-		Mounts: []Mount{
-			{Type: "bind", Source: inside, Target: InsideDir, ReadOnly: true},
-			{Type: "volume", Source: VolumeName(slug, WorkVolume), Target: WorkDir},
-		},
-		Tmpfs: agentTmpfs(), Pids: agentPids, Memory: captureMemory, MilliCPUs: 1000,
+		User:   agentUser(),
+		Mounts: append([]Mount{{Type: "bind", Source: h.Inside, Target: InsideDir, ReadOnly: true}}, b.work()...),
+		Tmpfs:  agentTmpfs(), Pids: agentPids, Memory: captureMemory, MilliCPUs: 1000,
 	}}}
 }
 

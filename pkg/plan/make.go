@@ -29,6 +29,8 @@ type Host struct {
 	Sidecar  string       // image of the sidecars
 	Gate     string       // image of the git gate; empty where the manifest needs none
 	AgentTag string       // image of the agent
+	Folder   string       // the operator's, which is at /work itself; empty: a volume is
+	Git      bool         // that folder is a repository: a volume covers its .git
 }
 
 // Paths inside the containers.
@@ -39,6 +41,7 @@ const (
 	AgentOut   = "/var/lib/bottle" // a file of its own is in it
 	AgentHome  = "/home/agent"
 	WorkDir    = "/work"
+	DotGit     = WorkDir + "/.git"
 	GitConfig  = AgentIn + "/gitconfig"
 	CertsDir   = "/etc/ssl/certs"
 	CABundle   = CertsDir + "/ca-certificates.crt"
@@ -221,8 +224,8 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 		b.bind("agent/out", AgentOut, false),
 		b.bind("agent/certs", CertsDir, true),
 		{Type: "volume", Source: VolumeName(b.slug, HomeVolume), Target: AgentHome},
-		{Type: "volume", Source: VolumeName(b.slug, WorkVolume), Target: WorkDir},
 	}
+	c.Mounts = append(c.Mounts, b.work()...)
 	c.Tmpfs = agentTmpfs()
 	c.Endpoints = []Endpoint{{Network: b.innerName(), IP: b.agentIP(), Aliases: []string{AgentService}}}
 	c.DNS = []string{b.egressIP().String()}
@@ -242,6 +245,21 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	}
 	c.Pids, c.Memory, c.MilliCPUs = agentPids, fit(agentMemory, b.h.Memory), cpus(2000, b.h.CPUs)
 	return c
+}
+
+// work is what is at /work. A mount point can be neither removed nor renamed, so
+// the repository of the operator's folder stays out of reach.
+func (b builder) work() []Mount {
+	volume := Mount{Type: "volume", Source: VolumeName(b.slug, WorkVolume), Target: WorkDir}
+	if b.h.Folder == "" {
+		return []Mount{volume}
+	}
+	folder := Mount{Type: "bind", Source: b.h.Folder, Target: WorkDir}
+	if !b.h.Git {
+		return []Mount{folder}
+	}
+	volume.Target = DotGit
+	return []Mount{folder, volume}
 }
 
 func agentTmpfs() map[string]string {
@@ -278,7 +296,7 @@ func (b builder) env(m manifest.Manifest, a agent.Agent) map[string]string {
 			env[v.Name] = v.Literal
 		}
 	}
-	if hasGate(m) {
+	if hasGate(m) || b.h.Folder != "" {
 		env["GIT_CONFIG_SYSTEM"] = GitConfig
 	}
 	maps.Copy(env, b.proxyEnv()) // last: no manifest loosens the walls' own
