@@ -71,7 +71,7 @@ demo: engine build base ## a bottle from end to end; ends attached to it on a te
 	@scripts/demo
 
 test: engine build base ## everything, against a real engine
-	@scripts/deps git git-lfs tmux jq fzf ps ip docker-compose
+	@scripts/deps git git-lfs tmux jq fzf ps ip getfacl docker-compose
 	@scripts/deps runsc || echo "test: bottles on gVisor are not tried" >&2
 	go test -timeout 25m ./...
 
@@ -81,7 +81,7 @@ escape: engine build base ## tries to get out of a bottle: one line a row; JSON=
 	cd test/escape && BOTTLE_ESCAPE_JSON=$(abspath $(JSON)) go test -count=1 -timeout 25m
 
 test-engines: engine build base ## the suites that meet an engine, on those of ENGINES (Debian suites: trixie forky)
-	@scripts/deps git git-lfs tmux jq ps ip docker-compose
+	@scripts/deps git git-lfs tmux jq ps ip getfacl docker-compose
 	failed=0; for suite in $(or $(ENGINES),trixie forky); do \
 		engine=$$(scripts/debian-engine $$suite) && BOTTLE_TEST_ENGINE=$$engine go test -count=1 -timeout 3h -parallel 2 -v ./test/engines || failed=1; done; exit $$failed
 
