@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,7 +66,8 @@ func newRing(t *testing.T) *ring {
 func start(t *testing.T, program string, args ...string) (port string, pid int) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
-	cmd.Stderr = os.Stderr
+	said := &beginning{}
+	cmd.Stderr = said
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -76,9 +78,20 @@ func start(t *testing.T, program string, args ...string) (port string, pid int) 
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("%s did not start: %v", program, err)
+		cmd.Process.Kill()
+		cmd.Wait()
+		t.Fatalf("%s did not start: %v: %s", program, err, said.text)
 	}
 	return strings.TrimSpace(line), cmd.Process.Pid
+}
+
+// beginning keeps the first of what a program says: why it does not start, and
+// not the thousand lines about clients that left.
+type beginning struct{ text []byte }
+
+func (b *beginning) Write(p []byte) (int, error) {
+	b.text = append(b.text, p[:min(len(p), 4<<10-len(b.text))]...)
+	return len(p), nil
 }
 
 // mitmproxy is a contender where it is installed.
@@ -106,17 +119,13 @@ func (r *ring) mitmproxy() {
 			r.t.Fatalf("mitmdump did not start: %v", err)
 		}
 		if _, port, ok := strings.Cut(strings.TrimSpace(line), "listening at"); ok {
-			go said.WriteTo(nobody{})
+			go io.Copy(io.Discard, said)
 			port = strings.Trim(port[strings.LastIndexByte(port, ':'):], ":. ")
 			r.all = append(r.all, &contender{name: "mitmproxy", proxy: "127.0.0.1:" + port, roots: "mitmproxy-ca-cert.pem", pid: cmd.Process.Pid})
 			return
 		}
 	}
 }
-
-type nobody struct{}
-
-func (nobody) Write(p []byte) (int, error) { return len(p), nil }
 
 // ask prepares a load by way of a contender.
 func (r *ring) ask(c *contender, mode string, flags ...string) *exec.Cmd {
@@ -207,65 +216,111 @@ func (f figures) print(r *ring, what, unit, by string) {
 	fmt.Println()
 }
 
-// TestEgressAgainstOthers is the table of egress' goals. Each measurement goes
-// round all contenders in turn before it is made again.
+// scale is how much of each measurement is made.
+type scale struct {
+	rounds     int
+	span, long string // of a load at full speed, and of one at a rate
+	posts      int
+	streams    []int
+}
+
+// TestEgressAgainstOthers is the table of egress' goals, a part for each kind of
+// load, to be run alone where time is short. A part goes round all contenders in
+// turn before it measures again.
 func TestEgressAgainstOthers(t *testing.T) {
-	rounds, _ := size()
-	span, long, posts, streams := "1s", "3s", "100000", []int{200, 1000}
-	if rounds == 1 {
-		span, long, posts, streams = "100ms", "100ms", "200", []int{20}
-	} else {
-		rounds = 9
+	s := scale{rounds: 9, span: "1s", long: "3s", posts: 100000, streams: []int{200, 1000}}
+	if rounds, _ := size(); rounds == 1 {
+		s = scale{rounds: 1, span: "100ms", long: "100ms", posts: 200, streams: []int{20}}
 	}
 	r := newRing(t)
-	egress := r.all[1]
-	requests, cpu, p50, p99, connections, first, each, download, memory := figures{}, figures{}, figures{}, figures{}, figures{}, figures{}, figures{}, figures{}, figures{}
-	for range rounds {
+	for _, part := range []struct {
+		name string
+		run  func(*ring, scale)
+	}{{"requests", (*ring).requests}, {"latency", (*ring).latency}, {"connections", (*ring).connections}, {"events", (*ring).events},
+		{"download", (*ring).download}, {"streams", (*ring).streams}, {"posts", (*ring).posts}, {"start", (*ring).starts}} {
+		t.Run(part.name, func(t *testing.T) {
+			whole := r.t
+			r.t = t
+			defer func() { r.t = whole }()
+			part.run(r, s)
+		})
+	}
+}
+
+// requests are small ones at full speed.
+func (r *ring) requests(s scale) {
+	rate, cpu, memory := figures{}, figures{}, figures{}
+	for range s.rounds {
 		for _, c := range r.all {
 			forget(c.pid)
-			o := r.load(c, "requests", "-time", span)
-			requests.add(c, o.Rate)
+			o := r.load(c, "requests", "-time", s.span)
+			rate.add(c, o.Rate)
 			if c.pid != 0 {
 				cpu.add(c, float64(o.cpu.Microseconds())/float64(o.Done))
 				memory.add(c, float64(o.memoryAfter)/1024)
 			}
 		}
+	}
+	rate.print(r, "requests a second, 1 KB each way", "/s", "÷")
+	cpu.print(r, "CPU a request, saturated", "µs", "÷")
+	memory.print(r, "memory under load, most", "MiB", "÷")
+}
+
+func (r *ring) latency(s scale) {
+	p50, p99 := figures{}, figures{}
+	for range s.rounds {
 		for _, c := range r.all {
-			o := r.load(c, "rate", "-time", long)
+			o := r.load(c, "rate", "-time", s.long)
 			p50.add(c, o.P50/1000)
 			p99.add(c, o.P99/1000)
 		}
+	}
+	p50.print(r, "latency at 200/s, p50", "ms", "−")
+	p99.print(r, "latency at 200/s, p99", "ms", "−")
+}
+
+func (r *ring) connections(s scale) {
+	rate := figures{}
+	for range s.rounds {
 		for _, c := range r.all {
-			connections.add(c, r.load(c, "connections", "-time", span, "-conns", "4").Rate)
+			rate.add(c, r.load(c, "connections", "-time", s.span, "-conns", "4").Rate)
 		}
+	}
+	rate.print(r, "new connections", "/s", "÷")
+}
+
+func (r *ring) events(s scale) {
+	first, each := figures{}, figures{}
+	for range s.rounds {
 		for _, c := range r.all {
-			o := r.load(c, "stream", "-time", span)
+			o := r.load(c, "stream", "-time", s.span)
 			first.add(c, o.First/1000)
 			each.add(c, o.P50/1000)
 		}
 	}
-	requests.print(r, "requests a second, 1 KB each way", "/s", "÷")
-	cpu.print(r, "CPU a request, saturated", "µs", "÷")
-	p50.print(r, "latency at 200/s, p50", "ms", "−")
-	p99.print(r, "latency at 200/s, p99", "ms", "−")
-	connections.print(r, "new connections", "/s", "÷")
 	first.print(r, "a stream's first event, p50", "ms", "−")
 	each.print(r, "each event, p50", "ms", "−")
-	memory.print(r, "memory under load, most", "MiB", "÷")
-	added := figures{}
-	for range rounds {
+}
+
+func (r *ring) download(s scale) {
+	rate, added := figures{}, figures{}
+	for range s.rounds {
 		for _, c := range r.all {
 			forget(c.pid)
 			o := r.load(c, "download", "-size", fmt.Sprint(64<<20))
-			download.add(c, o.Rate)
+			rate.add(c, o.Rate)
 			if c.pid != 0 {
 				added.add(c, float64(o.memoryAfter-o.memory)/1024)
 			}
 		}
 	}
-	download.print(r, "a download of 64 MiB", "MiB/s", "÷")
+	rate.print(r, "a download of 64 MiB", "MiB/s", "÷")
 	added.print(r, "memory that it adds", "MiB", "−")
-	for _, n := range streams {
+}
+
+// streams are many that are open at once, and idle.
+func (r *ring) streams(s scale) {
+	for _, n := range s.streams {
 		held := figures{}
 		for _, c := range r.all {
 			if c.pid != 0 {
@@ -276,9 +331,12 @@ func TestEgressAgainstOthers(t *testing.T) {
 		}
 		held.print(r, fmt.Sprintf("memory with %d open streams", n), "MiB", "÷")
 	}
-	o := r.load(egress, "requests", "-count", posts, "-size", fmt.Sprint(64<<10))
+}
+
+// posts are large ones, none of which may fail.
+func (r *ring) posts(s scale) {
+	o := r.load(r.all[1], "requests", "-count", fmt.Sprint(s.posts), "-size", fmt.Sprint(64<<10))
 	fmt.Printf("%-34s  egress %d failed of %d, %.0f/s\n", "POSTs of 64 KiB", o.Failed, o.Done, o.Rate)
-	r.starts(rounds * 3)
 }
 
 // hold opens streams and holds them while they are looked at.
@@ -305,9 +363,9 @@ func (r *ring) hold(c *contender, n int) {
 }
 
 // starts times egress from its exec until it listens.
-func (r *ring) starts(times int) {
+func (r *ring) starts(s scale) {
 	took := &timing{name: "egress, from its start until it listens"}
-	for range times {
+	for range s.rounds * 3 {
 		dir := r.t.TempDir()
 		roots, err := os.ReadFile(filepath.Join(r.dir, "upstream.pem"))
 		if err == nil {
