@@ -8,9 +8,9 @@ type automaton struct {
 	width  uint32     // classes
 	next   []uint32   // state*width + class → state*width, with hitBit where a word ends
 	words  []string
-	ends   map[uint32][]int32 // by state: indices of the words that end there, the longest first
-	depth  []uint8            // by state: length of the word's beginning that it stands for
-	parent []uint32           // by state: the state of the longest proper suffix that begins a word
+	ends   [][]int32 // by state: indices of the words that end there, the longest first
+	depth  []uint8   // by state: length of the word's beginning that it stands for
+	parent []uint32  // by state: the state of the longest proper suffix that begins a word
 }
 
 const hitBit = 1 << 31
@@ -35,12 +35,16 @@ func squeeze(c byte) (byte, bool) {
 	return 0, false
 }
 
+// common are the letters that most texts are full of.
+const common = "etaoinsrhldcum"
+
 // newAutomaton takes words as fold gives them.
 func newAutomaton(words []string, fold func(byte) (byte, bool)) *automaton {
-	a := &automaton{words: words, ends: map[uint32][]int32{}}
+	a := &automaton{words: words}
 	var used [256]uint8
 	a.width = 2 // class 0: what no word holds; class 1: what is passed over as if it were not there
-	for _, w := range words {
+	// These have their places in the table side by side.
+	for _, w := range append([]string{common}, words...) {
 		for i := range len(w) {
 			if used[w[i]] == 0 {
 				used[w[i]] = uint8(a.width)
@@ -63,21 +67,29 @@ func newAutomaton(words []string, fold func(byte) (byte, bool)) *automaton {
 	return a
 }
 
-// grow makes the trie of the words; 0 in next: no such state yet.
+// grow makes the trie of the words; 0 in next: no such state yet. States near the
+// root, where a text is most of the time, come first and close to one another.
 func (a *automaton) grow(used [256]uint8) {
 	a.next = make([]uint32, a.width)
-	a.depth = []uint8{0}
-	for i, w := range a.words {
-		s := uint32(0)
-		for j := range len(w) {
-			at := s + uint32(used[w[j]])
-			if a.next[at] == 0 {
-				a.next[at] = uint32(len(a.next))
-				a.next = append(a.next, make([]uint32, a.width)...)
-				a.depth = append(a.depth, uint8(min(j+1, 255)))
+	a.depth, a.ends = []uint8{0}, make([][]int32, 1)
+	at := make([]uint32, len(a.words)) // the state behind a word's first bytes
+	for depth, more := 0, true; more; depth++ {
+		more = false
+		for i, w := range a.words {
+			if depth >= len(w) {
+				continue
 			}
-			s = a.next[at]
+			more = true
+			to := at[i] + uint32(used[w[depth]])
+			if a.next[to] == 0 {
+				a.next[to] = uint32(len(a.next))
+				a.next = append(a.next, make([]uint32, a.width)...)
+				a.depth, a.ends = append(a.depth, uint8(min(depth+1, 255))), append(a.ends, nil)
+			}
+			at[i] = a.next[to]
 		}
+	}
+	for i, s := range at {
 		a.ends[s/a.width] = append(a.ends[s/a.width], int32(i))
 	}
 }
@@ -105,9 +117,7 @@ func (a *automaton) link() {
 			n := child / a.width
 			a.parent[n] = to / a.width
 			a.ends[n] = append(a.ends[n], a.ends[to/a.width]...)
-			if len(a.ends[n]) == 0 {
-				delete(a.ends, n)
-			} else {
+			if len(a.ends[n]) > 0 {
 				a.next[s+c] |= hitBit
 			}
 			queue = append(queue, child)

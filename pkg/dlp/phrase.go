@@ -70,19 +70,20 @@ const stride = 40
 
 // scan looks at the words that begin before t.buf[limit]. Between phrases it
 // leaps: one that begins within a stride of here has a word at its end, and most
-// texts have none of the list's there.
+// texts have none of the list's there. Where they have one, the phrase begins with
+// the first of those in a row.
 func (p *phrase) scan(t *text, limit int) {
 	buf, i := t.buf, p.at
 	table := words()
-	leapt := 0 // the words before it have to be looked at one by one
+	leapt := 0 // up to here words have to be looked at one by one
 	for i < limit {
 		if p.count == 0 && i >= leapt && i+stride < limit {
 			from, to := wordAt(buf, i, i+stride)
-			if _, ok := table.number(wordKey(buf, from, to)); !ok {
+			if !table.has(buf, from, to) {
 				i = to
 				continue
 			}
-			leapt = to
+			i, leapt = table.back(buf, i, from), to
 		}
 		if !letterByte[buf[i]] {
 			if p.gap++; p.gap > maxGap {
@@ -112,6 +113,31 @@ func wordAt(buf []byte, first, at int) (from, to int) {
 	for to = max(from, at); to < len(buf) && letterByte[buf[to]]; to++ {
 	}
 	return from, to
+}
+
+// has says whether buf[from:to] is a word of the list.
+func (t *wordTable) has(buf []byte, from, to int) bool {
+	_, ok := t.number(wordKey(buf, from, to))
+	return ok
+}
+
+// back returns where the words of the list begin, from first on, that follow one
+// another up to buf[at].
+func (t *wordTable) back(buf []byte, first, at int) int {
+	for {
+		end := at
+		for end > first && at-end <= maxGap && !letterByte[buf[end-1]] {
+			end--
+		}
+		from := end
+		for from > first && letterByte[buf[from-1]] {
+			from--
+		}
+		if at-end > maxGap || !t.has(buf, from, end) {
+			return at
+		}
+		at = from
+	}
 }
 
 // wordKey returns the word buf[from:to] as the table has it; 0: it is too short
