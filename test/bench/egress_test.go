@@ -26,6 +26,7 @@ type contender struct {
 // outcome is what test/bench/peer prints.
 type outcome struct {
 	Done, Failed        int64
+	Closed              int64 // connections that ended with an answer that said so
 	Rate                float64
 	P50, P99, First     float64
 	Fault               string
@@ -336,7 +337,7 @@ func (r *ring) streams(s scale) {
 // posts are large ones, none of which may fail.
 func (r *ring) posts(s scale) {
 	o := r.load(r.all[1], "requests", "-count", fmt.Sprint(s.posts), "-size", fmt.Sprint(64<<10))
-	fmt.Printf("%-34s  egress %d failed of %d, %.0f/s\n", "POSTs of 64 KiB", o.Failed, o.Done, o.Rate)
+	fmt.Printf("%-34s  egress %d failed of %d, %.0f/s, and %d ended their connection\n", "POSTs of 64 KiB", o.Failed, o.Done, o.Rate, o.Closed)
 }
 
 // hold opens streams and holds them while they are looked at.

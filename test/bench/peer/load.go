@@ -27,6 +27,7 @@ type result struct {
 	P50    float64 `json:"p50"`
 	P99    float64 `json:"p99"`
 	First  float64 `json:"first"` // of a stream's events
+	Closed int64   `json:"closed"` // connections that an answer ended, as it said
 	Fault  string  `json:"fault,omitempty"`
 }
 
@@ -41,6 +42,7 @@ type job struct {
 	size   int64 // of bodies
 	every  time.Duration
 	failed atomic.Int64
+	closed atomic.Int64
 	fault  atomic.Pointer[string]
 }
 
@@ -70,7 +72,7 @@ func load(mode string, args []string) (result, error) {
 		return result{}, fmt.Errorf("there is no load %q", mode)
 	}
 	r, err := do()
-	r.Failed = j.failed.Load()
+	r.Failed, r.Closed = j.failed.Load(), j.closed.Load()
 	if fault := j.fault.Load(); fault != nil {
 		r.Fault = *fault
 	}
@@ -134,40 +136,43 @@ func (j *job) post(size int64) []byte {
 	return fmt.Appendf(nil, "POST /json HTTP/1.1\r\nHost: localhost:%s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", j.port, len(body), body)
 }
 
-// ask sends a request and reads its answer, which has a length.
-func ask(c net.Conn, request, buf []byte) error {
+// ask sends a request and reads its answer, which has a length. It says whether
+// that was the last on its connection.
+func ask(c net.Conn, request, buf []byte) (last bool, err error) {
 	if _, err := c.Write(request); err != nil {
-		return err
+		return false, err
 	}
 	have, want := 0, -1
 	for want < 0 || have < want {
 		n, err := c.Read(buf[have:])
 		if have += n; want < 0 {
-			want, err = whole(buf[:have], err)
+			want, last, err = whole(buf[:have], err)
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return last, nil
 }
 
-// whole returns the size of an answer once its head is there.
-func whole(got []byte, err error) (int, error) {
+// whole returns the size of an answer once its head is there, and whether it is
+// the last.
+func whole(got []byte, err error) (size int, last bool, _ error) {
 	head, _, ok := strings.Cut(string(got), "\r\n\r\n")
 	if !ok || err != nil {
-		return -1, err
+		return -1, false, err
 	}
 	if !strings.HasPrefix(head, "HTTP/1.1 200") {
-		return -1, fmt.Errorf("the answer is %q", head)
+		return -1, false, fmt.Errorf("the answer is %q", head)
 	}
-	_, rest, ok := strings.Cut(strings.ToLower(head), "content-length: ")
+	low := strings.ToLower(head)
+	_, rest, ok := strings.Cut(low, "content-length: ")
 	if !ok {
-		return -1, errors.New("the answer has no length")
+		return -1, false, errors.New("the answer has no length")
 	}
 	digits, _, _ := strings.Cut(rest, "\r\n")
 	n, err := strconv.Atoi(digits)
-	return len(head) + 4 + n, err
+	return len(head) + 4 + n, strings.Contains(low, "\r\nconnection: close"), err
 }
 
 // requests asks on all connections as fast as it goes.
@@ -193,10 +198,16 @@ func (j *job) requests() (result, error) {
 					done.Add(-1)
 					return
 				}
-				if err := ask(c, request, buf); err != nil {
+				last, err := ask(c, request, buf)
+				if err != nil {
 					j.fail(err)
+				} else if last {
+					j.closed.Add(1)
+				}
+				if err != nil || last {
 					c.Close()
 					if c, err = j.open(); err != nil {
+						j.fail(err)
 						return
 					}
 				}
@@ -225,7 +236,7 @@ func (j *job) atRate() (result, error) {
 			buf := make([]byte, 8<<10)
 			for range work {
 				start := time.Now()
-				if err := ask(c, request, buf); err != nil {
+				if _, err := ask(c, request, buf); err != nil {
 					j.fail(err)
 					return
 				}
@@ -256,7 +267,7 @@ func (j *job) connections() (result, error) {
 			for time.Since(start) < j.time {
 				c, err := j.open()
 				if err == nil {
-					err = ask(c, request, buf)
+					_, err = ask(c, request, buf)
 					c.Close()
 				}
 				if err != nil {
