@@ -26,7 +26,7 @@ type result struct {
 	Rate   float64 `json:"rate"` // a second
 	P50    float64 `json:"p50"`
 	P99    float64 `json:"p99"`
-	First  float64 `json:"first"` // of a stream's events
+	First  float64 `json:"first"`  // of a stream's events
 	Closed int64   `json:"closed"` // connections that an answer ended, as it said
 	Fault  string  `json:"fault,omitempty"`
 }
