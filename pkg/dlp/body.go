@@ -202,10 +202,15 @@ var bodyPlace = &place{key: "body"}
 // choose makes the sink that fits a body which begins with head.
 func (b *Body) choose(head []byte) {
 	t := b.q.newText(0)
+	t.joined = b.q.joined
+	root := bodyPlace
+	if b.q.root != nil {
+		root = b.q.root
+	}
 	if strings.HasPrefix(b.form, "multipart/") {
 		b.sink = newMultipart(t, b.params["boundary"])
 	} else {
-		b.sink = walkerFor(t, bodyPlace, b.form, head)
+		b.sink = walkerFor(t, root, b.form, head)
 	}
 }
 

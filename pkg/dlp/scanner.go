@@ -61,6 +61,8 @@ type Request struct {
 	policy Policy
 	path   string
 	inHead bool
+	root   *place // of the body; nil: it is a request's
+	joined uint32 // how far into known secrets what came before the body has led
 	halves halves
 	passed []Passed
 	err    error // the first finding or refusal
