@@ -25,6 +25,7 @@ type client struct {
 	mask   *masker     // for what is injected into the request; nil: nothing
 	scan   *scan       // of the request under way
 	fields []dlp.Field // of the head under scan
+	ws     *webSocket  // that is asked for, or under way; nil: none
 
 	served bool                     // a request came over this connection
 	broken bool                     // the other side must not take what it got for whole
@@ -34,6 +35,8 @@ type client struct {
 	gone   atomic.Bool              // a sweep found the client gone and ended its upstream
 	rest   rest                     // what the request under way rests on
 	left   int                      // sweeps that found it gone; the sweep's own
+
+	open atomic.Pointer[webSocket] // the one under way, for Drain
 }
 
 // serve answers requests until the connection ends.
@@ -108,6 +111,10 @@ func (c *client) one() bool {
 		refused = c.credentials(v.Route, target)
 	}
 	defer c.endScan()
+	if refused == nil && c.q.upgrade {
+		refused = c.askSocket(v.Route)
+	}
+	defer c.endSocket()
 	if refused == nil {
 		refused = c.reserve(&v)
 	}

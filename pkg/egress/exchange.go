@@ -179,6 +179,9 @@ func (x *exchange) answer(head []byte) error {
 		if p.status >= 200 {
 			break
 		}
+		if p.status == 101 && c.ws != nil {
+			return c.ws.run(x)
+		}
 		if p.status == 101 || n == maxInformational {
 			return malformed("a change of protocol that nobody asked for")
 		}
@@ -257,6 +260,9 @@ func (x *exchange) finish(err error) bool {
 	x.endUpload(err == nil)
 	if x.up != nil {
 		x.up.close()
+	}
+	if c.ws != nil && c.ws.began {
+		return c.ws.finish(cut)
 	}
 	x.ev.Verdict = bottle.Allowed
 	if err == nil {

@@ -105,8 +105,8 @@ func judge(p *policy.Policy, u *uses, q *request, o origin, path string) (policy
 		return policy.Verdict{}, refuse(405, "TRACE is not allowed")
 	case o.address:
 		return policy.Verdict{}, refuse(403, showHost(o.host)+" is an address, and only names can be on this bottle's allowlist")
-	case q.upgrade:
-		return policy.Verdict{}, refuse(403, "a change of protocol (Upgrade) is not allowed")
+	case q.upgrade && !q.wantsSocket():
+		return policy.Verdict{}, refuse(403, "a change of protocol (Upgrade) other than to WebSocket is not allowed")
 	case q.expect != nil && !equalFold(q.expect, "100-continue"):
 		return policy.Verdict{}, refuse(417, "an expectation other than 100-continue")
 	}

@@ -171,8 +171,9 @@ type request struct {
 	target []byte
 	minor  int // HTTP/1.minor
 	// injected is a header line of our own, with its end.
-	injected []byte
-	unpacked bool // no encoding of the answer's body is accepted
+	injected  []byte
+	unpacked  bool   // no encoding of the answer's body is accepted
+	handshake string // lines of our own that ask for WebSocket, with their ends
 }
 
 // parse reads a head as reader.head returns it.
@@ -207,7 +208,7 @@ func (q *request) parse(head []byte) error {
 			return malformed("the target has a character that must be encoded")
 		}
 	}
-	q.method, q.target, q.injected, q.unpacked = internMethod(method), target, nil, false
+	q.method, q.target, q.injected, q.unpacked, q.handshake = internMethod(method), target, nil, false, ""
 	if err := q.fields.parse(head[i+1:]); err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ func appendRequest(out []byte, q *request, o origin, target []byte) []byte {
 		}
 	}
 	out = append(out, q.injected...)
+	out = append(out, q.handshake...)
 	if q.unpacked {
 		out = append(out, "Accept-Encoding: identity\r\n"...)
 	}

@@ -116,23 +116,33 @@ func unknownRule(p *policy.Policy) error {
 	return nil
 }
 
-// beginScan scans all of a request that is here: its head, and its body where
-// that has come whole. The caller ends the scan.
-func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *refusal) {
-	p := c.s.policy.Load()
+// newScan readies a scan of what goes by an entry, with a share of the memory for
+// it; nil: there is none left.
+func (s *Server) newScan(r *policy.Route, share int64, begin func(dlp.Policy) *dlp.Request) *scan {
+	p := s.policy.Load()
 	rules := dlp.Policy{Host: r.Host, Model: r.Model != ""}
-	exceptions := p.Exceptions(r, time.Now(), c.s.uses.spent)
+	exceptions := p.Exceptions(r, time.Now(), s.uses.spent)
 	for _, e := range exceptions {
 		rules.Allow = append(rules.Allow, dlp.Exception{Rule: e.Rule, Path: e.Path})
 	}
-	share := c.q.scanShare()
-	if !c.s.scans.take(c.s.ctx, share) {
-		return nil, refuse(503, "more is under way to be scanned than there is memory for: try it again when less is")
+	if !s.scans.take(s.ctx, share) {
+		return nil
 	}
-	s := &scan{q: k.scanner.Request(rules), host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream, budget: c.s.scans, share: share,
-		exceptions: exceptions, server: c.s}
+	return &scan{q: begin(rules), host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream, budget: s.scans, share: share,
+		exceptions: exceptions, server: s}
+}
+
+const reasonBusy = "more is under way to be scanned than there is memory for: try it again when less is"
+
+// beginScan scans all of a request that is here: its head, and its body where
+// that has come whole. The caller ends the scan.
+func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *refusal) {
+	s := c.s.newScan(r, c.q.scanShare(), k.scanner.Request)
+	if s == nil {
+		return nil, refuse(503, reasonBusy)
+	}
 	if r.Model != "" {
-		s.model = policy.CheckModel(r.Model, p.Model, c.q.method, string(path(target)))
+		s.model = policy.CheckModel(r.Model, c.s.policy.Load().Model, c.q.method, string(path(target)))
 	}
 	err := s.head(&c.q, target, &c.fields)
 	here := c.in.buffered()

@@ -84,6 +84,7 @@ type Server struct {
 	ctx      context.Context // ends what is being dialled
 	stop     context.CancelFunc
 	slots    chan struct{} // one for each connection
+	sockets  atomic.Int64  // WebSockets
 	scans    budget
 	failed   chan error
 
@@ -277,6 +278,9 @@ func (s *Server) Drain(ctx context.Context) {
 	s.clients.each(func(c *client) {
 		if !c.busy.Load() {
 			c.sock.Close()
+		}
+		if w := c.open.Load(); w != nil {
+			w.end(goingAway)
 		}
 	})
 	done := s.clients.wait()

@@ -96,6 +96,7 @@ var smuggling = map[string]struct {
 	"trailer bare LF":       {"400", "POST / HTTP/1.1~Host: H~Transfer-Encoding: chunked~~1~a~0~X: y\n~"},
 	"head too large":        {"431", "GET / HTTP/1.1~Host: H~X: " + strings.Repeat("a", maxHead) + "~~"},
 	"too many headers":      {"431", "GET / HTTP/1.1~Host: H~" + strings.Repeat("X: a~", maxFields) + "~"},
+	"half a WebSocket":      {"400", "GET / HTTP/1.1~Host: H~Connection: Upgrade~Upgrade: websocket~~"},
 	"two Expects":           {"400", "POST / HTTP/1.1~Host: H~Expect: 100-continue~Expect: x~Content-Length: 1~~a"},
 }
 
@@ -106,7 +107,6 @@ var judged = map[string]struct {
 }{
 	"TRACE":         {"405", "TRACE / HTTP/1.1~Host: H~~"},
 	"h2c":           {"403", "GET / HTTP/1.1~Host: H~Connection: Upgrade, HTTP2-Settings~Upgrade: h2c~HTTP2-Settings: x~~"},
-	"websocket":     {"403", "GET / HTTP/1.1~Host: H~Connection: Upgrade~Upgrade: websocket~~"},
 	"Upgrade alone": {"403", "GET / HTTP/1.1~Host: H~Upgrade: x~~"},
 	"other Expect":  {"417", "GET / HTTP/1.1~Host: H~Expect: x~~"},
 	"other host":    {"403", "GET / HTTP/1.1~Host: evil.example~~"},

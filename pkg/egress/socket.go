@@ -26,6 +26,7 @@ type socket struct {
 	look      *look  // of quiet; nil: it was not asked yet
 	pending   []byte // was read already; comes first
 	limited   bool   // a deadline of another kind is set for reading
+	patient   bool   // silence does not end it
 	expired   atomic.Bool
 	records   *records // of TLS, as they come in; nil: they are not watched
 	dry       bool     // reading finds nothing new
@@ -45,7 +46,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	if s.dry {
 		return 0, errDry
 	}
-	if now := time.Now(); !s.limited && s.readUntil.Sub(now) < idleTime*7/8 {
+	if now := time.Now(); !s.limited && !s.patient && s.readUntil.Sub(now) < idleTime*7/8 {
 		s.readUntil = now.Add(idleTime)
 		s.SetReadDeadline(s.readUntil)
 		if s.expired.Load() {
@@ -145,6 +146,13 @@ func (s *socket) unlimit() {
 	if s.limited {
 		s.limited, s.readUntil = false, time.Time{}
 	}
+}
+
+// wait lets the other side be silent for as long as it likes. Who is gone is told
+// by TCP's own questions.
+func (s *socket) wait() {
+	s.patient = true
+	s.SetReadDeadline(time.Time{})
 }
 
 // reset ends the connection so that the other side cannot take what it got for
