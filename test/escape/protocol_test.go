@@ -309,20 +309,6 @@ func pseudoHeaders(t *testing.T, s *stage) {
 	s.unheard(t, "/e21-x")
 }
 
-// webSocket is E22.
-func webSocket(t *testing.T, s *stage) {
-	s.stays(t, "/e22")
-	upgrade := "GET /e22-socket HTTP/1.1~Host: H~Connection: Upgrade~Upgrade: websocket~Sec-WebSocket-Version: 13~Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==~"
-	s.each(t, "403", map[string]string{"a handshake": upgrade + "Connection: close~~"}, func() (io.ReadWriter, string) { return s.inside(t, secured), secured })
-	// A frame sent along in hope is the beginning of no request.
-	conn := s.inside(t, secured)
-	got := say(t, conn, strings.ReplaceAll(upgrade, "H~", secured+"~")+"~\x81\x85\x00\x00\x00\x00hello")
-	if list := strings.Join(statuses(got), " "); list != "403 400" {
-		t.Errorf("a frame behind the handshake: %s", got)
-	}
-	s.unheard(t, "/e22-socket")
-}
-
 // rawTunnels is E23: nothing makes a tunnel of a request.
 func rawTunnels(t *testing.T, s *stage) {
 	s.stays(t, "/e23")

@@ -76,19 +76,25 @@ func (s *stage) raw(t *testing.T) *rawBottled {
 			return
 		}
 		s.u.Join(slug)
-		pem, err := os.ReadFile(filepath.Join(s.r.Home, "state", slug, "egress/in/ca.crt"))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		b.trust = x509.NewCertPool()
-		b.trust.AppendCertsFromPEM(pem)
+		b.trust = s.trust(t, slug)
 		b.slug = slug
 	})
 	if b.slug == "" {
 		t.Fatal("there is no bottle for raw bytes")
 	}
 	return b
+}
+
+// trust is what a bottle's programs trust: its own CA.
+func (s *stage) trust(t *testing.T, slug string) *x509.CertPool {
+	t.Helper()
+	pem, err := os.ReadFile(filepath.Join(s.r.Home, "state", slug, "egress/in/ca.crt"))
+	if err != nil {
+		t.Error(err)
+	}
+	trust := x509.NewCertPool()
+	trust.AppendCertsFromPEM(pem)
+	return trust
 }
 
 // line is a TCP connection that a program in the agent's container has opened,
@@ -105,8 +111,13 @@ const relayScript = `exec 3<>"/dev/tcp/$0/$1" || exit 1; cat >&3 <&4 & cat <&3; 
 // dial opens a connection to egress from inside the bottle.
 func (s *stage) dial(t *testing.T, port int) *line {
 	t.Helper()
-	b := s.raw(t)
-	cmd := exec.Command("docker", "exec", "-i", agentOf(b.slug), "bash", "-c", "exec 4<&0; "+relayScript, s.egressAddress(t, b.slug).String(), fmt.Sprint(port))
+	return s.dialIn(t, s.raw(t).slug, port)
+}
+
+// dialIn opens a connection to egress from inside any bottle.
+func (s *stage) dialIn(t *testing.T, slug string, port int) *line {
+	t.Helper()
+	cmd := exec.Command("docker", "exec", "-i", agentOf(slug), "bash", "-c", "exec 4<&0; "+relayScript, s.egressAddress(t, slug).String(), fmt.Sprint(port))
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

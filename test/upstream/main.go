@@ -34,7 +34,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // entry is one thing that arrived.
 type entry struct {
 	Time   time.Time `json:"time"`
-	Kind   string    `json:"kind"` // ready, https, http, tls, dns, tcp, udp, packet or lost
+	Kind   string    `json:"kind"` // ready, https, http, message, tls, dns, tcp, udp, packet or lost
 	From   string    `json:"from,omitempty"`
 	Host   string    `json:"host,omitempty"` // the name that was asked for
 	Method string    `json:"method,omitempty"`
@@ -222,7 +222,8 @@ func headerLines(r *http.Request) (lines []string) {
 }
 
 // handler answers every request with what it was; /redirect?to=URL answers with
-// a redirect besides, /switch with a change of protocol that nobody asked for,
+// a redirect besides, /switch with a change of protocol that nobody asked for, a
+// handshake of WebSocket with one,
 // the path of a file with that file. What is below /whole/ is told of only when
 // all of the request has come.
 func (d *diary) handler(kind string) http.Handler {
@@ -245,6 +246,10 @@ func (d *diary) handler(kind string) http.Handler {
 		}
 		e := entry{Kind: kind, From: r.RemoteAddr, Host: r.Host, Method: r.Method, Path: r.URL.RequestURI(), Detail: string(body), Header: headerLines(r)}
 		d.note(e)
+		if r.Header.Get("Upgrade") == "websocket" {
+			d.socket(w, r)
+			return
+		}
 		if r.URL.Path == "/switch" {
 			d.switched(w, kind)
 			return
