@@ -38,9 +38,9 @@ func TestRealClients(t *testing.T) {
 	r.Write("agents/arrive.Dockerfile", rig.ClientsImage)
 	slug := r.Start("arrive")
 	s.u.Join(slug)
-	withNPM := putNPM(t, s, slug)
+	withNPM := putPackage(t, s, slug, "npm@10")
 	withGo := putGo(t, s, slug)
-	const npm = "node /home/agent/package/bin/npm-cli.js --registry https://files.test/npm/ --fetch-retries=0 "
+	const npm = "node /home/agent/npm/bin/npm-cli.js --registry https://files.test/npm/ --fetch-retries=0 "
 	const apt = `mkdir -p /tmp/apt/lists/partial /tmp/apt/cache/archives/partial && echo 'deb [trusted=yes] http://apt.test/apt ./' >/tmp/apt/list &&
 apt-get -o Dir::Etc::SourceList=/tmp/apt/list -o Dir::Etc::SourceParts=- -o Dir::State=/tmp/apt -o Dir::State::Lists=/tmp/apt/lists -o Dir::Cache=/tmp/apt/cache -o APT::Sandbox::User= `
 	for _, c := range []struct{ name, script, want string }{

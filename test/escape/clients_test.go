@@ -17,7 +17,7 @@ func clients(t *testing.T, s *stage) {
 	s.r.Write("agents/clients.Dockerfile", rig.ClientsImage)
 	slug := s.r.Start("clients")
 	s.u.Join(slug)
-	withNPM := putNPM(t, s, slug)
+	withNPM := putPackage(t, s, slug, "npm@10")
 	for _, c := range []struct {
 		name string
 		argv []string
@@ -26,7 +26,7 @@ func clients(t *testing.T, s *stage) {
 		{"curl", []string{"curl", "-sS"}, ""},
 		{"git", []string{"git", "ls-remote"}, ""},
 		{"Python", []string{"python3", "-c", "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read())"}, ""},
-		{"npm", []string{"node", "/home/agent/package/bin/npm-cli.js", "view", "left-pad", "--fetch-retries=0", "--registry"}, ""},
+		{"npm", []string{"node", "/home/agent/npm/bin/npm-cli.js", "view", "left-pad", "--fetch-retries=0", "--registry"}, ""},
 		{"node", []string{"node", "-e", "fetch(process.argv[1]).then(async r => console.log(r.status, await r.text()))"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,19 +48,46 @@ func clients(t *testing.T, s *stage) {
 			}
 		})
 	}
+	t.Run("ws", func(t *testing.T) {
+		if !putPackage(t, s, slug, "ws@8") {
+			t.Skip("there is no npm on this host to take it along")
+		}
+		nodeSocket(t, s, slug)
+	})
 }
 
-// putNPM takes npm's own package into the bottle's home: it needs node alone.
-func putNPM(t *testing.T, s *stage, slug string) bool {
+// nodeSocket is a WebSocket of node's library, which knows no proxy: names lead it
+// to egress.
+func nodeSocket(t *testing.T, s *stage, slug string) {
+	const script = `const s = new (require("/home/agent/ws"))(process.argv[1]);
+s.on("open", () => s.send(process.argv[2]));
+s.on("message", m => { console.log("back: " + m); s.close(1000, "done") });
+s.on("close", (code, why) => { console.log("closed: " + code + " " + why); process.exit() });
+s.on("error", e => console.log(e.message))`
+	for _, c := range []struct{ url, message, want string }{
+		{"wss://" + allowed + "/mark-node-socket", calm, "back: " + calm + "\nclosed: 1000 done"},
+		{"wss://" + allowed + "/mark-node-socket", aKey, "closed: 1008 egress: a secret (github-pat) was not let out"},
+		{"wss://" + refused + "/mark-node-socket", calm, "Unexpected server response: 403\n"},
+	} {
+		out, said, _ := s.r.Inside(slug, "node", "-e", script, c.url, c.message)
+		if !strings.HasPrefix(out, c.want) {
+			t.Errorf("%s from %s is answered with %q %q", c.message, c.url, out, said)
+		}
+	}
+}
+
+// putPackage takes a package of npm's that needs node alone into a directory of its
+// name in the bottle's home.
+func putPackage(t *testing.T, s *stage, slug, version string) bool {
 	t.Helper()
 	if _, err := exec.LookPath("npm"); err != nil {
 		return false
 	}
 	dir := t.TempDir()
-	pack := exec.Command("npm", "pack", "--silent", "--prefer-offline", "npm@10")
+	pack := exec.Command("npm", "pack", "--silent", "--prefer-offline", version)
 	pack.Dir = dir
 	if out, err := pack.CombinedOutput(); err != nil {
-		t.Logf("npm cannot be fetched: %v: %s", err, out)
+		t.Logf("%s cannot be fetched: %v: %s", version, err, out)
 		return false
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
@@ -71,10 +98,11 @@ func putNPM(t *testing.T, s *stage, slug string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put := s.r.Command(context.Background(), "bottle-attach", slug, "--", "tar", "-xz", "-C", "/home/agent")
+	name, _, _ := strings.Cut(version, "@")
+	put := s.r.Command(context.Background(), "bottle-attach", slug, "--", "sh", "-c", "mkdir $HOME/$0 && tar -xz -C $HOME/$0 --strip-components=1", name)
 	put.Stdin = bytes.NewReader(archive)
 	if out, err := put.CombinedOutput(); err != nil {
-		t.Fatalf("npm cannot be put into the bottle: %v: %s", err, out)
+		t.Fatalf("a package cannot be put into the bottle: %v: %s", err, out)
 	}
 	return true
 }
