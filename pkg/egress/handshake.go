@@ -14,11 +14,12 @@ import (
 // Fields of WebSocket's handshake (RFC 6455, 4). All others that begin so stay
 // behind: extensions above all, for what is compressed cannot be scanned.
 const (
-	socketFields   = "sec-websocket-"
-	socketKey      = socketFields + "key"
-	socketVersion  = socketFields + "version"
-	socketProtocol = socketFields + "protocol"
-	socketAccept   = socketFields + "accept"
+	socketFields     = "sec-websocket-"
+	socketKey        = socketFields + "key"
+	socketVersion    = socketFields + "version"
+	socketProtocol   = socketFields + "protocol"
+	socketAccept     = socketFields + "accept"
+	socketExtensions = socketFields + "extensions"
 )
 
 const maxProtocols = 32 // that are offered
@@ -148,6 +149,7 @@ func (h *handshake) carriesCredential() bool {
 // is for this hop.
 func (h *handshake) accepted(p *response) error {
 	var upgrade, accept, chosen []string
+	extended := false
 	for i := range p.list {
 		f := &p.list[i]
 		if f.kind == kindUpgrade {
@@ -164,8 +166,8 @@ func (h *handshake) accepted(p *response) error {
 		case socketProtocol:
 			chosen = append(chosen, string(f.value))
 			f.kind = kindEnd
-		default:
-			return malformed("a handshake of WebSocket is answered with what was not asked for")
+		case socketExtensions:
+			extended = extended || len(f.value) > 0
 		}
 	}
 	switch {
@@ -173,6 +175,8 @@ func (h *handshake) accepted(p *response) error {
 		return malformed("a change of protocol that nobody asked for")
 	case len(accept) != 1 || accept[0] != acceptance(h.key):
 		return malformed("a handshake of WebSocket is answered with another key")
+	case extended:
+		return malformed("a handshake of WebSocket is answered with an extension that was not offered")
 	case len(chosen) > 1 || len(chosen) == 1 && !slices.Contains(h.offered, chosen[0]):
 		return malformed("a handshake of WebSocket is answered with a subprotocol that was not offered")
 	}

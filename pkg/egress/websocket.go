@@ -55,6 +55,7 @@ type ending struct {
 func (e *ending) Error() string { return e.reason }
 
 var (
+	agreed     = &ending{verdict: bottle.Allowed} // by close frames
 	goingAway  = &ending{code: 1001, reason: "egress ends", verdict: bottle.Allowed}
 	cutOff     = &ending{code: 1008, reason: reasonCut, verdict: "deny"}
 	clientLeft = &ending{reason: "the client left", verdict: "error"}
@@ -200,22 +201,25 @@ func (w *webSocket) waitForClose() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended == nil {
-		w.ended = &ending{verdict: bottle.Allowed}
+		w.ended = agreed
 	}
 }
 
 // finish tells the client why it ended, where it can be told, and records. It
 // says whether the client's connection can go on, which it cannot.
 func (w *webSocket) finish(cut bool) bool {
-	c, e, ev := w.c, w.ended, w.x.ev
+	c, ev := w.c, w.x.ev
+	w.mu.Lock()
+	e := w.ended
+	w.mu.Unlock()
 	switch {
+	case e == agreed:
 	case cut:
 		e = cutOff
+	case (c.gone.Load() || e == clientLeft) && w.closed:
+		e = agreed // it need not wait for the answer
 	case c.gone.Load():
 		e = clientLeft
-	}
-	if e == clientLeft && w.closed {
-		e = &ending{verdict: bottle.Allowed} // it need not wait for the answer
 	}
 	ev.Kind, ev.Sent, ev.Recv = "websocket", w.sent, w.recv
 	ev.Verdict, ev.Reason, ev.Detail = e.verdict, e.reason, e.detail
