@@ -58,6 +58,9 @@
 //     with the rest. Each part has at least four letters or digits, and the
 //     value both letters and digits.
 //
+// The messages of one connection (Scanner.Message) are read as one too, in both
+// ways: a Conversation remembers what those before have shown.
+//
 // A known secret with Hosts may be sent to these in a Field marked Credential,
 // whole, and nowhere else. No exception holds for a known secret.
 //

@@ -12,4 +12,7 @@
 // through fixed buffers, and whatever was read is passed on before the next
 // read. A body that has not arrived whole gets a goroutine of its own, so that
 // an answer may come before the request has ended.
+//
+// A WebSocket is a request whose answer goes on: webSocket relays its frames,
+// and scans each message of the client's as a body.
 package egress
