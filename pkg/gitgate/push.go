@@ -422,7 +422,7 @@ func (p *push) pass(ctx context.Context) error {
 // current checks that the refs still are what the agent saw: where there is an
 // upstream, it is asked.
 func (p *push) current(ctx context.Context) error {
-	now, _, err := p.repo.refs(ctx)
+	now, err := p.repo.refs(ctx)
 	if err != nil {
 		return err
 	}

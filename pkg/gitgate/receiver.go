@@ -89,7 +89,11 @@ func shellReceiver(cmd *exec.Cmd) (*receiver, error) {
 	if err := start(cmd); err != nil {
 		return nil, err
 	}
+	asked := false
 	end := func() error {
+		if !asked {
+			io.WriteString(in, "0000") // nothing is asked for
+		}
 		in.Close()
 		out.Close()
 		if err := cmd.Wait(); err != nil {
@@ -98,6 +102,7 @@ func shellReceiver(cmd *exec.Cmd) (*receiver, error) {
 		return nil
 	}
 	return &receiver{offer: out, close: end, send: func(body io.Reader, _ int64) (io.Reader, error) {
+		asked = true
 		go func() { // what it says meanwhile must be read
 			if _, err := io.Copy(in, body); err != nil {
 				in.Close()

@@ -115,18 +115,17 @@ func (r *repo) admit(quarantine string) error {
 }
 
 // refs are the repository's branches and tags.
-func (r *repo) refs(ctx context.Context) (map[string]string, []string, error) {
+func (r *repo) refs(ctx context.Context) (map[string]string, error) {
 	list, err := r.git.out(ctx, "", "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	ids, names := map[string]string{}, []string{}
+	ids := map[string]string{}
 	for line := range strings.Lines(list) {
 		id, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		ids[name] = id
-		names = append(names, name)
 	}
-	return ids, names, nil
+	return ids, nil
 }
 
 // point has HEAD point where upstream's does, where it leads to nothing else.

@@ -38,7 +38,7 @@ func (s *Service) seed(ctx context.Context, st *state, r *repo) {
 // has refs was seeded, or pushed to. What it brings is not scanned: it is the
 // operator's, and the agent has it.
 func (r *repo) plant(ctx context.Context, file string, refs map[string]string) error {
-	if _, names, err := r.refs(ctx); err != nil || len(names) > 0 {
+	if has, err := r.refs(ctx); err != nil || len(has) > 0 {
 		return err
 	}
 	pack, err := os.Open(file)

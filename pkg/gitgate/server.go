@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,9 +73,9 @@ func (r *repo) speaking(q *http.Request) git {
 func (s *Service) offer(w http.ResponseWriter, r *http.Request, st *state, repo *repo, begun time.Time) {
 	ctx, cancel := context.WithTimeout(r.Context(), fetchTime)
 	defer cancel()
-	if err := s.refresh(ctx, st, repo); err != nil {
+	if _, err := s.refresh(ctx, st, repo, uploadPack); err != nil {
 		s.conf.Record(bottle.Event{Kind: "refresh", Verdict: "error", Path: repo.name, Detail: err.Error(), Millis: since(begun)})
-		if _, names, listed := repo.refs(ctx); listed != nil || len(names) == 0 {
+		if refs, listed := repo.refs(ctx); listed != nil || len(refs) == 0 {
 			http.Error(w, "git-gate: "+inert(err.Error()), http.StatusBadGateway)
 			return
 		}
@@ -160,14 +162,10 @@ func enter(ctx context.Context, places chan struct{}) bool {
 
 // offerPush answers what there is to push to.
 func (s *Service) offerPush(w http.ResponseWriter, r *http.Request, st *state, repo *repo) {
-	if err := s.refresh(r.Context(), st, repo); err != nil {
+	ids, err := s.refresh(r.Context(), st, repo, receivePack)
+	if err != nil {
 		s.conf.Record(bottle.Event{Kind: "refresh", Verdict: "error", Path: repo.name, Detail: err.Error()})
 		http.Error(w, "git-gate: "+inert(err.Error()), http.StatusBadGateway)
-		return
-	}
-	ids, names, err := repo.refs(r.Context())
-	if err != nil {
-		http.Error(w, "git-gate: "+inert(err.Error()), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-git-receive-pack-advertisement")
@@ -175,10 +173,10 @@ func (s *Service) offerPush(w http.ResponseWriter, r *http.Request, st *state, r
 	line := func(s string) { fmt.Fprintf(&b, "%04x%s", len(s)+4, s) }
 	line("# service=git-receive-pack\n")
 	b.WriteString("0000")
-	if len(names) == 0 {
-		ids, names = map[string]string{"capabilities^{}": strings.Repeat("0", idLength(repo.format))}, []string{"capabilities^{}"}
+	if len(ids) == 0 {
+		ids = map[string]string{"capabilities^{}": strings.Repeat("0", idLength(repo.format))}
 	}
-	for i, name := range names {
+	for i, name := range slices.Sorted(maps.Keys(ids)) {
 		caps := ""
 		if i == 0 {
 			caps = "\x00" + capabilities(repo.format)

@@ -17,52 +17,91 @@ func (s *stale) Error() string {
 	return "the upstream could not be asked, what is here may be old: " + s.err.Error()
 }
 
-// refresh brings the repository to what its upstream has. Those who ask at the
-// same time wait for one answer. A *stale error leaves what was there.
-func (s *Service) refresh(ctx context.Context, st *state, r *repo) error {
+// asking is how an upstream is asked where its HEAD points, and for its branches
+// and tags.
+type asking func(context.Context, git, *line) (head string, refs map[string]string, err error)
+
+// refresh brings the repository to what its upstream has, and returns its
+// branches and tags. Those who ask the same at the same time wait for one answer.
+// A *stale error leaves what was there.
+func (s *Service) refresh(ctx context.Context, st *state, r *repo, service string) (map[string]string, error) {
 	if st.conf.Remotes[r.name].Upstream == "" {
 		s.seed(ctx, st, r)
-		return nil
+		return r.refs(ctx)
 	}
-	_, err, _ := s.flights.Do(r.name, func() (any, error) {
+	ask := asking(askToFetch)
+	if service == receivePack {
+		ask = askToPush
+	}
+	refs, err, _ := s.flights.Do(service+" "+r.name, func() (any, error) {
 		// It is not one client's: whoever hangs up does not end it for the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTime)
 		defer cancel()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return nil, s.fetch(ctx, st, r)
+		return s.fetch(ctx, st, r, ask)
 	})
 	r.stale.Store(err != nil)
 	if err != nil {
-		return &stale{err}
+		return nil, &stale{err}
 	}
-	return nil
+	return refs.(map[string]string), nil
 }
 
-func (s *Service) fetch(ctx context.Context, st *state, r *repo) error {
+func (s *Service) fetch(ctx context.Context, st *state, r *repo, ask asking) (map[string]string, error) {
 	line, err := s.open(st, r.name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer line.close()
-	g := r.git.with(line.env...)
-	list, err := g.out(ctx, "", "ls-remote", "--symref", "--", line.url, "HEAD", "refs/heads/*", "refs/tags/*")
+	head, theirs, err := ask(ctx, r.git, line)
 	if err != nil {
-		return line.explain(err)
+		return nil, line.explain(err)
 	}
-	head, theirs := parseRefs(list)
-	ours, _, err := r.refs(ctx)
+	ours, err := r.refs(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !maps.Equal(ours, theirs) {
-		err = g.run(ctx, nil, nil, "fetch", "--quiet", "--prune", "--no-tags", "--force", "--no-write-fetch-head", "--no-auto-maintenance", "--no-show-forced-updates",
+		err = r.git.with(line.env...).run(ctx, nil, nil, "fetch", "--quiet", "--prune", "--no-tags", "--force", "--no-write-fetch-head", "--no-auto-maintenance", "--no-show-forced-updates",
 			"--no-recurse-submodules", "--", line.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 		if err != nil {
-			return line.explain(err)
+			return nil, line.explain(err)
+		}
+		if ours, err = r.refs(ctx); err != nil {
+			return nil, err
 		}
 	}
-	return r.point(ctx, head, theirs)
+	return ours, r.point(ctx, head, theirs)
+}
+
+// askToFetch asks for what can be fetched.
+func askToFetch(ctx context.Context, g git, l *line) (head string, refs map[string]string, err error) {
+	list, err := g.with(l.env...).out(ctx, "", "ls-remote", "--symref", "--", l.url, "HEAD", "refs/heads/*", "refs/tags/*")
+	if err != nil {
+		return "", nil, err
+	}
+	head, refs = parseRefs(list)
+	return head, refs, nil
+}
+
+// askToPush asks for what can be pushed to: no git runs for it here. Where HEAD
+// points is not in the answer.
+func askToPush(ctx context.Context, g git, l *line) (head string, refs map[string]string, err error) {
+	up, err := l.receiver(ctx, g)
+	if err != nil {
+		return "", nil, err
+	}
+	has, err := readOffer(up.offer)
+	if ended := up.close(); err != nil {
+		return "", nil, errors.Join(err, ended)
+	}
+	maps.DeleteFunc(has.refs, func(name, _ string) bool { return !isBranchOrTag(name) })
+	return "", has.refs, nil
+}
+
+func isBranchOrTag(name string) bool {
+	return strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/tags/")
 }
 
 // parseRefs reads what git ls-remote --symref says: where HEAD points, and the
@@ -76,7 +115,7 @@ func parseRefs(list string) (head string, refs map[string]string) {
 		case symbolic && name == "HEAD":
 			head = to
 		case strings.HasSuffix(name, "^{}"): // what a tag is of
-		case strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/tags/"):
+		case isBranchOrTag(name):
 			refs[name] = value
 		}
 	}

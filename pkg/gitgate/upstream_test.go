@@ -290,7 +290,7 @@ func TestAnUnknownHostAndARefusedAddressAreRefused(t *testing.T) {
 		if err := g.s.Reload(); err != nil {
 			t.Fatal(err)
 		}
-		if err := g.s.refresh(t.Context(), g.s.state.Load(), g.s.state.Load().repos["origin"]); err == nil || !strings.Contains(err.Error(), row.want) {
+		if _, err := g.s.refresh(t.Context(), g.s.state.Load(), g.s.state.Load().repos["origin"], uploadPack); err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%v, want %q", err, row.want)
 		}
 	}
