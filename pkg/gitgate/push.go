@@ -25,6 +25,8 @@ type push struct {
 	sent       int   // objects of the pack that the client sent
 	pack       *pack // of the quarantine; nil: there are no objects in it
 	answer     *answer
+	upstream   <-chan *reached // nil: it is not asked, or was taken
+	leave      func()          // ends the asking
 
 	objects  int   // that it brought
 	size     int64 // bytes of its pack
@@ -112,6 +114,10 @@ func (p *push) attempt(ctx context.Context, body *bufio.Reader) error {
 		return refuse(wordUnready, "the gate was restarted and lacks %s: the operator runs bottle-start --resume", strings.Join(lacking, ", "))
 	}
 	early := p.checkRefs()
+	if early == nil && p.remote.Upstream != "" {
+		p.reach(ctx)
+		defer p.hangUp()
+	}
 	if p.brings() {
 		var err error
 		if p.quarantine, err = p.repo.newQuarantine(); err != nil {

@@ -75,18 +75,13 @@ func (p *pack) sent(objects int) (io.Reader, int64, error) {
 // forward pushes exactly the pack that was looked through, all refs or none, each
 // only where upstream still has what the agent saw.
 func (p *push) forward(ctx context.Context) error {
-	line, err := p.service.open(p.state, p.repo.name)
-	if err != nil {
-		return refuse(wordUpstream, "%v", err)
-	}
-	defer line.close()
-	up, err := line.receiver(ctx, p.repo.git)
+	up := p.reached(ctx)
+	p.repo.turns.Add(1)
+	err := up.err
 	if err == nil {
 		err = p.sendOn(up)
-		if ended := up.close(); err != nil {
-			err = errors.Join(err, ended)
-		}
 	}
+	ended := up.close()
 	var r *refusal
 	switch {
 	case err == nil:
@@ -95,16 +90,14 @@ func (p *push) forward(ctx context.Context) error {
 		return r
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case up.line == nil:
+		return refuse(wordUpstream, "%v", err)
 	}
-	return refuse(wordUpstream, "upstream did not take it: %v", line.explain(err))
+	return refuse(wordUpstream, "upstream did not take it: %v", up.line.explain(errors.Join(err, ended)))
 }
 
-func (p *push) sendOn(up *receiver) error {
-	has, err := readOffer(up.offer)
-	if err != nil {
-		return err
-	}
-	asked, err := p.stillAsked(has)
+func (p *push) sendOn(up *reached) error {
+	asked, err := p.stillAsked(up.has)
 	if err != nil || len(asked) == 0 {
 		return err
 	}
@@ -112,12 +105,12 @@ func (p *push) sendOn(up *receiver) error {
 	if err != nil {
 		return err
 	}
-	head := commandsOf(asked, has)
-	answer, err := up.send(io.MultiReader(strings.NewReader(head), body), int64(len(head))+size)
+	head := commandsOf(asked, up.has)
+	answer, err := up.receiver.send(io.MultiReader(strings.NewReader(head), body), int64(len(head))+size)
 	if err != nil {
 		return err
 	}
-	report, err := p.listen(answer, has.can[sideBand])
+	report, err := p.listen(answer, up.has.can[sideBand])
 	if err != nil {
 		return err
 	}

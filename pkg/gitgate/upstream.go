@@ -88,14 +88,11 @@ func askToFetch(ctx context.Context, g git, l *line) (head string, refs map[stri
 // askToPush asks for what can be pushed to: no git runs for it here. Where HEAD
 // points is not in the answer.
 func askToPush(ctx context.Context, g git, l *line) (head string, refs map[string]string, err error) {
-	up, err := l.receiver(ctx, g)
+	up, has, err := l.ask(ctx, g)
 	if err != nil {
 		return "", nil, err
 	}
-	has, err := readOffer(up.offer)
-	if ended := up.close(); err != nil {
-		return "", nil, errors.Join(err, ended)
-	}
+	up.close()
 	maps.DeleteFunc(has.refs, func(name, _ string) bool { return !isBranchOrTag(name) })
 	return "", has.refs, nil
 }
