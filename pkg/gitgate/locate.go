@@ -27,7 +27,7 @@ func (p *push) locate(ctx context.Context, pass *pass) error {
 		case "tree":
 			f.where = "a file's name"
 		default:
-			f.where = p.place(pass.paths[h.object.id], h.hit)
+			f.where = p.place(pass.paths()[h.object.id], h.hit)
 		}
 		if h.object.kind == "blob" || h.object.kind == "tree" {
 			commit, err := p.commitOf(ctx, h.object.id)

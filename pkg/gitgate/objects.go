@@ -39,15 +39,15 @@ var errTooMany = fmt.Errorf("more than %d objects", maxObjects)
 // pass is one look through the objects of a push.
 type pass struct {
 	s     *scanner
-	paths map[string]string // by a blob's or tree's ID: a name that it has
-	skip  map[string]bool   // objects that are not looked at
-	most  int64             // bytes that all may have together
+	paths func() map[string]string // by a blob's or tree's ID: a name that it has; once they are known
+	skip  map[string]bool          // objects that are not looked at
+	most  int64                    // bytes that all may have together
 
 	mu      sync.Mutex
 	objects int
 	bytes   int64
 	hits    []objectHit
-	names   map[string]bool // that trees have, and were looked at
+	names   map[string]bool // that trees have, and were looked at; true: it is that of a .gitmodules
 	modules map[string]bool // blobs that a tree calls .gitmodules
 }
 
@@ -175,7 +175,7 @@ func (a *pass) admit(o object) error {
 // blob looks through a blob that is not held.
 func (a *pass) blob(o object, r io.Reader) error {
 	limited := &io.LimitedReader{R: r, N: o.size}
-	hits, err := a.s.blob(a.paths[o.id], o.size, limited)
+	hits, err := a.s.blob(a.paths()[o.id], o.size, limited)
 	if err == nil { // what it was not interested in
 		_, err = io.Copy(io.Discard, limited)
 	}
@@ -195,7 +195,7 @@ func (a *pass) add(o object, hits []hit) {
 func (a *pass) object(o object, data []byte) {
 	switch o.kind {
 	case "blob":
-		a.add(o, a.s.held(a.paths[o.id], data))
+		a.add(o, a.s.held(a.paths()[o.id], data))
 	case "tree":
 		a.tree(o, data)
 	default:
@@ -217,15 +217,17 @@ func (a *pass) tree(o object, data []byte) {
 	var fresh [][]byte
 	a.mu.Lock()
 	err := eachEntry(data, len(o.id)/2, func(mode, name, id []byte) {
-		if isGitmodules(string(name)) {
+		modules, seen := a.names[string(name)]
+		if !seen {
+			modules = isGitmodules(string(name))
+			a.names[string(name)] = modules
+			fresh = append(fresh, name)
+		}
+		if modules {
 			a.modules[hex.EncodeToString(id)] = true
 		}
 		if string(mode) == "160000" {
 			fresh = append(fresh, id)
-		}
-		if !a.names[string(name)] {
-			a.names[string(name)] = true
-			fresh = append(fresh, name)
 		}
 	})
 	a.mu.Unlock()

@@ -137,20 +137,41 @@ func (p *push) attempt(ctx context.Context, body *bufio.Reader) error {
 	if early != nil {
 		return early
 	}
-	paths, err := p.connected(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.scan(ctx, paths); err != nil {
-		return err
-	}
-	if err := p.checkHistory(ctx); err != nil {
+	if err := p.look(ctx); err != nil {
 		return err
 	}
 	if err := p.judge(ctx); err != nil {
 		return err
 	}
 	return p.pass(ctx)
+}
+
+// look looks through the objects, and meanwhile at what the refs lead to. What
+// is wrong with a ref does not end the scan: what that finds is recorded.
+func (p *push) look(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var paths map[string]string
+	named, led := make(chan struct{}), make(chan error, 1)
+	go func() {
+		var err error
+		paths, err = p.connected(ctx)
+		close(named)
+		if err == nil {
+			err = p.checkHistory(ctx)
+		} else {
+			cancel(err)
+		}
+		led <- err
+	}()
+	scanned := p.scan(ctx, func() map[string]string { <-named; return paths })
+	if scanned != nil {
+		cancel(scanned)
+	}
+	if err := <-led; scanned == nil {
+		return err
+	}
+	return scanned
 }
 
 // brings says whether a pack follows the commands.
@@ -258,7 +279,7 @@ func (p *push) connected(ctx context.Context) (map[string]string, error) {
 }
 
 // scan looks through the names of the refs and every object that is new.
-func (p *push) scan(ctx context.Context, paths map[string]string) error {
+func (p *push) scan(ctx context.Context, paths func() map[string]string) error {
 	for _, c := range p.commands {
 		for _, h := range p.scanner.text("", []byte(c.Ref)) {
 			p.found = append(p.found, found{rule: h.rule, where: "the name of a ref", object: c.New, commit: c.New, fingerprint: h.fingerprint})
