@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -66,7 +65,7 @@ func serve(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(gitgate.MemoryGoal)
+	gitgate.BoundMemory()
 	guard, err := sidecar.GuardFor(own, host)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -29,9 +30,12 @@ var settings = []string{
 	"-c", "core.packedGitLimit=128m", "-c", "protocol.version=2", "-c", "core.alternateRefsCommand=true", "-c", "advice.pushUpdateRejected=false", "-c", "advice.graftFileDeprecated=false",
 }
 
-// MemoryGoal is where the program's collector begins to work harder, in bytes:
+// BoundMemory has the program's collector work seldom, and harder from a size on:
 // git needs the rest of what the container has.
-const MemoryGoal = 160 << 20
+func BoundMemory() {
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(160 << 20)
+}
 
 // maxData bounds the memory that one git may have of its own, in bytes.
 const maxData = 320 << 20

@@ -22,8 +22,9 @@ type push struct {
 	repo       *repo
 	remote     bottle.GateRemote
 	quarantine string
-	sent       int   // objects of the pack that the client sent
-	pack       *pack // of the quarantine; nil: there are no objects in it
+	kept       chan error // what is in it has reached the disk
+	sent       int        // objects of the pack that the client sent
+	pack       *pack      // of the quarantine; nil: there are no objects in it
 	answer     *answer
 	upstream   <-chan *reached // nil: it is not asked, or was taken
 	leave      func()          // ends the asking
@@ -127,6 +128,8 @@ func (p *push) attempt(ctx context.Context, body *bufio.Reader) error {
 		if err := p.unpack(ctx, body); err != nil {
 			return &unpackError{err}
 		}
+		p.kept = make(chan error, 1)
+		go func() { p.kept <- keep(p.quarantine) }()
 		if p.sent > 0 {
 			if p.pack, err = openPack(p.quarantine, p.repo.format); err != nil {
 				return err
@@ -218,7 +221,7 @@ func (p *push) unpack(ctx context.Context, body *bufio.Reader) error {
 		_, err := io.Copy(io.Discard, io.LimitReader(count, 64))
 		return err
 	}
-	err = p.repo.git.in(p.quarantine).run(ctx, count, nil, "index-pack", "--stdin", "--fix-thin", "--strict="+fsckRules,
+	err = p.repo.git.in(p.quarantine).with(withoutSync...).run(ctx, count, nil, "index-pack", "--stdin", "--fix-thin", "--strict="+fsckRules,
 		fmt.Sprintf("--max-input-size=%d", p.conf.Push.MaxSize))
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("it took too long: %w", err)
@@ -431,7 +434,11 @@ func (p *push) pass(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if p.quarantine != "" {
-		if err := p.repo.admit(p.quarantine); err != nil {
+		err := <-p.kept
+		if err == nil {
+			err = p.repo.admit(p.quarantine)
+		}
+		if err != nil {
 			return fmt.Errorf("cannot take the objects in: %w", err)
 		}
 	}

@@ -95,6 +95,22 @@ func (r *repo) newQuarantine() (string, error) {
 	return dir, os.Mkdir(filepath.Join(dir, "pack"), 0o700)
 }
 
+// withoutSync is for a git that need not wait for the disk: see keep.
+var withoutSync = []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=core.fsync", "GIT_CONFIG_VALUE_0=none"}
+
+// keep returns when what is in a quarantine has reached the disk.
+func keep(quarantine string) error {
+	files, err := filepath.Glob(filepath.Join(quarantine, "pack", "pack-*"))
+	for _, name := range files {
+		f, opened := os.Open(name)
+		if opened != nil {
+			return opened
+		}
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	return err
+}
+
 // admit has the packs of a quarantine join the repository. The index is last:
 // until then git does not see the pack.
 func (r *repo) admit(quarantine string) error {

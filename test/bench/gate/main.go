@@ -17,7 +17,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"bottle/pkg/bottle"
@@ -48,7 +47,7 @@ func run(dir, port string, remotes []string) error {
 	if err := os.WriteFile(filepath.Join(dir, gitgate.GateFile), data, 0o600); err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(gitgate.MemoryGoal)
+	gitgate.BoundMemory()
 	secrets := &sidecar.Secrets{}
 	secrets.Put(bottle.Secrets{Values: map[string]string{"env:ONE": "bench-0f1e2d3c4b5a69788796", "env:TWO": "bench-correct-horse-battery-staple"}})
 	start := func(events *sidecar.Events) (sidecar.Service, error) {
