@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -28,6 +29,9 @@ type upstream struct {
 	dir  string // of repositories
 	bare *client
 	port string
+
+	mu    sync.Mutex
+	asked []string // over https: methods and what of a repository
 }
 
 func newUpstream(t *testing.T) *upstream {
@@ -62,7 +66,12 @@ func (u *upstream) web(token string) *x509.CertPool {
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	server := httptest.NewUnstartedServer(web)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u.mu.Lock()
+		u.asked = append(u.asked, r.Method+" "+strings.TrimPrefix(r.URL.RequestURI(), "/engine.git/"))
+		u.mu.Unlock()
+		web.ServeHTTP(w, r)
+	}))
 	server.StartTLS()
 	u.t.Cleanup(server.Close)
 	_, u.port, _ = net.SplitHostPort(server.Listener.Addr().String())
