@@ -5,7 +5,7 @@
 //
 //	GET  /NAME.git/info/refs?service=git-upload-pack     refreshed from upstream
 //	POST /NAME.git/git-upload-pack                       git's own upload-pack
-//	GET  /NAME.git/info/refs?service=git-receive-pack
+//	GET  /NAME.git/info/refs?service=git-receive-pack    the same
 //	POST /NAME.git/git-receive-pack                      below
 //
 // NAME is a remote of the configuration, exactly; everything else is a 403.
@@ -22,6 +22,7 @@
 //
 // What passes goes upstream as the pack that came, in one request to its
 // git-receive-pack: all refs or none, each bound to the value that the agent saw.
+// Before all of it may pass upstream is asked what it has, and sent nothing.
 // A ref was taken where upstream says so. Only when it has taken all do the
 // objects join the repository. So a repository holds nothing that was not
 // upstream or has not passed, and a process that dies leaves a quarantine alone,
