@@ -87,6 +87,9 @@ func summary(spec lifecycle.Spec) (string, error) {
 		{"git gate", gate(m.Git)},
 		{"egress", routes},
 	}
+	if allowed.AskTimeout > 0 {
+		rows = append(rows, row{"on deny", []string{fmt.Sprintf("ask: what is not allowed waits %v for you", allowed.AskTimeout)}})
+	}
 	if may := m.Model.Summary(); len(may) > 0 {
 		rows = append(rows, row{"model may", may})
 	}

@@ -44,7 +44,7 @@ func Policy(s Spec) (policy.Policy, error) {
 		}
 		p.Routes = append(p.Routes, r)
 	}
-	p.Model, p.MaxBody = s.Manifest.Model, s.Manifest.MaxBody
+	p.Model, p.MaxBody, p.AskTimeout = s.Manifest.Model, s.Manifest.MaxBody, s.Manifest.AskTimeout
 	for _, v := range s.Manifest.Env {
 		if v.Secret() {
 			p.Given = append(p.Given, policy.Given{Name: v.Name, Credential: v.From.Name(), Hosts: v.Hosts})

@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -17,6 +18,7 @@ type policyFile struct {
 	git         Git
 	model       policy.Model
 	maxBody     int64
+	askTimeout  time.Duration
 	runtime     string
 	supervise   bool
 	warnings    []string
@@ -48,12 +50,19 @@ func (f *file) runtime(n *yaml.Node) (string, error) {
 }
 
 func (p *policyFile) egress(f *file, n *yaml.Node) error {
-	keys := later("on_deny", "ask_timeout")
+	keys := map[string]key{}
+	ask, timeout := false, policy.DefaultAskTimeout
+	keys["on_deny"] = key{read: func(n *yaml.Node) error { return checked(f, n, `"on_deny"`, &ask, policy.ParseOnDeny) }}
+	keys["ask_timeout"] = key{read: func(n *yaml.Node) error { return checked(f, n, `"ask_timeout"`, &timeout, policy.ParseAskTimeout) }}
 	keys["model"] = key{read: func(n *yaml.Node) error { return p.readModel(f, n) }}
 	keys["max_body"] = key{read: func(n *yaml.Node) error { return checked(f, n, `"max_body"`, &p.maxBody, policy.ParseSize) }}
 	keys["routes"] = key{read: func(n *yaml.Node) error { return p.readRoutes(f, n) }}
 	keys["credentials"] = key{read: func(n *yaml.Node) error { return p.readCredentials(f, n) }}
-	return f.mapping(n, `"egress"`, keys)
+	err := f.mapping(n, `"egress"`, keys)
+	if ask {
+		p.askTimeout = timeout
+	}
+	return err
 }
 
 func (p *policyFile) warn(f *file, line int, format string, args ...any) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"bottle/pkg/agent"
 	"bottle/pkg/policy"
@@ -29,12 +30,14 @@ type Manifest struct {
 	Git         Git
 	Model       policy.Model // what the model's provider may do
 	MaxBody     int64        // bytes of a body that are scanned; 0: policy.DefaultMaxBody
-	Runtime     string       // auto, runc or runsc
-	Supervise   bool         // the agent can ask its operator for more
-	AgentFile   string       // absolute paths
-	BottleFile  string
-	Dockerfile  string   // the operator's own last step of the image; empty: none
-	Warnings    []string // one line each
+	// AskTimeout is how long a refused request is held for the operator; 0: not at all.
+	AskTimeout time.Duration
+	Runtime    string // auto, runc or runsc
+	Supervise  bool   // the agent can ask its operator for more
+	AgentFile  string // absolute paths
+	BottleFile string
+	Dockerfile string   // the operator's own last step of the image; empty: none
+	Warnings   []string // one line each
 }
 
 // Route is a route, and what only the host may know of it.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"bottle/pkg/agent"
 )
@@ -61,6 +62,16 @@ func TestWholeManifestIsRead(t *testing.T) {
 	}
 	if len(m.Skills) != 1 || m.Skills[0].Dir != filepath.Join(dir, "skills/review") || m.Dockerfile != filepath.Join(dir, "agents/engine.Dockerfile") {
 		t.Errorf("skills are %v, the Dockerfile %q", m.Skills, m.Dockerfile)
+	}
+}
+
+func TestWhatBecomesOfARefusalIsRead(t *testing.T) {
+	for text, want := range map[string]time.Duration{"on_deny: ask": 30 * time.Second, "on_deny: ask\n  ask_timeout: 90s": 90 * time.Second,
+		"on_deny: reject\n  ask_timeout: 90s": 0, "ask_timeout: 90s": 0} {
+		m, err := Load(home(t, map[string]string{"agents/engine.md": plainAgent, "bottles/dev.md": "---\negress:\n  " + text + "\n---\n"}), "engine")
+		if err != nil || m.AskTimeout != want {
+			t.Errorf("%q: %v, %v", text, m.AskTimeout, err)
+		}
 	}
 }
 
@@ -143,7 +154,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"push's size", "", "git:\n  push: {max_size: 1TB}\n", `bottles/dev.md:3: "max_size": "1TB" is no size`},
 		{"pipelock", "", "pipelock: {}\n", `bottles/dev.md:2: "pipelock" is not supported yet`},
 		{"supervise", "", "supervise: maybe\n", `bottles/dev.md:2: "supervise" must be true or false, not text`},
-		{"on_deny", "", "egress:\n  on_deny: ask\n", `bottles/dev.md:3: "on_deny" is not supported yet`},
+		{"on_deny", "", "egress:\n  on_deny: hold\n", `bottles/dev.md:3: "on_deny": on_deny "hold" is neither reject nor ask`},
+		{"ask_timeout", "", "egress:\n  ask_timeout: 1h\n", `bottles/dev.md:3: "ask_timeout": ask_timeout "1h" is no time as 30s is, 1s to 10m`},
 		{"model", "", "egress:\n  model: {server_tool: []}\n", `bottles/dev.md:3: unknown key "server_tool"; did you mean "server_tools"?`},
 		{"server tool", "", "egress:\n  model: {server_tools: [Web-Search]}\n", `bottles/dev.md:3: "Web-Search" is not a provider's tool`},
 		{"max_body", "", "egress:\n  max_body: 32MB\n", `bottles/dev.md:3: "max_body": "32MB" is no size as 32MiB is`},

@@ -239,6 +239,7 @@ func (Policy) Generate(r *rand.Rand, _ int) reflect.Value {
 	}
 	p.Model = Model{ServerTools: several(r, "web_search", "mcp"), URLSources: r.Intn(2) == 0}
 	p.MaxBody = some(r, int64(0), 1<<10, 123456, 1<<30)
+	p.AskTimeout = some(r, 0, time.Second, DefaultAskTimeout, 90*time.Second, maxAskTimeout)
 	return reflect.ValueOf(p)
 }
 

@@ -42,6 +42,8 @@ const (
 //	  - {name: NPM_TOKEN, credential: env:NPM_TOKEN, hosts: [packages.example.com]}
 //	model: {server_tools: [web_search], url_sources: false}  # default: none, false
 //	max_body: 33554432                       # bytes that are scanned of a body; this is the default
+//	on_deny: ask                             # what is not allowed is held for the operator; default reject
+//	ask_timeout: 30s                         # for so long, 1s to 10m; this is the default
 //
 // It is strict: an unknown, repeated or missing key and a wrong type are errors
 // that name the line. What comes out is canonical: Parse(Render(p)) is p.
@@ -61,7 +63,7 @@ func Parse(data []byte) (Policy, error) {
 }
 
 func parsePolicy(n *yaml.Node) (p Policy, err error) {
-	found := false
+	found, ask, timeout := false, false, DefaultAskTimeout
 	err = eachKey(n, func(key string, v *yaml.Node) (err error) {
 		switch key {
 		case "routes":
@@ -76,10 +78,11 @@ func parsePolicy(n *yaml.Node) (p Policy, err error) {
 		case "model":
 			p.Model, err = parseModel(v)
 		case "max_body":
-			var word string
-			if word, err = text(v, key); err == nil {
-				p.MaxBody, err = ParseSize(word)
-			}
+			p.MaxBody, err = parsed(v, key, ParseSize)
+		case "on_deny":
+			ask, err = parsed(v, key, ParseOnDeny)
+		case "ask_timeout":
+			timeout, err = parsed(v, key, ParseAskTimeout)
 		default:
 			err = errUnknownKey
 		}
@@ -87,6 +90,9 @@ func parsePolicy(n *yaml.Node) (p Policy, err error) {
 	})
 	if err == nil && !found {
 		err = fmt.Errorf("line %d: the key routes is missing", n.Line)
+	}
+	if ask {
+		p.AskTimeout = timeout
 	}
 	ids := map[string]bool{}
 	for _, g := range p.Grants {
@@ -219,7 +225,7 @@ func (r *Route) set(key string, v *yaml.Node) (err error) {
 	case "private":
 		r.Private, err = truth(v, key)
 	case "foreign_credentials":
-		r.RefuseForeign, err = foreign(v)
+		r.RefuseForeign, err = parsed(v, key, ParseForeign)
 	case "scan":
 		r.Scan, err = parseScan(v)
 	case "model":
@@ -286,14 +292,6 @@ func parseAuth(n *yaml.Node) (a Auth, err error) {
 	return a, nil
 }
 
-func foreign(v *yaml.Node) (bool, error) {
-	word, err := text(v, "foreign_credentials")
-	if err != nil {
-		return false, err
-	}
-	return ParseForeign(word)
-}
-
 // ParseForeign reads the word that says what becomes of credentials which the
 // bottle was not given: allow or refuse. It returns whether they are refused.
 func ParseForeign(word string) (refuse bool, err error) {
@@ -340,6 +338,15 @@ func text(v *yaml.Node, what string) (string, error) {
 		return "", fmt.Errorf("%s is not text", what)
 	}
 	return v.Value, nil
+}
+
+// parsed reads one word and takes it apart.
+func parsed[T any](v *yaml.Node, what string, parse func(string) (T, error)) (t T, err error) {
+	word, err := text(v, what)
+	if err != nil {
+		return t, err
+	}
+	return parse(word)
 }
 
 // list reads the items of a list.

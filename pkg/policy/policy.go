@@ -91,6 +91,9 @@ type Policy struct {
 	Model    Model // what a model's provider may do for the agent
 	// MaxBody is how many bytes of a body are scanned; 0: DefaultMaxBody.
 	MaxBody int64
+	// AskTimeout is how long a request that no entry allows is held for the
+	// operator's answer, in whole seconds; 0: it is refused at once.
+	AskTimeout time.Duration
 }
 
 // NewRoute returns the https route for a whole host as an operator wrote it.

@@ -137,6 +137,9 @@ func TestParseNamesTheLineOfAnError(t *testing.T) {
 		"routes: []\ngrants:\n- {id: ../x, host: a}\n":                               "not the ID of a grant",
 		"routes: []\ngrants:\n- {id: x, host: a}\n- {id: x, host: b}\n":              "the grant x is there twice",
 		"routes: []\ngrants:\n- {id: x, host: a, expires: tomorrow}\n":               "is no time",
+		"routes: []\non_deny: hold\n":                                                `line 2: on_deny "hold" is neither reject nor ask`,
+		"routes: []\nask_timeout: 500ms\n":                                           `line 2: ask_timeout "500ms" is no time as 30s is`,
+		"routes: []\nask_timeout: 11m\n":                                             "1s to 10m",
 		"routes: []\nsilenced:\n- {host: a}\n":                                       "needs a host and a path",
 		"routes: []\nsilenced:\n- {host: a, path: /, port: 0}\n":                     "port",
 	} {

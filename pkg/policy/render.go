@@ -39,6 +39,9 @@ func Render(p Policy) []byte {
 	if p.MaxBody > 0 {
 		fmt.Fprintf(&b, "max_body: %d\n", p.MaxBody)
 	}
+	if p.AskTimeout > 0 {
+		fmt.Fprintf(&b, "on_deny: ask\nask_timeout: %s\n", p.AskTimeout)
+	}
 	return []byte(b.String())
 }
 

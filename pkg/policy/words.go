@@ -107,6 +107,31 @@ func ParseRefresh(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// DefaultAskTimeout is how long a request is held where the policy does not say.
+const DefaultAskTimeout = 30 * time.Second
+
+// maxAskTimeout is below the time in which a connection may be silent.
+const maxAskTimeout = 10 * time.Minute
+
+// ParseOnDeny reads the word that says what becomes of a request that no entry
+// allows: reject or ask. It returns whether the operator is asked.
+func ParseOnDeny(word string) (ask bool, err error) {
+	if word != "reject" && word != "ask" {
+		return false, fmt.Errorf("on_deny %q is neither reject nor ask", word)
+	}
+	return word == "ask", nil
+}
+
+// ParseAskTimeout reads how long a request is held: whole seconds, a second to
+// ten minutes.
+func ParseAskTimeout(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Second || d > maxAskTimeout || d%time.Second != 0 {
+		return 0, fmt.Errorf("ask_timeout %q is no time as 30s is, 1s to 10m", s)
+	}
+	return d, nil
+}
+
 // CheckCredential says what is wrong with a credential's name.
 func CheckCredential(s string) error {
 	if !credentialWord.fits(s) {
