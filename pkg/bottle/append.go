@@ -28,10 +28,8 @@ func (e *Event) AppendJSON(b []byte) []byte {
 	b = numberField(b, `,"status":`, int64(e.Status))
 	b = numberField(b, `,"sent":`, e.Sent)
 	b = numberField(b, `,"received":`, e.Recv)
-	if e.Millis != 0 {
-		b = append(b, `,"ms":`...)
-		b = strconv.AppendFloat(b, e.Millis, 'f', -1, 64)
-	}
+	b = millisField(b, `,"ms":`, e.Millis)
+	b = millisField(b, `,"held_ms":`, e.Held)
 	b = textField(b, `,"finding":`, e.Finding)
 	b = textField(b, `,"where":`, e.Where)
 	b = textField(b, `,"fingerprint":`, e.Fingerprint)
@@ -53,6 +51,13 @@ func numberField(b []byte, key string, n int64) []byte {
 		return b
 	}
 	return strconv.AppendInt(append(b, key...), n, 10)
+}
+
+func millisField(b []byte, key string, ms float64) []byte {
+	if ms == 0 {
+		return b
+	}
+	return strconv.AppendFloat(append(b, key...), ms, 'f', -1, 64)
 }
 
 // appendText writes text that needs no escape itself, and leaves the rest to

@@ -24,6 +24,7 @@ type Event struct {
 	Sent    int64     `json:"sent,omitempty"`     // bytes of body from the agent
 	Recv    int64     `json:"received,omitempty"` // bytes of body to the agent
 	Millis  float64   `json:"ms,omitempty"`
+	Held    float64   `json:"held_ms,omitempty"` // of these, how long it waited for the operator
 	// Of what the scan refused: the rule, where in the request, and the secret's
 	// fingerprint, never the secret.
 	Finding     string `json:"finding,omitempty"`

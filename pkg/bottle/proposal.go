@@ -46,8 +46,6 @@ type EgressAsk struct {
 	Methods    []string `json:"methods,omitempty"`        // none: all
 	Credential string   `json:"credential,omitempty"`     // a name under egress.credentials
 	Seconds    int64    `json:"seconds,omitempty"`        // how long; 0: the bottle's life
-	// Held: the refused request itself waits for the answer, until this time.
-	HeldUntil *time.Time `json:"held_until,omitempty"`
 }
 
 // ExceptionAsk is a finding that is to be let through: a rule, on a host, below
@@ -97,4 +95,11 @@ type Pending struct {
 	Method  string    `json:"method,omitempty"`
 	First   time.Time `json:"first,omitzero"` // RFC 3339, UTC, milliseconds
 	Last    time.Time `json:"last,omitzero"`
+	// Held is how many refused requests wait for the answer themselves; HeldUntil
+	// is when they are told no, or were: RFC 3339, UTC, milliseconds.
+	Held      int       `json:"held,omitempty"`
+	HeldUntil time.Time `json:"held_until,omitzero"`
 }
+
+// Holds says whether a request waits for the answer now.
+func (p *Pending) Holds(now time.Time) bool { return p.Held > 0 && now.Before(p.HeldUntil) }

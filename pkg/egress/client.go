@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -103,7 +104,7 @@ func (c *client) one() bool {
 	}
 	if refused == nil {
 		if v, refused = c.judgeOn(o, ev.Path); v.Status == 403 {
-			c.s.denied.note(ev)
+			v, refused = c.heldOn(o, ev, v, refused)
 		}
 	}
 	if refused == nil {
@@ -123,6 +124,12 @@ func (c *client) one() bool {
 		return c.refuse(ev, refused, c.skipBody())
 	}
 	return c.forward(ev, place{o, v.Route.Private}, target)
+}
+
+// heldOn is judgeOn for what no entry allows, where the policy has it wait.
+func (c *client) heldOn(o origin, ev *bottle.Event, v policy.Verdict, refused *refusal) (policy.Verdict, *refusal) {
+	judge := func() (policy.Verdict, *refusal) { return c.judgeOn(o, ev.Path) }
+	return c.s.hold(ev, v, refused, waiter{judge, c.attend})
 }
 
 // endScan ends the scan of the request under way, whatever became of it.
@@ -219,16 +226,41 @@ func (c *client) record(ev *bottle.Event) {
 	c.s.record(*ev)
 }
 
+// judgeTunnel judges what a CONNECT names: what goes through it is judged when it
+// comes, where any entry has its port.
+func (c *client) judgeTunnel(o origin) (policy.Verdict, *refusal) {
+	p := c.s.policy.Load()
+	if !o.address && (o.port == policy.DefaultPort(policy.HTTPS) || p.NamesPort(o.port)) {
+		return policy.Verdict{Allow: true}, nil
+	}
+	return judge(p, c.s.uses, &c.q, o, "")
+}
+
+// heldTunnel is judgeTunnel for a port that no entry has, where the policy has it
+// wait.
+func (c *client) heldTunnel(o origin, ev *bottle.Event, v policy.Verdict, refused *refusal) *refusal {
+	judge := func() (policy.Verdict, *refusal) { return c.judgeTunnel(o) }
+	_, refused = c.s.hold(ev, v, refused, waiter{judge, c.attend})
+	return refused
+}
+
+// attend begins to look whether the client goes while its request is held.
+func (c *client) attend() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	stop := c.sock.attend(cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // tunnel serves CONNECT. It dials nothing: the connection goes on as TLS with
 // ourselves, where a refusal can be read.
 func (c *client) tunnel(ev *bottle.Event) bool {
 	ev.Kind = "connect"
 	o, refused := c.front.tunnel(&c.q)
 	ev.Host, ev.Port = o.host, o.port
-	if refused == nil && (o.address || o.port != policy.DefaultPort(policy.HTTPS) && !c.s.policy.Load().NamesPort(o.port)) {
+	if refused == nil {
 		var v policy.Verdict
-		if v, refused = judge(c.s.policy.Load(), c.s.uses, &c.q, o, ""); v.Status == 403 {
-			c.s.denied.note(ev)
+		if v, refused = c.judgeTunnel(o); v.Status == 403 {
+			refused = c.heldTunnel(o, ev, v, refused)
 		}
 	}
 	if refused != nil {

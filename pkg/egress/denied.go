@@ -19,13 +19,15 @@ const (
 )
 
 // denied turns requests that the policy refuses into proposals: one for a host
-// and the first segment of a path. The refused request does not wait for it. The
-// nil denied asks nothing.
+// and the first segment of a path. The refused request waits for the answer where
+// hold is called, and else does not. The nil denied asks nothing.
 type denied struct {
 	policy  func() *policy.Policy
 	spent   func(*policy.Grant) bool
 	queue   *sidecar.Queue
 	refused chan policy.Request
+	slots   chan struct{} // one for each request that is held
+	mu      sync.Mutex    // whoever looks for a proposal, and makes one where there is none
 	stop    chan struct{}
 	once    sync.Once
 	stopped sync.WaitGroup
@@ -40,7 +42,8 @@ func openDenied(cfg Config, inForce func() *policy.Policy, spent func(*policy.Gr
 	if err != nil {
 		return nil, err
 	}
-	d := &denied{policy: inForce, spent: spent, queue: queue, refused: make(chan policy.Request, deniedBehind), stop: make(chan struct{})}
+	d := &denied{policy: inForce, spent: spent, queue: queue, refused: make(chan policy.Request, deniedBehind), slots: make(chan struct{}, maxHeld),
+		stop: make(chan struct{})}
 	d.stopped.Go(d.run)
 	return d, nil
 }
@@ -50,14 +53,19 @@ func (d *denied) note(ev *bottle.Event) {
 	if d == nil {
 		return
 	}
+	select {
+	case d.refused <- d.request(ev):
+	default:
+	}
+}
+
+// request is the request that an event tells of.
+func (d *denied) request(ev *bottle.Event) policy.Request {
 	q := policy.Request{Scheme: ev.Scheme, Host: ev.Host, Port: ev.Port, Method: ev.Method, Path: ev.Path, Now: ev.Time, Spent: d.spent}
 	if q.Method == "CONNECT" { // what was to go through it is not known
 		q.Scheme, q.Path = tunnelScheme(q.Port), "/"
 	}
-	select {
-	case d.refused <- q:
-	default:
-	}
+	return q
 }
 
 func (d *denied) close() {
@@ -85,33 +93,53 @@ func (d *denied) run() {
 // ask counts a refusal with the proposal that waits for its like, or makes one.
 func (d *denied) ask(q policy.Request) {
 	p := d.policy()
-	tunnel := q.Method == "CONNECT"
-	allowed := tunnel && p.NamesPort(q.Port) || policy.Decide(*p, q).Allow // a grant may have come meanwhile
+	allowed := q.Method == "CONNECT" && p.NamesPort(q.Port) || policy.Decide(*p, q).Allow // a grant may have come meanwhile
 	if allowed || p.Silences(q.Host, q.Port, q.Path) {
 		return
 	}
-	asked := bottle.EgressAsk{Host: q.Host, Scheme: q.Scheme, Port: q.Port, Paths: firstSegment(q.Path)}
-	if !tunnel {
-		asked.Methods = []string{q.Method}
+	if asked, ok := askedFor(q); ok {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		like := func(w bottle.Proposal, _ bottle.Pending) bool { return alike(w.Egress, &asked) }
+		d.file(asked, q, like, func(*bottle.Pending) {}) // an error: there is no room to ask in
 	}
-	for _, path := range asked.Paths {
-		if policy.CheckPrefix(path) != nil {
-			return // no entry could name it
-		}
-	}
+}
+
+// file counts a request with a proposal that waits and is like it, or makes one,
+// and has note change what is told of it. It returns the proposal's ID. The
+// caller holds d.mu, so that two of a kind make one.
+func (d *denied) file(asked bottle.EgressAsk, q policy.Request, like func(bottle.Proposal, bottle.Pending) bool, note func(*bottle.Pending)) (string, error) {
 	count := func(w *bottle.Pending) {
 		w.Method, w.Last = q.Method, q.Now.UTC().Truncate(time.Millisecond)
+		note(w)
 	}
-	if d.queue.Join(func(w bottle.Proposal) bool { return alike(w.Egress, &asked) }, count) {
-		return
+	if id := d.queue.Join(like, count); id != "" {
+		return id, nil
 	}
 	made, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressDenied, Egress: &asked}, proposal.Rules{}, q.Now)
 	if err == nil {
 		made, err = d.queue.Ask(made)
 	}
-	if err == nil {
-		d.queue.Note(made.ID, count)
+	if err != nil {
+		return "", err
 	}
+	d.queue.Note(made.ID, count)
+	return made.ID, nil
+}
+
+// askedFor is what the operator is asked where a request is refused. ok is false
+// where no entry could allow it.
+func askedFor(q policy.Request) (asked bottle.EgressAsk, ok bool) {
+	asked = bottle.EgressAsk{Host: q.Host, Scheme: q.Scheme, Port: q.Port, Paths: firstSegment(q.Path)}
+	if q.Method != "CONNECT" {
+		asked.Methods = []string{q.Method}
+	}
+	for _, path := range asked.Paths {
+		if policy.CheckPrefix(path) != nil {
+			return asked, false
+		}
+	}
+	return asked, true
 }
 
 // tunnelScheme is what most likely goes through a tunnel to a port.

@@ -80,7 +80,9 @@ type Server struct {
 	dns      *nameServer
 	ports    Ports
 	headTime time.Duration
+	changed  signal // the policy in force
 	draining atomic.Bool
+	ending   chan struct{}   // closed when Drain begins
 	ctx      context.Context // ends what is being dialled
 	stop     context.CancelFunc
 	slots    chan struct{} // one for each connection
@@ -95,7 +97,7 @@ type Server struct {
 
 // Start reads the files and serves until Drain.
 func Start(cfg Config) (*Server, error) {
-	s := &Server{in: cfg.In, record: cfg.Record, slots: make(chan struct{}, MaxConns), failed: make(chan error, 1), headTime: cfg.HeadTime}
+	s := &Server{in: cfg.In, record: cfg.Record, slots: make(chan struct{}, MaxConns), ending: make(chan struct{}), failed: make(chan error, 1), headTime: cfg.HeadTime}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if s.headTime == 0 {
 		s.headTime = headTime
@@ -267,11 +269,12 @@ func (s *Server) closeListeners() {
 	}
 }
 
-// Drain takes no more connections and lets requests under way end until ctx
-// does; then it cuts them.
+// Drain takes no more connections, refuses what is held, and lets requests under
+// way end until ctx does; then it cuts them.
 func (s *Server) Drain(ctx context.Context) {
 	s.once.Do(func() {
 		s.draining.Store(true)
+		close(s.ending)
 		s.closeListeners()
 		s.accepting.Wait()
 	})

@@ -215,11 +215,38 @@ func (l *look) quiet() bool { return l.raw.Control(l.ask) == nil && l.err == nil
 // gone says whether the other side has closed its end.
 func (s *socket) gone() bool {
 	gone := true
-	s.control(func(fd int) {
-		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		gone = err != nil || info.State == unix.BPF_TCP_CLOSE || info.State == unix.BPF_TCP_CLOSE_WAIT
-	})
+	s.control(func(fd int) { gone = closed(uintptr(fd)) })
 	return gone
+}
+
+// attend calls gone once the other side has closed its end, however much of what
+// it sent is still unread. It sleeps until the kernel tells of something. The
+// result ends that, and returns when nobody uses the socket any more; until then
+// nothing else may read.
+func (s *socket) attend(gone func()) (stop func()) {
+	s.SetReadDeadline(time.Time{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		raw, err := s.SyscallConn()
+		if err == nil {
+			err = raw.Read(closed)
+		}
+		if err == nil { // and not our own deadline
+			gone()
+		}
+	}()
+	return func() {
+		s.SetReadDeadline(past)
+		<-ended
+		s.limited, s.readUntil = false, time.Time{} // the next read sets its own
+	}
+}
+
+// closed says whether the other side of a connection has closed its end.
+func closed(fd uintptr) bool {
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err != nil || info.State == unix.BPF_TCP_CLOSE || info.State == unix.BPF_TCP_CLOSE_WAIT
 }
 
 func (s *socket) control(f func(fd int)) {

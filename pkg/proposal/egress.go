@@ -67,10 +67,6 @@ func checkEgress(p *bottle.Proposal) (err error) {
 			return fmt.Errorf("%q is not the name of a credential that the manifest declares", e.Credential)
 		}
 	}
-	if e.HeldUntil != nil {
-		t := e.HeldUntil.UTC().Truncate(time.Millisecond)
-		e.HeldUntil = &t
-	}
 	p.Egress = &e
 	return nil
 }

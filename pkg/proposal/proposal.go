@@ -166,11 +166,6 @@ func CheckID(id string) error {
 func Same(a, b bottle.Proposal) bool {
 	for _, p := range []*bottle.Proposal{&a, &b} {
 		p.CreatedAt, p.Justification = time.Time{}, ""
-		if p.Egress != nil {
-			e := *p.Egress
-			e.HeldUntil = nil
-			p.Egress = &e
-		}
 	}
 	return ID(a) == ID(b)
 }

@@ -64,6 +64,7 @@ type entry struct {
 	proposal bottle.Proposal
 	pending  bottle.Pending
 	calls    int           // that wait for it
+	shown    bool          // PendingFile says that it holds requests
 	decided  chan struct{} // closed when decision is there
 	decision bottle.Decision
 }
@@ -118,7 +119,8 @@ func (q *Queue) load(dir string) error {
 	}
 	for p := range stored(dir, files) {
 		e := &entry{proposal: p, pending: told[p.ID], decided: make(chan struct{})}
-		e.pending.Waiting = false // its call died with us
+		e.shown = e.pending.Held > 0
+		e.pending.Waiting, e.pending.Held = false, 0 // its calls died with us
 		q.waiting[p.ID] = e
 	}
 	return nil
@@ -236,19 +238,47 @@ func (q *Queue) Note(id string, change func(*bottle.Pending)) {
 }
 
 // Join counts once more what waits and is meant, and changes what is told of it.
-// It says whether there is such a one.
-func (q *Queue) Join(meant func(bottle.Proposal) bool, change func(*bottle.Pending)) bool {
+// It returns its ID, empty where there is no such one.
+func (q *Queue) Join(meant func(bottle.Proposal, bottle.Pending) bool, change func(*bottle.Pending)) (id string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range q.waiting {
-		if meant(e.proposal) {
+		if meant(e.proposal, e.pending) {
 			q.count(e, time.Now())
 			change(&e.pending)
-			return true
+			return e.proposal.ID
 		}
 	}
-	return false
+	return ""
 }
+
+// Hold counts a request with a proposal that waits, as one that waits for the
+// answer itself. decided is closed when Decision has it; release ends the wait,
+// and is to be called once.
+func (q *Queue) Hold(id string) (decided <-chan struct{}, release func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.waiting[id]
+	if e == nil { // it was decided meanwhile
+		now := make(chan struct{})
+		close(now)
+		return now, func() {}
+	}
+	count := func(more int) {
+		e.pending.Held += more
+		q.call(e, more)
+		q.touch()
+	}
+	count(1)
+	return e.decided, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		count(-1)
+	}
+}
+
+// Decision reads the decision on a proposal.
+func (q *Queue) Decision(id string) (bottle.Decision, error) { return q.read(id) }
 
 // Await returns the decision on a proposal that Ask returned. While somebody
 // waits so, the proposal is marked; when ctx ends it goes on waiting unmarked.
@@ -359,8 +389,12 @@ func (q *Queue) keep(ctx context.Context) {
 func (q *Queue) tell() {
 	q.mu.Lock()
 	told := make(map[string]bottle.Pending, len(q.waiting))
+	var turned []*entry
 	for id, e := range q.waiting {
 		told[id] = e.pending
+		if e.shown != (e.pending.Held > 0) {
+			turned = append(turned, e)
+		}
 	}
 	q.mu.Unlock()
 	data, err := json.Marshal(told)
@@ -369,5 +403,17 @@ func (q *Queue) tell() {
 	}
 	if err != nil { // advice that cannot be given is given later
 		q.touch()
+		return
 	}
+	for _, e := range turned {
+		q.point(e.proposal.ID)
+		e.shown = told[e.proposal.ID].Held > 0
+	}
+}
+
+// point makes those look who watch ProposalsDir: PendingFile lies beside files
+// that change with each request, so nobody watches it.
+func (q *Queue) point(id string) {
+	now := time.Now()
+	os.Chtimes(filepath.Join(q.out, ProposalsDir, id+".json"), now, now) // an error: they see it later
 }
