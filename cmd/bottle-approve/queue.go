@@ -100,6 +100,9 @@ func (q *queue) draw(t operator.Target, n, of int) {
 	if l.Justification != "" {
 		fmt.Fprintf(w, "  \"%s\"\n", cli.Inert(l.Justification))
 	}
+	if l.HeldLeft != nil {
+		fmt.Fprintf(w, "  a request waits for the answer, until %s: %ds are left\n", l.Pending.HeldUntil.Local().Format(time.TimeOnly), *l.HeldLeft)
+	}
 	if p := l.Pending; p != nil && p.Count > 0 {
 		fmt.Fprintf(w, "  refused %d times, last %s\n", p.Count, p.Last.Local().Format(time.DateTime))
 	}

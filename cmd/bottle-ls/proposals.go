@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"bottle/pkg/cli"
@@ -39,7 +38,7 @@ func complain(w io.Writer, err error) {
 var proposalColumns = []string{"ID", "BOTTLE", "AGENT", "KIND", "STATUS", "AGE", "SUMMARY", "JUSTIFICATION"}
 
 func proposalCells(l operator.Line) []string {
-	return []string{l.ID, l.Slug, l.Agent, string(l.Kind), l.Status, age(l.Age), l.Summary, l.Justification}
+	return []string{l.ID, l.Slug, l.Agent, string(l.Kind), l.State(), age(l.Age), l.Summary, l.Justification}
 }
 
 func age(seconds int64) string { return (time.Duration(seconds) * time.Second).String() }
@@ -72,12 +71,10 @@ func listProposals(c *cli.Call) error {
 	return nil
 }
 
-// proposals are all that wait, over all bottles, oldest first.
+// proposals are all that wait, over all bottles, in the order of operator.Filed.
 func proposals(d *decision.Decider, all bool) ([]operator.Line, []error) {
 	found, bad := operator.Filed(d.Home, all)
-	lines := operator.Lines(d, found, time.Now())
-	slices.SortStableFunc(lines, func(a, b operator.Line) int { return a.CreatedAt.Compare(b.CreatedAt) })
-	return lines, bad
+	return operator.Lines(d, found, time.Now()), bad
 }
 
 func listGrants(c *cli.Call) error {

@@ -22,8 +22,8 @@ import (
 const settleTime = 30 * time.Millisecond
 
 // watchProposals prints what waits, then a line for each change: one that came,
-// one that was decided (its status is the verdict), one that went with its
-// bottle ("gone"). With --all each decided one is told, once, if it was never
+// one for which a request is held, or held no more, one that was decided (its
+// status is the verdict), one that went with its bottle ("gone"). With --all each decided one is told, once, if it was never
 // seen waiting too.
 func watchProposals(c *cli.Call) error {
 	if c.String("output") == "table" {
@@ -159,7 +159,7 @@ func (f *follower) look() error {
 		key := l.Slug + "/" + l.ID
 		now[key] = l
 		old, known := f.known[key]
-		if known && old.Status == l.Status || !known && l.Status != "pending" && !f.all {
+		if known && old.Status == l.Status && (old.HeldLeft == nil) == (l.HeldLeft == nil) || !known && l.Status != "pending" && !f.all {
 			continue
 		}
 		if err := f.emit(l); err != nil {

@@ -126,6 +126,13 @@ func aProposal(t testing.TB, n int, slug, host string) Proposal {
 	return p
 }
 
+// held marks a proposal: so many requests wait for the answer, until a time after
+// noon.
+func held(p Proposal, n int, until time.Duration) Proposal {
+	p.Pending = bottle.Pending{Held: n, HeldUntil: noon.Add(until)}
+	return p
+}
+
 func busy(t *testing.T, pane string) *board {
 	b := start(t, pane)
 	b.after(0, anAgent(0, "dev-aaaa", "working"), anAgent(1, "web-bbbb", "waiting"), anAgent(2, "api-cccc", ""))
@@ -164,6 +171,10 @@ func TestScreens(t *testing.T) {
 		"new": func(t *testing.T) *board {
 			return busy(t, "").after(10*time.Second, aProposal(t, 4, "api-cccc", "xn--exmple-cua.com"))
 		},
+		"held": func(t *testing.T) *board {
+			return busy(t, "").after(10*time.Second, held(aProposal(t, 4, "api-cccc", "four.example.com"), 2, 34*time.Second)).
+				after(6500*time.Millisecond, Tick{})
+		},
 		"whole":  func(t *testing.T) *board { return busy(t, "").keys("tab", "enter") },
 		"help":   func(t *testing.T) *board { return busy(t, "").keys("?") },
 		"stop":   func(t *testing.T) *board { return busy(t, "").keys("x") },
@@ -181,6 +192,42 @@ func TestScreens(t *testing.T) {
 			golden(t, fmt.Sprintf("%s-%dx%d", name, size.W, size.H), b.View())
 		}
 	}
+}
+
+func TestWhatIsHeldStandsFirstWithTheSecondsThatAreLeft(t *testing.T) {
+	b := busy(t, "").keys("tab", "j")
+	chosen := b.lists[proposals].selected
+	first := func() string { return b.proposals[0].host }
+	p := held(aProposal(t, 4, "api-cccc", "four.example.com"), 1, 40*time.Second)
+	b.after(10*time.Second, p)
+	b.shows("[held 30s] GET https://four.example.com")
+	if first() != "four.example.com" || !b.Wake().After(b.at) || b.Wake().After(b.at.Add(time.Second)) {
+		t.Errorf("%s is first, wake %v", first(), b.Wake())
+	}
+	b.after(1500*time.Millisecond, Tick{}).shows("[held 29s]")
+	// Its client left: no mark, but it stays where it is until its time is over.
+	b.after(0, held(p, 0, 40*time.Second)).hides("[held")
+	if first() != "four.example.com" {
+		t.Errorf("%s is first", first())
+	}
+	b.after(time.Minute, Tick{})
+	if first() != "one.example.com" || !b.Wake().Before(b.at.Add(2*time.Second)) {
+		t.Errorf("%s is first", first())
+	}
+	if got := b.lists[proposals].selected; got != chosen && !strings.HasSuffix(got, "4") { // a new one takes the focus
+		t.Errorf("%s is chosen", got)
+	}
+}
+
+// A row that comes between two others while somebody types must not be decided by
+// keys that were meant for what stood there.
+func TestKeysRestWhenRowsMoveByThemselves(t *testing.T) {
+	b := busy(t, "").keys("tab", "a").answer(Decide, Done{}) // hands are at the keyboard
+	b.ran()
+	b.keys("k")
+	b.after(10*time.Millisecond, held(aProposal(t, 4, "api-cccc", "four.example.com"), 1, 40*time.Second))
+	b.keys("k", "a")
+	b.mustRun()
 }
 
 func TestEveryPaneKeepsItsOwnSelectionByIdentity(t *testing.T) {

@@ -32,6 +32,8 @@ type Proposal struct {
 	// Status is pending or absent while it waits; anything else ends that.
 	Status string `json:"status"`
 	Note   string `json:"note"` // why there is no diff
+	// Pending says whether requests wait for the answer, and until when.
+	Pending bottle.Pending `json:"pending"`
 
 	payload string // Proposed, as lines
 	host    string // in it, where there is one
@@ -87,6 +89,31 @@ func DecodeProposal(line []byte) (Proposal, error) {
 }
 
 func (p Proposal) pending() bool { return p.Status == "" || p.Status == "pending" }
+
+// order is that in which two are listed: first those that requests were held for,
+// until that time is over, whether any still is, since who comes and goes must not
+// move what the operator looks at; then what is oldest.
+func (p Proposal) order(q Proposal, now time.Time) int {
+	if x, y := now.Before(p.Pending.HeldUntil), now.Before(q.Pending.HeldUntil); x != y {
+		if x {
+			return -1
+		}
+		return 1
+	}
+	if c := p.CreatedAt.Compare(q.CreatedAt); c != 0 {
+		return c
+	}
+	return strings.Compare(p.key(), q.key())
+}
+
+// left is how long a request still waits for the answer, in whole seconds, the
+// begun one counted; 0: none does.
+func (p Proposal) left(now time.Time) time.Duration {
+	if !p.Pending.Holds(now) {
+		return 0
+	}
+	return (p.Pending.HeldUntil.Sub(now) + time.Second - 1).Truncate(time.Second)
+}
 
 // key names it among all: two bottles may ask for the same, with one ID.
 func (p Proposal) key() string { return p.Slug + "/" + p.ID }

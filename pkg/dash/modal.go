@@ -100,6 +100,9 @@ func (s *State) whole(p Proposal) modal {
 			lines = append(lines, "  "+cli.Inert(strings.TrimRight(strings.ReplaceAll(line, "\t", "    "), "\n")))
 		}
 	}
+	if p.left(s.now) > 0 {
+		lines = append(lines, "the refused request waits for the answer until "+p.Pending.HeldUntil.Local().Format("15:04:05"))
+	}
 	section("justification", p.Justification)
 	section("asked for", p.payload)
 	section("what approval changes", p.Diff)

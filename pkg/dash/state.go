@@ -57,7 +57,7 @@ type State struct {
 
 	now       time.Time
 	agents    []Agent    // oldest first
-	proposals []Proposal // oldest first
+	proposals []Proposal // as Proposal.order has them
 	focus     pane
 	lists     [2]list
 	shown     string // the bottle in the right pane
@@ -118,6 +118,7 @@ func (s *State) Update(now time.Time, event any) []any {
 				delete(s.newest, key)
 			}
 		}
+		s.sort() // the time of what was held may be over
 	}
 	return s.effects
 }
@@ -135,6 +136,11 @@ func (s *State) Wake() time.Time {
 	}
 	if s.unseen {
 		sooner(s.deadFrom.Add(quietKeys))
+	}
+	for i := range s.proposals {
+		if p := &s.proposals[i]; s.now.Before(p.Pending.HeldUntil) {
+			sooner(p.Pending.HeldUntil.Add(time.Second - p.left(s.now))) // when it shows a second less
+		}
 	}
 	return next
 }
@@ -227,23 +233,39 @@ func (s *State) takeProposal(p Proposal) {
 		s.forget(p.key())
 	case i >= 0:
 		s.proposals[i] = p
+		s.sort()
 		return
 	default:
 		s.proposals = append(s.proposals, p)
-		slices.SortStableFunc(s.proposals, func(a, b Proposal) int {
-			if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
-				return c
-			}
-			return strings.Compare(a.key(), b.key())
-		})
+		s.sort()
 		if s.began {
 			s.ring(p)
 		}
 	}
+	s.settle()
+	s.refresh()
+}
+
+// sort puts the proposals in their order. Where others stand beside the cursor
+// then, keys that were meant for those before must not count.
+func (s *State) sort() {
+	order := func(a, b Proposal) int { return a.order(b, s.now) }
+	if slices.IsSortedFunc(s.proposals, order) {
+		return
+	}
+	before := s.proposalKeys()
+	slices.SortFunc(s.proposals, order)
+	if s.began && !slices.Equal(before, s.proposalKeys()) {
+		s.disturbed()
+		s.settle()
+	}
+}
+
+// settle finds the proposal under the cursor again, which may be another now.
+func (s *State) settle() {
 	if s.lists[proposals].settle(s.proposalKeys()) && s.began {
 		s.disturbed()
 	}
-	s.refresh()
 }
 
 // forget drops a proposal that was decided.

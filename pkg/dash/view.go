@@ -107,6 +107,9 @@ func (s *State) proposalRow(p Proposal, w widths) string {
 	if strings.Contains(p.host, "xn--") {
 		summary = "LOOKALIKE? " + summary
 	}
+	if left := p.left(s.now); left > 0 {
+		summary = fmt.Sprintf("[held %v] %s", left, summary)
+	}
 	if s.W < narrowRow {
 		return fmt.Sprintf("%-*s  %s", w.slug, p.Slug, summary)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,9 @@ type Line struct {
 	Age           int64            `json:"age"` // seconds
 	Proposed      any              `json:"proposed"`
 	Diff          string           `json:"diff"`
-	Note          string           `json:"note,omitempty"`    // why there is no diff
-	Pending       *bottle.Pending  `json:"pending,omitempty"` // what the sidecar says of it
+	Note          string           `json:"note,omitempty"`      // why there is no diff
+	Pending       *bottle.Pending  `json:"pending,omitempty"`   // what the sidecar says of it
+	HeldLeft      *int64           `json:"held_left,omitempty"` // seconds; absent: no request waits for the answer itself
 	Decision      *bottle.Decision `json:"decision,omitempty"`
 }
 
@@ -49,6 +51,15 @@ func Payload(p bottle.Proposal) any {
 	return struct{}{}
 }
 
+// State is what a person is shown of the status: "held 24s" while a request waits
+// for the answer itself.
+func (l *Line) State() string {
+	if l.HeldLeft == nil {
+		return l.Status
+	}
+	return "held " + (time.Duration(*l.HeldLeft) * time.Second).String()
+}
+
 // LineOf is a proposal against the policy that its bottle has.
 func LineOf(f state.Filed, p policy.Policy, rules proposal.Rules, now time.Time) Line {
 	l := Line{ID: f.ID, Slug: f.Slug, Agent: f.Agent, Kind: f.Kind, Status: "pending", Summary: proposal.Summary(f.Proposal), Justification: f.Justification,
@@ -60,6 +71,10 @@ func LineOf(f state.Filed, p policy.Policy, rules proposal.Rules, now time.Time)
 		l.Status = string(f.Decision.Verdict)
 		return l
 	}
+	if holds(&f, now) {
+		left := int64(f.Pending.HeldUntil.Sub(now) / time.Second)
+		l.HeldLeft = &left
+	}
 	c, err := proposal.Approve(f.Proposal, proposal.Context{Policy: p, Rules: rules, Now: now})
 	l.Diff, l.Note = c.Diff, c.Note
 	if err != nil {
@@ -68,8 +83,11 @@ func LineOf(f state.Filed, p policy.Policy, rules proposal.Rules, now time.Time)
 	return l
 }
 
-// Filed reads the proposals of all bottles, oldest first within a bottle. What
-// cannot be read is an error each.
+func holds(f *state.Filed, now time.Time) bool { return f.Decision == nil && f.Pending.Holds(now) }
+
+// Filed reads the proposals of all bottles: those for which a request is held,
+// what is held least first, then the others, oldest first. What cannot be read is
+// an error each.
 func Filed(h *state.Home, all bool) ([]state.Filed, []error) {
 	slugs, err := h.Slugs()
 	if err != nil {
@@ -84,6 +102,18 @@ func Filed(h *state.Home, all bool) ([]state.Filed, []error) {
 			bad = append(bad, fmt.Errorf("%s: %w", slug, err))
 		}
 	}
+	now := time.Now()
+	slices.SortStableFunc(found, func(a, b state.Filed) int {
+		switch x, y := holds(&a, now), holds(&b, now); {
+		case x && y:
+			return a.Pending.HeldUntil.Compare(b.Pending.HeldUntil)
+		case x:
+			return -1
+		case y:
+			return 1
+		}
+		return a.CreatedAt.Compare(b.CreatedAt)
+	})
 	return found, bad
 }
 
