@@ -13,6 +13,7 @@ import (
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/proposal"
+	"bottle/pkg/sidecar"
 )
 
 // screen reads what is drawn, until a text appears.
@@ -33,7 +34,9 @@ func (s *screen) until(text string) {
 		}
 		s.seen.Write(b[:n])
 	}
+	_, rest, _ := strings.Cut(s.seen.String(), text)
 	s.seen.Reset()
+	s.seen.WriteString(rest)
 }
 
 // S15: no key that was typed before an item was seen decides it.
@@ -112,5 +115,64 @@ func TestWhatIsOnlyForNamedProposalsIsNoneOfTheQueue(t *testing.T) {
 		if code := run(append([]string{name}, flags...), tty, io.Discard, tty); code != 2 {
 			t.Errorf("%q ended with %d", flags, code)
 		}
+	}
+}
+
+// What is held is asked first, with the time that is left for it.
+func TestWhatIsHeldIsAskedFirst(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	t.Setenv("BOTTLE_HOME", home)
+	t.Setenv("BOTTLE_LIBEXEC", home)
+	out := filepath.Join(home, "state/dev-aaaa/egress/out")
+	for path, text := range map[string]string{"state/dev-aaaa/metadata.json": `{"slug":"dev-aaaa","agent":"dev"}`, "state/dev-aaaa/egress/in/routes.yaml": "routes: []\n"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(home, path)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(home, path), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(home, "state/dev-aaaa/egress/in/decisions"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(out, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	q, err := sidecar.OpenQueue(filepath.Join(home, "state/dev-aaaa/egress/in"), out, sidecar.Limits{Pending: 5, PerMinute: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, host := range []string{"a.example", "held.example"} {
+		p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressDenied, Egress: &bottle.EgressAsk{Host: host}}, proposal.Rules{}, time.Unix(int64(i), 0))
+		if err == nil {
+			_, err = q.Ask(p)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if host == "held.example" {
+			q.Note(p.ID, func(w *bottle.Pending) { w.HeldUntil = time.Now().Add(time.Minute) })
+			q.Hold(p.ID)
+		}
+	}
+	q.Close() // which tells what there is
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer tty.Close()
+	ended := make(chan int, 1)
+	go func() { ended <- run([]string{name}, tty, io.Discard, tty) }()
+	s := &screen{t: t, tty: master}
+	s.until("[1/2] dev-aaaa  egress-denied")
+	s.until("held.example")
+	s.until("a request waits for the answer, until ")
+	s.until("s are left")
+	s.until("q quit: ")
+	<-time.After(2 * deadTime)
+	io.WriteString(master, "q")
+	if code := <-ended; code != 4 {
+		t.Errorf("it ended with %d", code)
 	}
 }

@@ -253,3 +253,66 @@ func TestADecisionOfAnotherProposalIsNone(t *testing.T) {
 		t.Error("it counts as decided")
 	}
 }
+
+// What holds requests says so while it does; who watches the proposals, and no
+// file beside them, is made to look.
+func TestWhatHoldsRequestsIsMarked(t *testing.T) {
+	d := newDesk(t)
+	q := d.open(roomy)
+	p, err := q.Ask(ask(t, "docs.example.com"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(time.Minute).UTC().Truncate(time.Millisecond)
+	q.Note(p.ID, func(w *bottle.Pending) { w.HeldUntil = until })
+	looks, err := watch(filepath.Join(d.out, ProposalsDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func(held int) {
+		t.Helper()
+		late := time.After(10 * time.Second)
+		for {
+			var all map[string]bottle.Pending
+			data, err := os.ReadFile(filepath.Join(d.out, PendingFile))
+			if err == nil {
+				err = json.Unmarshal(data, &all)
+			}
+			if w := all[p.ID]; err == nil && w.Held == held && w.Waiting == (held > 0) && w.HeldUntil.Equal(until) && w.Holds(time.Now()) == (held > 0) {
+				return
+			}
+			select {
+			case <-looks:
+			case <-late:
+				t.Fatalf("%d are not told: %s, %v", held, data, err)
+			}
+		}
+	}
+	decided, release := q.Hold(p.ID)
+	told(1)
+	release()
+	told(0)
+	// One that dies with what it holds: its next life says that nothing is held.
+	q.Hold(p.ID)
+	told(1)
+	q.Close()
+	q = d.open(roomy)
+	told(0)
+	select {
+	case <-decided:
+		t.Error("it was decided by nobody")
+	default:
+	}
+	again, release := q.Hold(p.ID)
+	d.decide(p.ID, bottle.Rejected)
+	<-again
+	release()
+	if a, err := q.Decision(p.ID); err != nil || a.Verdict != bottle.Rejected {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if late, _ := q.Hold(p.ID); late == nil {
+		t.Error("what was decided meanwhile is waited for")
+	} else {
+		<-late
+	}
+}
