@@ -73,6 +73,9 @@ func line(r eventlog.Record) string {
 	if r.Millis > 0 {
 		add(fmt.Sprintf("%.0fms", r.Millis))
 	}
+	if r.Held > 0 {
+		add(fmt.Sprintf("held:%.0fms", r.Held))
+	}
 	add(r.Rule)
 	for _, why := range []string{r.Reason, r.Detail} {
 		if why != "" {

@@ -1,5 +1,10 @@
 package agent
 
+import (
+	"fmt"
+	"time"
+)
+
 // addSupervise tells Claude Code, in its own file of settings, of the server by
 // which it asks its operator for more. url is empty where the bottle has none.
 func addSupervise(settings map[string]any, url string) map[string]any {
@@ -36,6 +41,14 @@ you do reaches the operator's machine. What leaves goes through a proxy, egress,
 - This container was made from /etc/bottle/current-config/Dockerfile.
 `
 
+const wallsHeld = `
+## A request that waits
+
+What is not on the allowlist is not refused at once: it waits up to %v for the operator, once a host and first part
+of its path, and goes on as it is where he says yes. So give programs a time-out above that (pip: --timeout %d), and
+do not take a request that hangs for a broken network.
+`
+
 const wallsGit = `
 ## Git
 
@@ -69,9 +82,13 @@ The operator cannot be asked from here. Say at the end what you could not reach,
 
 // Walls tells an agent what its walls are and what to do at them, as Markdown
 // for whoever reads it, and as a skill. ask says whether the operator can be
-// asked, git whether its remotes are behind a gate.
-func Walls(ask, git bool) (text, skill []byte) {
+// asked, git whether its remotes are behind a gate, held how long a request waits
+// that is not allowed.
+func Walls(ask, git bool, held time.Duration) (text, skill []byte) {
 	body := wallsText
+	if held > 0 {
+		body += fmt.Sprintf(wallsHeld, held, held/time.Second+15)
+	}
 	if git {
 		body += wallsGit
 	}
