@@ -286,11 +286,20 @@ func TestAHoldEndsWithItsClient(t *testing.T) {
 
 func TestHeldRequestsAreBoundedAndOthersAreServed(t *testing.T) {
 	w := newAsking(t, time.Minute)
+	threads := func() int {
+		tasks, err := os.ReadDir("/proc/self/task")
+		must(t, err)
+		return len(tasks)
+	}
+	before := threads()
 	for range maxHeld {
 		conn := w.open(w.s.Ports().HTTP)
 		fmt.Fprint(conn, "GET /v1/a HTTP/1.1\r\nHost: new.example\r\n\r\n")
 	}
 	w.held(maxHeld)
+	if more := threads() - before; more > 20 {
+		t.Errorf("%d threads more for %d held requests", more, maxHeld)
+	}
 	if a := <-w.post("https://new.example/v1/a", w.agent(), nil); a.status != 403 {
 		t.Errorf("%q", a.text)
 	}
