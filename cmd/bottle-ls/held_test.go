@@ -110,20 +110,20 @@ func TestWhoWatchesHearsWhatIsHeld(t *testing.T) {
 		cancel()
 		<-ended
 	}()
-	hears := func(held bool) {
+	hears := func(held, again bool) {
 		t.Helper()
 		select {
 		case l := <-told:
-			if l.ID != ids[0] || l.Status != "pending" || (l.HeldLeft != nil) != held {
+			if l.ID != ids[0] || l.Status != "pending" || (l.HeldLeft != nil) != held || l.Again != again {
 				t.Fatalf("told of %+v", l)
 			}
 		case <-time.After(time.Minute):
 			t.Fatal("nothing is told")
 		}
 	}
-	hears(false)
+	hears(false, false)
 	release := hold(q, ids[0])
-	hears(true)
+	hears(true, true)
 	release()
-	hears(false)
+	hears(false, true)
 }

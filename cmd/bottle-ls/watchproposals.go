@@ -159,7 +159,8 @@ func (f *follower) look() error {
 		key := l.Slug + "/" + l.ID
 		now[key] = l
 		old, known := f.known[key]
-		if known && old.Status == l.Status && (old.HeldLeft == nil) == (l.HeldLeft == nil) || !known && l.Status != "pending" && !f.all {
+		l.Again = known && old.Status == l.Status
+		if l.Again && (old.HeldLeft == nil) == (l.HeldLeft == nil) || !known && l.Status != "pending" && !f.all {
 			continue
 		}
 		if err := f.emit(l); err != nil {

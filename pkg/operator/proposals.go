@@ -33,6 +33,7 @@ type Line struct {
 	Note          string           `json:"note,omitempty"`      // why there is no diff
 	Pending       *bottle.Pending  `json:"pending,omitempty"`   // what the sidecar says of it
 	HeldLeft      *int64           `json:"held_left,omitempty"` // seconds; absent: no request waits for the answer itself
+	Again         bool             `json:"again,omitempty"`     // from --watch: it was told before, and only HeldLeft came or went
 	Decision      *bottle.Decision `json:"decision,omitempty"`
 }
 
