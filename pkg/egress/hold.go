@@ -73,13 +73,17 @@ func (s *Server) hold(ev *bottle.Event, v policy.Verdict, refused *refusal, w wa
 	defer func() { ev.Held = float64(time.Since(began).Microseconds()) / 1000 }()
 	ctx, end := w.attend()
 	defer end()
-	over := time.NewTimer(time.Until(h.until))
+	over, outcome := time.NewTimer(time.Until(h.until)), unanswered(timeout)
 	defer over.Stop()
 	for {
 		changed := s.changed.next() // before judging, so that no change falls between
 		v, refused = w.judge()
 		if v.Status != 403 || s.policy.Load().AskTimeout == 0 {
 			return v, refused
+		}
+		if s.denied.silenced(ev) { // its own decision, with a reason, is about to come, or was another's
+			outcome = rejectedBefore
+			over.Reset(min(time.Until(h.until), decisionTime))
 		}
 		select {
 		case <-changed:
@@ -89,7 +93,7 @@ func (s *Server) hold(ev *bottle.Event, v policy.Verdict, refused *refusal, w wa
 			}
 			return v, refused
 		case <-over.C:
-			return v, refused.because(unanswered(timeout))
+			return v, refused.because(outcome)
 		case <-ctx.Done():
 			return v, refused.because("the client left while it was held for the operator")
 		case <-s.ending:
@@ -97,6 +101,13 @@ func (s *Server) hold(ev *bottle.Event, v policy.Verdict, refused *refusal, w wa
 		}
 	}
 }
+
+// rejectedBefore is told of a place that the policy silences.
+const rejectedBefore = "the operator rejected it before"
+
+// decisionTime is how long after the policy a decision is looked for: it is
+// written last, and a lost file event is made up for within 2 seconds.
+const decisionTime = 3 * time.Second
 
 func unanswered(timeout time.Duration) string {
 	return fmt.Sprintf("the operator was asked and did not answer within %v", timeout)
@@ -159,8 +170,8 @@ func (d *denied) hold(ev *bottle.Event, timeout time.Duration) (*holding, string
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.policy().Silences(q.Host, q.Port, q.Path) {
-		return nil, "the operator rejected it before"
+	if d.silenced(ev) {
+		return nil, rejectedBefore
 	}
 	until := q.Now.Add(timeout)
 	h := &holding{d: d}
@@ -185,6 +196,12 @@ func (d *denied) hold(ev *bottle.Event, timeout time.Duration) (*holding, string
 	decided, release := d.queue.Hold(h.id)
 	h.decided, h.release = decided, func() { release(); <-d.slots }
 	return h, ""
+}
+
+// silenced says whether the operator wants to hear no more of a request's like.
+func (d *denied) silenced(ev *bottle.Event) bool {
+	q := d.request(ev)
+	return d.policy().Silences(q.Host, q.Port, q.Path)
 }
 
 // likeHeld finds what a request waits with: what asks for its method too, since

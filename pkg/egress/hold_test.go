@@ -240,8 +240,15 @@ func TestAMethodThatWasNotShownIsAskedForByItself(t *testing.T) {
 		return len(files) == 2
 	})
 	cancel()
+	// To reject one is to reject the place.
+	w.setPolicy(policy.Policy{AskTimeout: time.Minute, Silenced: []policy.Silence{{Host: "new.example", Path: "/v1"}}})
+	if a := <-got; a.status != 403 || !strings.Contains(a.text, rejectedBefore) {
+		t.Errorf("%q", a.text)
+	}
+	got = w.post("https://other.example/", w.agent(), nil)
+	w.eventually("it is held", func() bool { return len(w.s.denied.slots) == 1 })
 	w.setPolicy(policy.Policy{}) // nobody is to be asked any more
-	if a := <-got; a.status != 403 {
+	if a := <-got; a.status != 403 || strings.Contains(a.text, "operator") {
 		t.Errorf("%q", a.text)
 	}
 }
