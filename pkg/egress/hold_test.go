@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -201,6 +202,34 @@ func TestWhatNobodyAnsweredIsRefusedAtOnceFromThenOn(t *testing.T) {
 	if a := <-w.post("https://new.example/v1/b", w.agent(), nil); a.status != 200 {
 		t.Errorf("%q", a.text)
 	}
+}
+
+// A restart gives nobody more time: what was held in vain is refused at once, and
+// what an earlier life held is held for what is left.
+func TestTheTimeOfWhatIsHeldGoesOnOverARestart(t *testing.T) {
+	w := newAsking(t, time.Second)
+	<-w.post("https://late.example/v1/a", w.agent(), nil)
+	w.setPolicy(policy.Policy{AskTimeout: time.Minute})
+	got := w.post("https://new.example/v1/a", w.agent(), nil)
+	w.eventually("it is held", func() bool { return len(w.s.denied.slots) == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	w.s.Drain(ctx)
+	<-got
+	var err error
+	w.s, err = Start(Config{In: w.in, Out: w.out, Listen: netip.MustParseAddr("127.0.0.1"), Dial: w.dial, Record: w.record})
+	must(t, err)
+	if a := <-w.post("https://late.example/v1/b", w.agent(), nil); a.status != 403 || !strings.Contains(a.text, "did not answer") {
+		t.Errorf("%q", a.text)
+	}
+	got = w.post("https://new.example/v1/b", w.agent(), nil)
+	w.eventually("it is held again", func() bool { return len(w.s.denied.slots) == 1 })
+	files, err := os.ReadDir(filepath.Join(w.out, sidecar.ProposalsDir))
+	if must(t, err); len(files) != 2 {
+		t.Errorf("%d proposals", len(files))
+	}
+	w.setPolicy(policy.Policy{})
+	<-got
 }
 
 func TestOfSeveralHeldOneGoesOnWhereOneUseIsGiven(t *testing.T) {
