@@ -27,11 +27,39 @@ type Resolver struct {
 	Lookup func(string) (string, bool) // such as os.LookupEnv
 	Time   time.Duration               // of one command; 0 is CommandTime
 	Max    int                         // bytes of a value; 0 is 64 KiB
+
+	known map[lookup]string // nil: nothing is kept
+}
+
+// lookup is what was asked for: a value may be too large for one place alone.
+type lookup struct {
+	ref string
+	max int
+}
+
+// Once is a resolver that looks no reference up twice, so that no command asks
+// its operator a second time. It is for one goroutine, and for as long as values
+// may be kept in memory.
+func (v Resolver) Once() Resolver {
+	v.known = map[lookup]string{}
+	return v
 }
 
 // Resolve returns the value behind a reference, without the line end behind it.
 // A missing, an empty and an endless one are errors that name the reference.
 func (v Resolver) Resolve(ctx context.Context, r Ref) (string, error) {
+	this := lookup{r.text, v.max()}
+	if value, done := v.known[this]; done {
+		return value, nil
+	}
+	value, err := v.resolve(ctx, r)
+	if err == nil && v.known != nil {
+		v.known[this] = value
+	}
+	return value, err
+}
+
+func (v Resolver) resolve(ctx context.Context, r Ref) (string, error) {
 	value, err := v.value(ctx, r)
 	if err != nil {
 		return "", err

@@ -112,6 +112,24 @@ func TestWhatCannotBeResolvedIsNamed(t *testing.T) {
 	}
 }
 
+func TestOnceRunsACommandOnce(t *testing.T) {
+	asked := filepath.Join(t.TempDir(), "asked")
+	once := Resolver{Lookup: os.LookupEnv}.Once()
+	ask := "cmd:sh -c 'echo asked >> " + asked + "; echo the-value'"
+	for range 3 {
+		if got, err := resolve(t, once, ask); err != nil || got != "the-value" {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	if times, err := os.ReadFile(asked); err != nil || string(times) != "asked\n" {
+		t.Errorf("%q, %v", times, err)
+	}
+	once.Max = 4 // of the same reference another place takes less
+	if got, err := resolve(t, once, ask); err == nil {
+		t.Errorf("%q is taken where 4 bytes are", got)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"A", "file:~/x", `cmd:a 'b' "c d"`, "cmd:'"} {
 		f.Add(s)
