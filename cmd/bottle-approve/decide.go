@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -50,16 +49,16 @@ func decideAll(ctx context.Context, c *cli.Call, d *decision.Decider, p printer,
 	if err := confirmEdits(ctx, c, d, targets, orders); err != nil {
 		return err
 	}
-	var failed failures
+	failed := operator.Failures{Done: "decided", Hint: "bottle-ls proposals shows what still waits"}
 	for _, group := range groups(targets, orders) {
 		if ctx.Err() != nil {
-			failed.add(ctx.Err(), len(group.orders))
+			failed.Add(ctx.Err(), len(group.orders))
 			continue
 		}
 		for _, r := range d.Decide(ctx, group.slug, group.orders) {
 			if r.Err != nil {
 				err := operator.ExplainDecision(group.slug, r.Err)
-				failed.add(err, 1)
+				failed.Add(err, 1)
 				if len(targets) > 1 {
 					fmt.Fprintf(c.Err, "%s: %s: %s\n", name, r.ID, cli.Inert(err.Error()))
 				}
@@ -79,7 +78,7 @@ func decideAll(ctx context.Context, c *cli.Call, d *decision.Decider, p printer,
 	if err := p.Flush(); err != nil {
 		return err
 	}
-	return failed.of(len(targets))
+	return failed.Of(len(targets))
 }
 
 // group is what is decided at once.
@@ -104,29 +103,6 @@ func groups(targets []operator.Target, orders []decision.Order) []group {
 		all = append(all, group{t.Slug, orders[i : i+1 : i+1]})
 	}
 	return all
-}
-
-// failures are what of several went wrong.
-type failures struct {
-	n    int
-	last error
-}
-
-func (f *failures) add(err error, n int) { f.n, f.last = f.n+n, err }
-
-func (f *failures) of(all int) error {
-	var quiet cli.Error
-	switch {
-	case f.n == 0:
-		return nil
-	case errors.Is(f.last, context.Canceled):
-		return cli.Error{Code: cli.Interrupted, Msg: "interrupted", Hint: "bottle-ls proposals shows what still waits"}
-	case all == 1:
-		return f.last
-	case errors.As(f.last, &quiet):
-		return cli.Error{Code: cli.SomeFailed, Msg: fmt.Sprintf("%d of %d were not decided", f.n, all), Hint: quiet.Hint}
-	}
-	return cli.Error{Code: cli.SomeFailed, Msg: fmt.Sprintf("%d of %d were not decided", f.n, all)}
 }
 
 // confirmEdits shows what was edited or goes into a manifest, and asks where a

@@ -117,15 +117,22 @@ func (a App) report(w io.Writer, err error) int {
 	if errors.As(err, &quiet) {
 		return int(quiet)
 	}
-	fmt.Fprintf(w, "%s: %s\n", a.Name, Inert(firstLine(err)))
+	Tell(w, a.Name, err)
 	var e Error
 	if errors.As(err, &e) {
-		if e.Hint != "" {
-			fmt.Fprintf(w, "hint: %s\n", Inert(e.Hint))
-		}
 		return e.Code
 	}
 	return Failed
+}
+
+// Tell prints an error as its user sees it: who says it, in one line, and what
+// mends it in another one where that is known.
+func Tell(w io.Writer, who string, err error) {
+	fmt.Fprintf(w, "%s: %s\n", who, Inert(firstLine(err)))
+	var e Error
+	if errors.As(err, &e) && e.Hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", Inert(e.Hint))
+	}
 }
 
 // firstLine folds an error into one line: engines answer with several.

@@ -4,7 +4,6 @@
 package operator
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -119,16 +118,14 @@ func Slugs(ctx context.Context, c *cli.Call, known []bottle.Bottle) ([]string, e
 			}
 			continue
 		}
-		lines := bufio.NewScanner(c.Input(ctx))
-		for lines.Scan() {
-			if s := slugOf(lines.Text()); s != "" {
-				if err := add(s); err != nil {
-					return nil, err
-				}
+		err := EachLine(ctx, c, func(line string) error {
+			if s := slugOf(line); s != "" {
+				return add(s)
 			}
-		}
-		if err := lines.Err(); err != nil {
-			return nil, Explain("", fmt.Errorf("cannot read standard input: %w", err))
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return slugs, nil

@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -217,9 +216,6 @@ func ParseWord(line string) (slug, id string) {
 	return "", first
 }
 
-// maxLine bounds a line of standard input: a proposal has 64 KiB, escaped.
-const maxLine = 1 << 20
-
 func words(ctx context.Context, c *cli.Call) (all []word, err error) {
 	for _, arg := range c.Args {
 		if arg != "-" {
@@ -227,15 +223,14 @@ func words(ctx context.Context, c *cli.Call) (all []word, err error) {
 			all = append(all, word{slug, id})
 			continue
 		}
-		lines := bufio.NewScanner(c.Input(ctx))
-		lines.Buffer(nil, maxLine)
-		for lines.Scan() {
-			if slug, id := ParseWord(lines.Text()); id != "" {
+		err := EachLine(ctx, c, func(line string) error {
+			if slug, id := ParseWord(line); id != "" {
 				all = append(all, word{slug, id})
 			}
-		}
-		if err := lines.Err(); err != nil {
-			return nil, Explain("", fmt.Errorf("cannot read standard input: %w", err))
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
