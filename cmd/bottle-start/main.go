@@ -32,10 +32,15 @@ var workspaces = []string{lifecycle.WorkspaceCopy, lifecycle.WorkspaceMount, lif
 
 func app() cli.App {
 	return cli.App{
-		Name: "bottle-start", Usage: "start an agent in a bottle", ArgsUsage: "[AGENT]",
+		Name: "bottle-start", Usage: "start agents in bottles", ArgsUsage: "[AGENT… | -]",
 		About: "Shows what the bottle will be allowed, asks, brings it up, tries its walls from\n" +
 			"inside, and attaches the agent's session. Without AGENT it asks which. Without a\n" +
-			"terminal it needs --yes and acts as with --detach.",
+			"terminal it needs --yes and acts as with --detach.\n\n" +
+			"Several agents, with --yes --detach, are started side by side, one also more than once.\n" +
+			"- stands for those of standard input: lines of AGENT, of AGENT, a tab and its first\n" +
+			"task, or JSON lines that have an agent and may have a task. All are checked, and their\n" +
+			"secrets resolved, before the first is begun; slugs are printed in the order of the\n" +
+			"agents. An interrupt takes down what is half made and leaves what is up.",
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "dry-run", Usage: "show the preflight and stop; with -o json print the whole plan"},
 			&urfave.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of --dry-run: text or json", Value: "text"},
@@ -52,10 +57,12 @@ func app() cli.App {
 			&urfave.StringFlag{Name: "name", Usage: "the bottle's `SLUG`, instead of AGENT and four random characters"},
 		},
 		Examples: "bottle-start dev\nbottle-start --dry-run -o json dev | jq .containers\nslug=$(bottle-start --yes --detach dev)\n" +
-			"bottle-start dev --task 'fix issue 12'\ngh issue view 12 | bottle-start --yes --detach dev --task -\nbottle-start --resume dev-k3fq\nbottle-start --resume dev-k3fq --pane --focus",
-		Exit:   "with --rm in the foreground: the agent's own exit code",
+			"bottle-start dev --task 'fix issue 12'\ngh issue view 12 | bottle-start --yes --detach dev --task -\n" +
+			"bottle-start --yes --detach dev dev web\ngh issue list --json number -q '.[]|\"dev\\tfix issue \\(.number)\"' | bottle-start --yes --detach -\n" +
+			"bottle-start --resume dev-k3fq\nbottle-start --resume dev-k3fq --pane --focus",
+		Exit:   "with --rm in the foreground: the agent's own exit code\nof several agents: 3 one does not exist: then none was started; 7 some were not started",
 		Action: start,
-		Complete: cli.Completions{"": operator.First(operator.CompleteAgents), "resume": operator.CompleteSlugs,
+		Complete: cli.Completions{"": operator.CompleteAgents, "resume": operator.CompleteSlugs,
 			"workspace": cli.Words(workspaces...), "output": cli.Words("text", "json")},
 	}
 }
@@ -73,11 +80,14 @@ func start(c *cli.Call) error {
 	if slug := c.String("resume"); slug != "" {
 		return resume(ctx, c, m, slug)
 	}
+	if several(c.Args) {
+		return startSeveral(ctx, c, m)
+	}
 	name, err := chooseAgent(ctx, c, m)
 	if err != nil {
 		return err
 	}
-	spec, err := specify(ctx, c, m, name)
+	spec, err := specify(ctx, c, m, name, tokenref.Resolver{Lookup: os.LookupEnv})
 	if err != nil {
 		return err
 	}
@@ -104,17 +114,15 @@ func start(c *cli.Call) error {
 		spec.Slug = lifecycle.NewSlug(spec.Manifest.Agent)
 	}
 	v := newView(ctx, c, m, spec.Slug)
-	b, err := bringUp(ctx, c, m, spec, v)
+	b, err := m.Up(ctx, spec, v.step)
+	v.end()
 	if err != nil {
-		return err
+		return notStarted(c, b, err)
 	}
 	return v.handOver(m, b)
 }
 
 func checkFlags(c *cli.Call) error {
-	if len(c.Args) > 1 {
-		return cli.Error{Code: cli.Usage, Msg: "one agent at a time", Hint: "run bottle-start once for each"}
-	}
 	if w := c.String("workspace"); !slices.Contains(workspaces, w) {
 		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("no workspace %q", w), Hint: "use --workspace copy, mount or none"}
 	}
@@ -147,6 +155,9 @@ func checkFlags(c *cli.Call) error {
 	if c.Bool("rm") && c.Bool("detach") {
 		return cli.Error{Code: cli.Usage, Msg: "--rm and --detach exclude each other: somebody must wait for the end", Hint: "give one of them"}
 	}
+	if several(c.Args) {
+		return checkSeveral(c)
+	}
 	if !c.CanAsk() && !c.Bool("yes") && !c.Bool("dry-run") && c.String("resume") == "" {
 		return cli.Error{Code: cli.Usage, Msg: "there is no terminal to ask on", Hint: "add --yes, or --dry-run to only look"}
 	}
@@ -154,7 +165,7 @@ func checkFlags(c *cli.Call) error {
 }
 
 // specify reads the manifests and the operator's environment.
-func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string) (lifecycle.Spec, error) {
+func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string, r tokenref.Resolver) (lifecycle.Spec, error) {
 	man, err := manifest.Load(m.Home.Dir, name)
 	if err != nil {
 		return lifecycle.Spec{}, operator.Explain(name, err)
@@ -169,7 +180,7 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 	if err != nil {
 		return lifecycle.Spec{}, err
 	}
-	values, err := manifest.Resolve(ctx, man, tokenref.Resolver{Lookup: os.LookupEnv})
+	values, err := manifest.Resolve(ctx, man, r)
 	if err != nil {
 		return lifecycle.Spec{}, operator.Explain(name, err)
 	}
@@ -179,15 +190,11 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 	return spec, takeFolder(ctx, &spec, m.Home.Dir)
 }
 
-func bringUp(ctx context.Context, c *cli.Call, m *lifecycle.Manager, spec lifecycle.Spec, v *view) (bottle.Bottle, error) {
-	b, err := m.Up(ctx, spec, v.step)
-	v.end()
-	if err == nil {
-		return b, nil
-	}
+// notStarted is what the operator sees of a start that failed.
+func notStarted(c *cli.Call, b bottle.Bottle, err error) error {
 	var failure *lifecycle.Failure
 	if !errors.As(err, &failure) {
-		return b, operator.Explain(spec.Slug, err)
+		return operator.Explain(b.Slug, err)
 	}
 	interrupted := errors.Is(err, context.Canceled)
 	if !interrupted {
@@ -198,10 +205,10 @@ func bringUp(ctx context.Context, c *cli.Call, m *lifecycle.Manager, spec lifecy
 	if failure.Left != nil {
 		fmt.Fprintf(c.Err, "bottle-start: what was made of %s could not all be taken down: run bottle-stop --orphans, or bottle-stop %s\n", b.Slug, b.Slug)
 	}
-	explained := operator.Explain(spec.Slug, failure.Err)
+	explained := operator.Explain(b.Slug, failure.Err)
 	var said cli.Error
 	if !interrupted && !errors.As(explained, &said) {
 		explained = cli.Error{Code: cli.Failed, Msg: explained.Error(), Hint: "the whole log is in " + failure.Log}
 	}
-	return b, explained
+	return explained
 }

@@ -1,0 +1,135 @@
+package lifecycle
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"bottle/pkg/bottle"
+	"bottle/test/rig"
+)
+
+// slugsOf fails unless the lines are slugs of these agents, in this order.
+func slugsOf(t *testing.T, out string, agents ...string) []string {
+	t.Helper()
+	slugs := strings.Fields(out)
+	if len(slugs) != len(agents) {
+		t.Fatalf("slugs of %v: %q", agents, out)
+	}
+	for i, agent := range agents {
+		if !strings.HasPrefix(slugs[i], agent+"-") {
+			t.Errorf("slugs of %v: %q", agents, out)
+		}
+	}
+	return slugs
+}
+
+func TestSeveralAgentsAreStartedAtOnceAndSecretsResolvedOnce(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	asked := filepath.Join(r.Dir, "asked")
+	env := "env:\n  STAGE_KEY: {from: \"cmd:sh -c 'echo asked >> " + asked + "; echo value-of-the-key'\"}\n"
+	for _, name := range []string{"dev", "web"} {
+		r.Write("bottles/"+name+".md", "---\n"+env+"---\n")
+		r.Write("agents/"+name+".md", "---\nbottle: "+name+"\nprogram: shell\n---\n")
+	}
+	out, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "none", "dev", "web", "dev")
+	if code != 0 || said != "" {
+		t.Fatalf("ended with %d: %s", code, said)
+	}
+	for _, slug := range slugsOf(t, out, "dev", "web", "dev") {
+		if key, said, _ := r.Inside(slug, "printenv", "STAGE_KEY"); key != "value-of-the-key\n" {
+			t.Errorf("%s has %q: %s", slug, key, said)
+		}
+	}
+	if times := readFile(t, asked); times != "asked\n" {
+		t.Errorf("the command ran: %q", times)
+	}
+}
+
+func TestTasksComeFromAPipeAndOneThatFailsIsThatOnesError(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Agent("dev")
+	r.Agent("bad")
+	r.Write("agents/bad.Dockerfile", "FROM bottle\nRUN echo it is broken; false\n")
+	cmd := r.Command(t.Context(), "bottle-start", "--yes", "--detach", "--workspace", "none", "-")
+	cmd.Stdin = strings.NewReader("dev\techo first > /work/task\nbad\n{\"agent\":\"dev\",\"task\":\"echo second > /work/task\"}\n")
+	var out, said strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != 7 || !strings.Contains(said.String(), "bottle-start: 1 of 3 were not started\n") ||
+		!strings.Contains(said.String(), "bottle-start: bad (2 of 3): ") || !strings.Contains(said.String(), "it is broken") {
+		t.Errorf("ended with %d: %s", code, said.String())
+	}
+	for i, slug := range slugsOf(t, out.String(), "dev", "dev") {
+		want := []string{"first\n", "second\n"}[i]
+		got, said, _ := r.Inside(slug, "sh", "-c", "until [ -s /work/task ]; do sleep 0.1; done; cat /work/task")
+		if got != want {
+			t.Errorf("%s did %q: %s", slug, got, said)
+		}
+	}
+	if all := r.Bottles(); len(all) != 2 {
+		t.Errorf("listed as %+v", all)
+	}
+}
+
+func TestOneUnknownAgentAmongSeveralStartsNone(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Agent("dev")
+	asked := filepath.Join(r.Dir, "asked")
+	r.Write("bottles/dev.md", "---\nenv:\n  KEY: {from: \"cmd:sh -c 'echo asked > "+asked+"; echo value-of-the-key'\"}\n---\n")
+	out, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "none", "dev", "nonsuch")
+	if code != 3 || out != "" || !strings.Contains(said, "nonsuch") {
+		t.Errorf("ended with %d: %s%s", code, out, said)
+	}
+	if _, err := os.Stat(asked); err == nil {
+		t.Error("the operator was asked for a secret of the others")
+	}
+	wantNothing(t, r)
+}
+
+func TestAnInterruptLeavesWhatIsUpAndNothingElse(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Agent("dev")
+	cmd := r.Command(t.Context(), "bottle-start", append([]string{"--yes", "--detach", "--workspace", "none"}, slices.Repeat([]string{"dev"}, 12)...)...)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var up []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if up = append(up, lines.Text()); len(up) == 1 {
+			cmd.Process.Signal(syscall.SIGINT)
+		}
+	}
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 || len(up) == 12 {
+		t.Errorf("ended with %d, %d are up", code, len(up))
+	}
+	var listed []string
+	for _, b := range r.Bottles() {
+		listed = append(listed, b.Slug)
+		if b.Status != bottle.Running {
+			t.Errorf("%s is %s", b.Slug, b.Status)
+		}
+	}
+	slices.Sort(up)
+	slices.Sort(listed)
+	if !slices.Equal(up, listed) {
+		t.Errorf("printed are %v, listed %v", up, listed)
+	}
+	if _, said, code := r.Run("bottle-stop", "--all"); code != 0 {
+		t.Errorf("bottle-stop --all ended with %d: %s", code, said)
+	}
+	wantNothing(t, r)
+}
