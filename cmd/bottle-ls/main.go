@@ -43,7 +43,7 @@ func app() cli.App {
 			&urfave.BoolFlag{Name: "watch", Usage: "print a snapshot, then a line at each change, until the reader goes away"},
 		},
 		Examples: "bottle-ls -o table\nbottle-ls | jq -r 'select(.status==\"running\").slug'\n" +
-			"bottle-ls --watch | jq --unbuffered -r '[.slug,.status]|@tsv'\nbottle-ls proposals | jq -r .id | bottle-approve --for 10m -\nbottle-ls agents -o tsv | fzf | cut -f1 | xargs -r bottle-start --yes --detach\n" +
+			"bottle-ls --watch | jq --unbuffered -r '[.slug,.status]|@tsv'\nbottle-ls proposals | jq -r .id | bottle-approve --for 10m -\nbottle-ls agents -o tsv | fzf -m | cut -f1 | bottle-start --yes --detach -\n" +
 			"bottle-ls --all | jq -r 'select(.resumable).slug' | xargs -rn1 bottle-start --resume",
 		Action:   list,
 		Complete: cli.Completions{"": operator.First(cli.Words("bottles", "proposals", "grants", "agents")), "output": operator.CompleteFormats},

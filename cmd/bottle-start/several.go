@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,13 +116,18 @@ func upAll(ctx context.Context, c *cli.Call, m *lifecycle.Manager, specs []lifec
 			})
 		}
 	}()
-	failed := operator.Failures{Done: "started", Hint: "bottle-ls shows those that are up"}
+	const look = "bottle-ls shows those that are up"
+	failed := operator.Failures{Done: "started", Hint: look}
+	var unsaid error
 	for i := range specs {
-		if err := tellStarted(c, m, <-done[i], which(specs, i)); err != nil {
-			failed.Add(err, 1)
+		s := <-done[i]
+		if s.err != nil {
+			failed.Add(tellFailed(c, s, which(specs, i)), 1)
+		} else if err := handOver(c, m, s.bottle); err != nil {
+			unsaid = cli.Error{Code: cli.Failed, Msg: "cannot print the slugs: " + err.Error(), Hint: look}
 		}
 	}
-	return failed.Of(len(specs))
+	return cmp.Or(failed.Of(len(specs)), unsaid)
 }
 
 func up(ctx context.Context, m *lifecycle.Manager, spec lifecycle.Spec, say lifecycle.Say) started {
@@ -145,17 +151,12 @@ func steps(c *cli.Call, who string) lifecycle.Say {
 	return func(step string) { fmt.Fprintf(c.Err, "%s: %s\n", who, cli.Inert(step)) }
 }
 
-// tellStarted hands one over, or tells what kept it from being started. That the
-// operator interrupted it is no news.
-func tellStarted(c *cli.Call, m *lifecycle.Manager, s started, who string) error {
-	err := s.err
-	if err == nil {
-		err = handOver(c, m, s.bottle)
-	} else {
-		err = notStarted(c, s.bottle, err)
-	}
+// tellFailed tells what kept one from being started. That the operator interrupted
+// it is no news.
+func tellFailed(c *cli.Call, s started, who string) error {
+	err := notStarted(c, s.bottle, s.err)
 	var said cli.Error
-	if err != nil && !(errors.As(err, &said) && said.Code == cli.Interrupted) {
+	if !errors.As(err, &said) || said.Code != cli.Interrupted {
 		cli.Tell(c.Err, "bottle-start: "+who, err)
 	}
 	return err
