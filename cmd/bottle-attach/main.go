@@ -35,8 +35,10 @@ func app() cli.App {
 			"PageUp scroll back, any key returns. Without SLUG it takes the one bottle that runs,\n" +
 			"or asks which. Where the session has ended, it starts one, which goes on with the\n" +
 			"agent's last conversation. With --send it types TEXT (or standard input) into the\n" +
-			"session, submits it and ends. With CMD it runs that beside the agent, with a\n" +
-			"terminal where this has one, and in pipes otherwise.",
+			"session, submits it and ends. With --forward it leads ports of this machine's loopback\n" +
+			"to servers in the bottle, for as long as it runs; nothing else opens by it. With CMD\n" +
+			"it runs that beside the agent, with a terminal where this has one, and in pipes\n" +
+			"otherwise.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "detach-keys", Value: session.DefaultDetachKeys,
 				Usage: "`KEYS` that leave the session: characters or ctrl-X between commas, or none"},
@@ -44,10 +46,12 @@ func app() cli.App {
 			&urfave.BoolFlag{Name: "focus", Usage: "with --pane: move the keyboard there"},
 			&urfave.BoolFlag{Name: "send", Usage: "type the argument behind SLUG, or standard input, into the session"},
 			&urfave.BoolFlag{Name: "peek", Usage: "print the screen as it is, and end"},
+			&urfave.StringSliceFlag{Name: "forward", Usage: "lead `[LOCAL:]PORT` of 127.0.0.1 to the agent's PORT, until interrupted; repeatable, LOCAL 0 is any"},
 			&urfave.BoolFlag{Name: "color", Usage: "with --peek: colours even where the output is no terminal"},
 		},
 		Examples: "bottle-attach dev-k3fq\nbottle-attach --pane --focus dev-k3fq\nbottle-attach --detach-keys ctrl-^,d dev-k3fq\nbottle-attach --peek dev-k3fq | tail -n 5\n" +
 			"bottle-attach --send dev-k3fq 'now write the tests'\ngit diff | bottle-attach --send dev-k3fq -\n" +
+			"bottle-attach --forward 3000 dev-k3fq\nbottle-attach --forward 0:3000 --forward 8080:80 dev-k3fq\n" +
 			"bottle-attach dev-k3fq -- git -C /work log --oneline | head",
 		Exit:     "with CMD: that command's own\n",
 		Command:  true,
@@ -84,6 +88,8 @@ func act(c *cli.Call, m *lifecycle.Manager, slug string) error {
 		return peek(c, m.Engine, container)
 	case c.Bool("send"):
 		return send(c, m.Engine, container)
+	case c.IsSet("forward"):
+		return forward(c, m.Engine, container, slug)
 	case c.Tail != nil:
 		code, err := session.Run(ctx, m.Engine, container, c.Tail, c.In, c.Out, c.Err)
 		if err == nil && code != 0 {

@@ -35,6 +35,7 @@ func Commands() []Command {
 		{"agent", "run the agent and keep its exit code; for the session's own use", Agent},
 		{"view", "[--term T] [--cols N --rows N] [-- CMD…]: show the session, or CMD, on a terminal of its own", View},
 		{"run", "-- CMD…: run CMD in the session's environment", Run},
+		{"forward", "dial ports of this container for the host, by the tunnel on standard input and output", Forward},
 		{"send", "type the text on standard input into the session", Send},
 		{"activity", "working|waiting|idle: tell the host what the agent does", Activity},
 		{"peek", "print the session's screen", Peek},
