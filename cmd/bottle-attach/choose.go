@@ -28,6 +28,8 @@ func choose(c *cli.Call, m *lifecycle.Manager) (string, error) {
 		return "", cli.Error{Code: cli.Usage, Msg: "--pane shows the session, and nothing else", Hint: "leave it out"}
 	case c.IsSet("forward") && (c.Tail != nil || c.Bool("peek") || c.Bool("send") || c.Bool("pane")):
 		return "", cli.Error{Code: cli.Usage, Msg: "--forward forwards, and does nothing else", Hint: "use bottle-attach --forward PORT SLUG"}
+	case c.Bool("history") && !c.Bool("peek"):
+		return "", cli.Error{Code: cli.Usage, Msg: "--history goes with --peek", Hint: "give both"}
 	case c.Bool("focus") && !c.Bool("pane"):
 		return "", cli.Error{Code: cli.Usage, Msg: "--focus goes with --pane"}
 	case len(c.Args) >= 1:

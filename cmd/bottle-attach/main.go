@@ -32,7 +32,8 @@ func app() cli.App {
 		Name: "bottle-attach", Usage: "open a bottle's session, or run a command in the bottle", ArgsUsage: "[SLUG [TEXT|-]] [-- CMD…]",
 		About: "Shows the agent's living session on this terminal until the agent ends or the\n" +
 			"detach keys are pressed; the agent goes on when the view ends. The wheel and\n" +
-			"PageUp scroll back, any key returns. Without SLUG it takes the one bottle that runs,\n" +
+			"PageUp scroll back, any key returns. What is selected with the mouse, by dragging or\n" +
+			"by two or three clicks, is on the clipboard. Without SLUG it takes the one bottle that runs,\n" +
 			"or asks which. Where the session has ended, it starts one, which goes on with the\n" +
 			"agent's last conversation. With --send it types TEXT (or standard input) into the\n" +
 			"session, submits it and ends. With --forward it leads ports of this machine's loopback\n" +
@@ -46,10 +47,12 @@ func app() cli.App {
 			&urfave.BoolFlag{Name: "focus", Usage: "with --pane: move the keyboard there"},
 			&urfave.BoolFlag{Name: "send", Usage: "type the argument behind SLUG, or standard input, into the session"},
 			&urfave.BoolFlag{Name: "peek", Usage: "print the screen as it is, and end"},
+			&urfave.BoolFlag{Name: "history", Usage: "with --peek: all that is to scroll back to, and the screen"},
 			&urfave.StringSliceFlag{Name: "forward", Usage: "lead `[LOCAL:]PORT` of 127.0.0.1 to the agent's PORT, until interrupted; repeatable, LOCAL 0 is any"},
 			&urfave.BoolFlag{Name: "color", Usage: "with --peek: colours even where the output is no terminal"},
 		},
 		Examples: "bottle-attach dev-k3fq\nbottle-attach --pane --focus dev-k3fq\nbottle-attach --detach-keys ctrl-^,d dev-k3fq\nbottle-attach --peek dev-k3fq | tail -n 5\n" +
+			"bottle-attach --peek --history --color dev-k3fq | less -R\n" +
 			"bottle-attach --send dev-k3fq 'now write the tests'\ngit diff | bottle-attach --send dev-k3fq -\n" +
 			"bottle-attach --forward 3000 dev-k3fq\nbottle-attach --forward 0:3000 --forward 8080:80 dev-k3fq\n" +
 			"bottle-attach dev-k3fq -- git -C /work log --oneline | head",
@@ -124,6 +127,9 @@ func peek(c *cli.Call, e engine.Engine, container string) error {
 	if c.Bool("color") || cli.IsTerminal(c.Out) {
 		level = session.Colours
 	}
+	if c.Bool("history") {
+		return session.PeekHistory(ctx, e, container, c.Out, level)
+	}
 	return session.Peek(ctx, e, container, c.Out, level)
 }
 
@@ -139,7 +145,7 @@ func attach(ctx context.Context, c *cli.Call, m *lifecycle.Manager, container, s
 		return cli.Error{Code: cli.Usage, Msg: "a session can be shown on a terminal only",
 			Hint: "--peek prints its screen, and -- CMD runs a command"}
 	}
-	o := session.Options{Term: os.Getenv("TERM"), DetachKeys: keys}
+	o := session.Options{Term: os.Getenv("TERM"), DetachKeys: keys, Copy: pane.Copy}
 	outcome, err := session.Attach(ctx, m.Engine, container, tty, o)
 	if errors.Is(err, session.ErrNoSession) {
 		if err := reopen(c, m, slug); err != nil {

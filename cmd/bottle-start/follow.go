@@ -10,6 +10,7 @@ import (
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
 	"bottle/pkg/operator"
+	"bottle/pkg/pane"
 	"bottle/pkg/plan"
 	"bottle/pkg/session"
 )
@@ -34,7 +35,7 @@ func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bot
 	in, _ := c.In.(*os.File)
 	out, _ := c.Out.(*os.File)
 	outcome, err := session.Attach(ctx, m.Engine, container, session.Terminal{In: in, Out: out},
-		session.Options{Term: os.Getenv("TERM"), DetachKeys: keys})
+		session.Options{Term: os.Getenv("TERM"), DetachKeys: keys, Copy: pane.Copy})
 	if !errors.Is(err, session.ErrNoSession) {
 		return outcome, err
 	}

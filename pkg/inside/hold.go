@@ -34,10 +34,21 @@ func Hold(_ []string, _ io.Reader, _, _ io.Writer) int {
 }
 
 // Peek prints the session's screen with its colours, without the blank lines
-// at its end; of a session that has ended, the last one.
-func Peek(_ []string, _ io.Reader, out, errOut io.Writer) int {
+// at its end, and what has scrolled off it where that is asked for; of a session
+// that has ended, the last screen.
+func Peek(args []string, _ io.Reader, out, errOut io.Writer) int {
+	f := flags("peek", errOut)
+	history := f.Bool("history", false, "what has scrolled off as well")
+	colour := f.Bool("color", false, "the history with its colours")
+	if f.Parse(args) != nil {
+		return exitUsage
+	}
 	s := theSession()
-	screen, err := output(s.tmux().Capture())
+	argv := s.tmux().Capture()
+	if *history {
+		argv = s.tmux().History(*colour)
+	}
+	screen, err := output(argv)
 	if err != nil {
 		screen, err = s.lastScreen()
 	}

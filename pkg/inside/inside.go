@@ -38,7 +38,9 @@ func Commands() []Command {
 		{"forward", "dial ports of this container for the host, by the tunnel on standard input and output", Forward},
 		{"send", "type the text on standard input into the session", Send},
 		{"activity", "working|waiting|idle: tell the host what the agent does", Activity},
-		{"peek", "print the session's screen", Peek},
+		{"peek", "[--history [--color]]: print the session's screen, or all that is to scroll back to", Peek},
+		{"selected", "keep what standard input has for selection; for the session's own use", Selected},
+		{"selection", "print what was selected a moment ago, once", Selection},
 		{"wait", "wait for the agent's end and return its exit code", Wait},
 	}
 }

@@ -21,6 +21,7 @@ import (
 //	started     a FIFO over which the keeper answers to start
 //	exit        the agent's exit code in decimal; absent while it runs
 //	last        the agent's last screen
+//	selection   what was selected, until it is fetched
 const (
 	fileAgent   = "agent.json"
 	fileLock    = "lock"
@@ -28,6 +29,7 @@ const (
 	fileStarted = "started"
 	fileExit    = "exit"
 	fileLast    = "last"
+	fileSelect  = "selection"
 )
 
 // replace writes a file so that no reader sees half of it.

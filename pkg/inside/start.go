@@ -123,7 +123,7 @@ func (s session) launch(doc frame.Start) error {
 // prepare writes what the server and the keeper read. The environment is not
 // in it: that travels in memory.
 func (s session) prepare(doc frame.Start) error {
-	for _, old := range []string{fileExit, fileLast, fileStarted} {
+	for _, old := range []string{fileExit, fileLast, fileStarted, fileSelect} {
 		if err := os.Remove(s.path(old)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove an old session's record: %w", err)
 		}
@@ -136,12 +136,12 @@ func (s session) prepare(doc frame.Start) error {
 	if err := s.replace(fileAgent, b); err != nil {
 		return err
 	}
-	conf := tmux.Config(knownTerm("tmux-256color", "screen-256color"))
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot find this program's own path: %w", err)
+	}
+	conf := tmux.Config(knownTerm("tmux-256color", "screen-256color")) + tmux.Copies(self+" selected")
 	if doc.Terminal {
-		self, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("cannot find this program's own path: %w", err)
-		}
 		conf += tmux.Tells(self+" activity waiting", self+" activity working")
 	}
 	if err := os.WriteFile(s.path("tmux.conf"), []byte(conf), 0o600); err != nil {

@@ -74,8 +74,21 @@ func Show(ctx context.Context, slug string, p tmux.Process, focus bool) error {
 	return err
 }
 
-func run(ctx context.Context, argv []string) (string, error) {
+// Copy puts text into tmux' newest buffer, and has tmux put it on the clipboard of
+// the terminal that shows it, whatever its set-clipboard says.
+func Copy(ctx context.Context, text string) error {
+	if os.Getenv("TMUX") == "" {
+		return ErrNoTmux
+	}
+	_, err := give(ctx, tmux.Copy(), text)
+	return err
+}
+
+func run(ctx context.Context, argv []string) (string, error) { return give(ctx, argv, "") }
+
+func give(ctx context.Context, argv []string, in string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdin = strings.NewReader(in)
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()

@@ -24,6 +24,9 @@ type Options struct {
 	Term       string   // the terminal's type, as $TERM names it
 	DetachKeys []byte   // see ParseKeys; none: there is no detaching
 	Cmd        []string // a command to show in place of the session
+	// Copy puts text on the operator's clipboard; where it fails, or is nil, the
+	// terminal is asked to.
+	Copy func(ctx context.Context, text string) error
 }
 
 // Outcome is how a view of a session ended. One that was left without the
@@ -66,6 +69,13 @@ func attach(ctx context.Context, e engine.Engine, container string, tty Terminal
 	if err != nil {
 		s.restore()
 		return Outcome{}, err
+	}
+	if len(o.Cmd) == 0 {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		c := &copier{engine: e, container: container, screen: s, to: o.Copy, ended: make(chan struct{}, 1)}
+		keys.watch = c.typed
+		go c.run(ctx)
 	}
 	resized := make(chan os.Signal, 1) // from before the size is read, or a change might be missed
 	signal.Notify(resized, syscall.SIGWINCH)

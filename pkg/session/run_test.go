@@ -146,8 +146,8 @@ func TestAForgedScreenIsLinesAndNothingElse(t *testing.T) {
 }
 
 func TestAScreenThatDoesNotComeIsNotWaitedFor(t *testing.T) {
-	defer func(limit time.Duration) { peekTimeout = limit }(peekTimeout)
-	peekTimeout = time.Millisecond
+	defer func(b bounds) { screenBounds = b }(screenBounds)
+	screenBounds.wait = time.Millisecond
 	err := Peek(t.Context(), deaf{called: make(chan struct{})}, "", io.Discard, Text)
 	if err == nil || !strings.Contains(err.Error(), "did not come in time") {
 		t.Error(err)

@@ -101,29 +101,45 @@ func Send(ctx context.Context, e engine.Engine, container string, text io.Reader
 	return nil
 }
 
-// Bounds of a screen in bytes and lines; one of 300 by 100 in ever new colours
-// has a fraction of them.
-const (
-	maxPeek      = 2 << 20
-	maxPeekLines = 1000
-)
+// Bounds of what is peeked at.
+type bounds struct {
+	bytes, lines int
+	wait         time.Duration // the agent can make that for ever
+}
 
-// peekTimeout is how long a screen is waited for: the agent can make that for
-// ever. A variable for the test.
-var peekTimeout = 10 * time.Second
+// A screen of 300 by 100 in ever new colours has a fraction of these, and so has
+// a history, which is 50,000 lines.
+var (
+	screenBounds  = bounds{2 << 20, 1000, 10 * time.Second}
+	historyBounds = bounds{64 << 20, 60_000, time.Minute}
+)
 
 // Peek prints the session's screen, or the last one of a session that ended,
 // to out: lines, in colours where level says so.
 func Peek(ctx context.Context, e engine.Engine, container string, out io.Writer, level Level) error {
-	ctx, cancel := context.WithTimeout(ctx, peekTimeout)
+	return peek(ctx, e, container, []string{"peek"}, screenBounds, out, level)
+}
+
+// PeekHistory is Peek with all lines that have scrolled off the screen of a session
+// that lives.
+func PeekHistory(ctx context.Context, e engine.Engine, container string, out io.Writer, level Level) error {
+	argv := []string{"peek", "--history"}
+	if level >= Colours {
+		argv = append(argv, "--color")
+	}
+	return peek(ctx, e, container, argv, historyBounds, out, level)
+}
+
+func peek(ctx context.Context, e engine.Engine, container string, argv []string, most bounds, out io.Writer, level Level) error {
+	ctx, cancel := context.WithTimeout(ctx, most.wait)
 	defer cancel()
-	var lines screenLines
+	lines := screenLines{most: most.lines}
 	f := NewFilter(&lines, min(level, Colours))
 	if isTerminal(out) {
 		lines.b = f.UTF8(os.Getenv)
 	}
 	var said words
-	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "peek"}, Stdout: &bounded{f, maxPeek}, Stderr: &said})
+	code, err := e.Exec(ctx, container, engine.Exec{Cmd: append([]string{plan.InsideBin}, argv...), Stdout: &bounded{f, most.bytes}, Stderr: &said})
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return errors.New("cannot read the screen: it did not come in time")
@@ -147,6 +163,7 @@ func Peek(ctx context.Context, e engine.Engine, container string, out io.Writer,
 type screenLines struct {
 	b     []byte
 	lines int
+	most  int
 }
 
 func (s *screenLines) Write(p []byte) (int, error) {
@@ -159,7 +176,7 @@ func (s *screenLines) Write(p []byte) (int, error) {
 		}
 		s.b = append(s.b, b)
 	}
-	if s.lines > maxPeekLines {
+	if s.lines > s.most {
 		return 0, errTooLong
 	}
 	return len(p), nil

@@ -82,6 +82,14 @@ func (s *screen) Write(p []byte) (n int, err error) {
 	return s.filter.Write(p)
 }
 
+// tell writes what is our own to the terminal, between two sequences of the
+// agent's.
+func (s *screen) tell(p []byte) {
+	s.lock <- struct{}{}
+	defer func() { <-s.lock }()
+	(*pieces)(s).Write(p)
+}
+
 // pieces writes to a screen's terminal until it is left.
 type pieces screen
 
@@ -141,7 +149,8 @@ func within(limit time.Duration, done <-chan struct{}) bool {
 type keyboard struct {
 	in      *os.File
 	detach  detector
-	stop, w *os.File // a pipe: closing w stops
+	watch   func(typed []byte) // is told what was passed on; nil: nobody is
+	stop, w *os.File           // a pipe: closing w stops
 	done    chan struct{}
 }
 
@@ -205,6 +214,9 @@ func (k *keyboard) copy(typed chan<- []byte) (err error) {
 		pass, detached := k.detach.feed(buf[:n])
 		if len(pass) > 0 {
 			typed <- bytes.Clone(pass)
+			if k.watch != nil {
+				k.watch(pass)
+			}
 		}
 		if detached {
 			return errDetached

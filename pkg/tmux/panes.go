@@ -52,6 +52,10 @@ func (p Process) args() []string {
 	return a
 }
 
+// Copy makes a buffer of standard input, and puts it on the clipboard of the
+// terminal of the caller's client.
+func Copy() []string { return []string{"tmux", "load-buffer", "-w", "-"} }
+
 // Panes lists the panes of the window that has this pane, for ParsePanes.
 func Panes(pane string) []string {
 	return []string{"tmux", "list-panes", "-t", pane, "-F",

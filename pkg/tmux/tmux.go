@@ -30,6 +30,10 @@ func Tells(bell, title string) string {
 	return "setw -g monitor-bell on\n" + hook("alert-bell", bell) + hook("pane-title-changed", title)
 }
 
+// Copies has the session's server give what is selected to a program's standard
+// input. It is a command line for a shell.
+func Copies(program string) string { return "set -g @copy " + quote(program) + "\n" }
+
 // Server names a tmux server of its own: its socket and its configuration.
 type Server struct {
 	Socket string
@@ -78,6 +82,16 @@ func enter(buffer string) []string {
 // Capture prints the screen with its colours.
 func (s Server) Capture() []string {
 	return s.args("capture-pane", "-p", "-e", "-t", "="+Session+":")
+}
+
+// History prints what has scrolled off the screen, and the screen, with its colours
+// or without.
+func (s Server) History(colours bool) []string {
+	argv := s.args("capture-pane", "-p", "-S", "-", "-t", "="+Session+":")
+	if colours {
+		argv = append(argv, "-e")
+	}
+	return argv
 }
 
 // ClearHistory forgets what has scrolled off the screen.
