@@ -70,8 +70,7 @@ func onClipboard(text string) string {
 func TestWhatIsSelectedIsOnTheClipboard(t *testing.T) {
 	b := newBox(t, shell...)
 	v := b.attach(80, 24)
-	v.types("clear; for i in $(seq 100); do echo \"line-$i is here\"; done; clear; echo 'words that-are copied'\r")
-	v.sees("\x1b[H")
+	v.types("clear; echo 'words that-are copied'\r")
 	b.eventually("drawn", func() bool { return strings.HasPrefix(b.tmux("capture-pane", "-p"), "words that-are copied") })
 	v.types(drag(1, 1, 15)) // up to where it is let go
 	v.sees(onClipboard("words that-are"))
@@ -86,6 +85,8 @@ func TestWhatIsSelectedIsOnTheClipboard(t *testing.T) {
 	v.types(click(1, 3) + click(1, 3) + click(1, 3))
 	v.sees(onClipboard("words that-are copied"))
 
+	v.types("for i in $(seq 100); do echo line-$i; done; echo all-$((40+2))\r")
+	v.sees("all-42")
 	v.types(mouse(64, 1, 1, "M") + mouse(64, 1, 1, "M")) // the wheel
 	b.eventually("scrolled back", func() bool { p := b.tmux("display-message", "-p", "#{scroll_position}"); return p != "" && p != "0" })
 	at := b.tmux("display-message", "-p", "#{scroll_position}")
