@@ -12,8 +12,9 @@ import (
 	"bottle/pkg/plan"
 )
 
-// copyTime bounds one copy, from the end of a selection to the clipboard.
-const copyTime = 5 * time.Second
+// copyTime bounds one copy, from the end of a selection to the clipboard: nothing
+// of the agent's gets there when the operator has gone on to other things.
+const copyTime = 3 * time.Second
 
 // copier puts on the operator's clipboard what was selected in the session: one
 // text for each selection that the operator's own hands were seen to end, asked
@@ -51,6 +52,7 @@ func (c *copier) run(ctx context.Context) {
 }
 
 func (c *copier) copy(ctx context.Context) {
+	defer func() { _ = recover() }() // a panic must not leave the terminal raw; what was selected is lost
 	ctx, cancel := context.WithTimeout(ctx, copyTime)
 	defer cancel()
 	var selected bytes.Buffer
