@@ -13,12 +13,18 @@ import (
 type Failures struct {
 	Done string // what was to be done to all, such as "decided"
 	Hint string // what shows how far it came
-	n    int
-	last error
+
+	n           int
+	last        error
+	interrupted bool
 }
 
 // Add counts n that failed of err.
-func (f *Failures) Add(err error, n int) { f.n, f.last = f.n+n, err }
+func (f *Failures) Add(err error, n int) {
+	var said cli.Error
+	f.interrupted = f.interrupted || errors.Is(err, context.Canceled) || errors.As(err, &said) && said.Code == cli.Interrupted
+	f.n, f.last = f.n+n, err
+}
 
 // Of is the error over all of them: of one its own.
 func (f *Failures) Of(all int) error {
@@ -27,7 +33,7 @@ func (f *Failures) Of(all int) error {
 	switch {
 	case f.n == 0:
 		return nil
-	case errors.Is(f.last, context.Canceled) || said.Code == cli.Interrupted:
+	case f.interrupted:
 		return cli.Error{Code: cli.Interrupted, Msg: "interrupted", Hint: f.Hint}
 	case all == 1:
 		return f.last
