@@ -15,4 +15,9 @@ type Applied struct {
 	// RenewAt is when the first of its values is as old as it may become; RFC
 	// 3339, UTC. It goes on being used.
 	RenewAt *time.Time `json:"renew_at,omitempty"`
+	// Due are the values that age, by name: when each is as old as it may become.
+	Due map[string]time.Time `json:"due,omitempty"`
+	// Stale are the names of values that an upstream refused (401) since they were
+	// handed over, sorted.
+	Stale []string `json:"stale,omitempty"`
 }

@@ -42,6 +42,9 @@ type Bottle struct {
 	// Activity is its agent's, in a listing of one that runs.
 	Activity      Activity  `json:"activity,omitempty"`
 	ActivitySince time.Time `json:"activity_since,omitzero"` // RFC 3339, UTC
+	// Stale are the names of credentials that an upstream refuses (401), sorted, in a
+	// listing of one that runs.
+	Stale []string `json:"stale,omitempty"`
 	// Start is the commit of the work as it was at first; empty: nothing was copied.
 	Start string `json:"start,omitempty"`
 	// Of one that was stopped:

@@ -32,6 +32,7 @@ type GateRemote struct {
 	Private    bool   `json:"private,omitempty"`     // it may have a private address
 	Key        string `json:"key,omitempty"`         // name of the ssh key's value
 	Token      string `json:"token,omitempty"`       // name of the token's value
+	Refresh    int64  `json:"refresh,omitempty"`     // how old the token may become, seconds; 0: it does not age
 	KnownHosts string `json:"known_hosts,omitempty"` // lines of a known_hosts file
 }
 

@@ -373,3 +373,42 @@ func FuzzMask(f *testing.F) {
 		}
 	})
 }
+
+// A token that its upstream does not take is told of, once for each value.
+func TestACredentialThatItsUpstreamRefusesIsStaleUntilANewOneComes(t *testing.T) {
+	good := token
+	w, _ := credentialWorld(t, true, func(rw http.ResponseWriter, r *http.Request) {
+		if r.Host == "bearer.example" && r.Header.Get("Authorization") != "Bearer "+good {
+			rw.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+	stale := func(want ...string) {
+		t.Helper()
+		if a := w.applied(); !slices.Equal(a.Stale, want) || len(a.Due) != 1 || a.Due["env:TOKEN"].IsZero() {
+			t.Errorf("%+v, want %q stale", a, want)
+		}
+	}
+	fetch(t, w.agent(), "GET", "https://bearer.example/v1/x")
+	stale()
+	good = "tok-of-tomorrow-42"
+	fetch(t, w.agent(), "GET", "https://bearer.example/open") // no credential goes there
+	stale()
+	for range 3 {
+		if code, _ := fetch(t, w.agent(), "GET", "https://bearer.example/v1/x"); code != 401 {
+			t.Fatal(code)
+		}
+		stale("env:TOKEN")
+	}
+	w.mu.Lock()
+	told := slices.DeleteFunc(slices.Clone(w.events), func(e bottle.Event) bool { return e.Kind != "secrets" || e.Status != 401 })
+	w.mu.Unlock()
+	if len(told) != 1 {
+		t.Errorf("told %d times", len(told))
+	}
+	w.s.force.secrets.Put(bottle.Secrets{Values: map[string]string{"env:TOKEN": good}})
+	stale()
+	if code, _ := fetch(t, w.agent(), "GET", "https://bearer.example/v1/x"); code != 200 {
+		t.Error(code)
+	}
+	stale()
+}

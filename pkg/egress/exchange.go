@@ -219,6 +219,7 @@ func (x *exchange) final() error {
 		}
 	}
 	x.began, x.ev.Status = true, p.status
+	c.s.answered(c.q.injected, p.status)
 	if x.upload.finished() {
 		c.in.rest() // for as long as the answer takes; nobody looks at the request's bytes any more
 	}

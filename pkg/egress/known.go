@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"bottle/pkg/dlp"
 	"bottle/pkg/policy"
@@ -23,6 +24,7 @@ type known struct {
 	lacking map[string]bool        // hosts where it may send a value that is not here
 	echoes  map[string][][]byte    // host → what is masked in its answers
 	needs   []string               // names of values that are not here
+	came    map[string]time.Time   // when values came in, by name
 	scanner *dlp.Scanner           // for what leaves
 }
 

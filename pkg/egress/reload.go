@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -45,7 +46,7 @@ func (s *Server) Reload() error {
 	if err != nil {
 		return s.refusePolicy(hash, err)
 	}
-	s.known.Store(join(&p, f.secrets.Values()))
+	s.known.Store(joinHeld(&p, f.secrets))
 	s.policy.Store(&p)
 	s.cut(time.Now())
 	defer s.changed.tell() // once egress has said so: the way back is closed then
@@ -69,7 +70,7 @@ func (s *Server) refusePolicy(hash string, err error) error {
 func (s *Server) handed() {
 	s.force.mu.Lock()
 	defer s.force.mu.Unlock()
-	s.known.Store(join(s.policy.Load(), s.force.secrets.Values()))
+	s.known.Store(joinHeld(s.policy.Load(), s.force.secrets))
 	if err := s.tell(); err != nil {
 		s.record(bottle.Event{Kind: "secrets", Verdict: "error", Detail: err.Error()})
 		return
@@ -80,26 +81,53 @@ func (s *Server) handed() {
 // tell says what is in force. The caller holds the lock.
 func (s *Server) tell() error {
 	f := &s.force
-	f.applied.Needs, f.applied.RenewAt = s.known.Load().needs, renewAt(s.policy.Load(), f.secrets.Came())
+	f.applied.Needs = s.known.Load().needs
+	p := s.policy.Load()
+	f.secrets.Tell(&f.applied, p.Credentials(), p.Refreshes())
 	if f.out == "" {
 		return nil
 	}
 	return sidecar.WriteApplied(f.out, f.applied)
 }
 
-// renewAt is when the first value is as old as it may become.
-func renewAt(p *policy.Policy, came map[string]time.Time) *time.Time {
-	var first *time.Time
-	for name, age := range p.Refreshes() {
-		when, here := came[name]
-		if !here {
-			continue
-		}
-		if due := when.Add(age).Truncate(time.Second); first == nil || due.Before(*first) {
-			first = &due
+// injects is the name of the credential in a header line of k's own. Of another's,
+// whose values were replaced meanwhile, it is empty.
+func (k *known) injects(line []byte) string {
+	for auth, own := range k.lines {
+		if &own[0] == &line[0] {
+			return auth.Credential
 		}
 	}
-	return first
+	return ""
+}
+
+// joinHeld is join with the values that are here now.
+func joinHeld(p *policy.Policy, held *sidecar.Secrets) *known {
+	values, came := held.Now()
+	k := join(p, values)
+	k.came = came
+	return k
+}
+
+// answered looks at an answer's status: one that asks for another credential
+// (401) than was injected says so of that credential, once for each value. An
+// agent can bring it about, so that it is told and nothing follows from it.
+func (s *Server) answered(injected []byte, status int) {
+	if status != http.StatusUnauthorized || len(injected) == 0 {
+		return
+	}
+	s.force.mu.Lock()
+	defer s.force.mu.Unlock()
+	k := s.known.Load()
+	name := k.injects(injected)
+	if name == "" || !s.force.secrets.Refuse(name, k.came[name]) {
+		return
+	}
+	ev := bottle.Event{Kind: "secrets", Verdict: "error", Status: status, Detail: "an upstream refuses " + name}
+	if err := s.tell(); err != nil {
+		ev.Detail += ": " + err.Error()
+	}
+	s.record(ev)
 }
 
 // rest is what a request under way rests on.

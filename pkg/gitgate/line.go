@@ -37,12 +37,13 @@ type line struct {
 	// receiver begins to push: no git is between.
 	receiver func(context.Context, git) (*receiver, error)
 
-	remote bottle.GateRemote
-	port   int
-	dialer sidecar.Dialer
-	closes []func()
-	mu     sync.Mutex
-	err    error
+	remote  bottle.GateRemote
+	port    int
+	dialer  sidecar.Dialer
+	refused func() // the upstream did not take the token
+	closes  []func()
+	mu      sync.Mutex
+	err     error
 }
 
 const (
@@ -68,6 +69,7 @@ func (s *Service) open(st *state, name string) (*line, error) {
 		}
 	}
 	if u.Scheme == "https" {
+		l.refused = func() { s.refused(remote.Token, st.came[remote.Token]) }
 		err = l.web(u, st.values[remote.Token], s.conf.Roots)
 	} else {
 		err = l.shell(u, st.values[remote.Key], s.conf.Pipe)
@@ -108,6 +110,8 @@ func (l *line) connect(ctx context.Context) (net.Conn, error) {
 
 var errRedirect = errors.New("the upstream redirects elsewhere: write the address that it leads to into the manifest")
 
+var errToken = errors.New("it refuses the token that the gate has (401): the operator runs bottle-start --renew")
+
 // web is the line to an https upstream: a relay on the loopback that adds the
 // token, for this repository's paths alone.
 func (l *line) web(u *url.URL, token string, roots *x509.CertPool) error {
@@ -130,8 +134,12 @@ func (l *line) web(u *url.URL, token string, roots *x509.CertPool) error {
 		}
 	}
 	check := func(r *http.Response) error {
-		if r.StatusCode/100 == 3 {
+		switch {
+		case r.StatusCode/100 == 3:
 			return errRedirect
+		case r.StatusCode == http.StatusUnauthorized && token != "":
+			l.refused()
+			return errToken
 		}
 		r.Header.Del("WWW-Authenticate") // git would ask somebody
 		return nil

@@ -57,7 +57,8 @@ type state struct {
 	service *Service
 	conf    bottle.Gate
 	values  map[string]string
-	lacking []string // names of values that were not handed over
+	came    map[string]time.Time // when they came in
+	lacking []string             // names of values that were not handed over
 	scanner *scanner
 	repos   map[string]*repo
 }
@@ -74,10 +75,10 @@ type Service struct {
 	pushes  chan struct{}
 	fetches chan struct{}
 
-	mu         sync.Mutex // for what follows, and for replacing state
-	repos      map[string]*repo
-	sum        string
-	generation int64
+	mu      sync.Mutex // for what follows, and for replacing state
+	repos   map[string]*repo
+	sum     string
+	applied bottle.Applied
 }
 
 // How much may be under way at once; who comes then waits.
@@ -192,8 +193,8 @@ func (s *Service) renew() {
 func (s *Service) put(conf bottle.Gate) error {
 	st := &state{service: s, conf: conf, values: map[string]string{}, repos: s.repos}
 	if s.conf.Secrets != nil {
-		if v := s.conf.Secrets.Values(); v != nil {
-			st.values = v
+		if values, came := s.conf.Secrets.Now(); values != nil {
+			st.values, st.came = values, came
 		}
 	}
 	var known []dlp.Known
@@ -212,9 +213,49 @@ func (s *Service) put(conf bottle.Gate) error {
 		return fmt.Errorf("cannot look for the bottle's secrets: %w", err)
 	}
 	s.state.Store(st)
-	s.generation++
-	return sidecar.WriteApplied(s.conf.Out, bottle.Applied{Generation: s.generation, SHA256: s.sum, Tried: s.sum, Routes: len(conf.Remotes),
-		Time: time.Now().UTC().Truncate(time.Millisecond), Needs: st.lacking})
+	s.applied = bottle.Applied{Generation: s.applied.Generation + 1, SHA256: s.sum, Tried: s.sum, Routes: len(conf.Remotes),
+		Time: time.Now().UTC().Truncate(time.Millisecond), Needs: st.lacking}
+	return s.tell()
+}
+
+// tell says what is in force. The caller holds the lock.
+func (s *Service) tell() error {
+	if s.conf.Secrets != nil {
+		tokens, ages := tokens(s.state.Load().conf)
+		s.conf.Secrets.Tell(&s.applied, tokens, ages)
+	}
+	return sidecar.WriteApplied(s.conf.Out, s.applied)
+}
+
+// tokens are the names of the values by which https upstreams know the gate, and
+// how old those may become that age: the shortest time for each.
+func tokens(conf bottle.Gate) (names []string, ages map[string]time.Duration) {
+	ages = map[string]time.Duration{}
+	for _, r := range conf.Remotes {
+		if r.Token == "" {
+			continue
+		}
+		names = append(names, r.Token)
+		if age := time.Duration(r.Refresh) * time.Second; age > 0 && (ages[r.Token] == 0 || age < ages[r.Token]) {
+			ages[r.Token] = age
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), ages
+}
+
+// refused notes that an upstream did not take a token that came in then.
+func (s *Service) refused(name string, came time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conf.Secrets == nil || !s.conf.Secrets.Refuse(name, came) {
+		return
+	}
+	ev := bottle.Event{Kind: "secrets", Verdict: "error", Status: http.StatusUnauthorized, Detail: "an upstream refuses " + name}
+	if err := s.tell(); err != nil {
+		ev.Detail += ": " + err.Error()
+	}
+	s.conf.Record(ev)
 }
 
 // Failed delivers the error that ended the service by itself.

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/sidecar"
 	"bottle/test/gitserver"
 )
 
@@ -161,6 +164,9 @@ func (u *upstream) session(conn net.Conn, conf *ssh.ServerConfig) {
 	}
 }
 
+// upstreamToken is what an upstream by https takes.
+const upstreamToken = "a-token-of-the-test-0815"
+
 // gateTo is a gate whose origin is the upstream.
 func gateTo(t *testing.T, u *upstream, scheme string) *gate {
 	t.Helper()
@@ -169,10 +175,9 @@ func gateTo(t *testing.T, u *upstream, scheme string) *gate {
 	values := map[string]string{}
 	var pool *x509.CertPool
 	if scheme == "https" {
-		const token = "a-token-of-the-test-0815"
-		pool = u.web(token)
+		pool = u.web(upstreamToken)
 		remote.Upstream, remote.Token = "https://example.com:"+u.port+"/engine.git", "env:TOKEN"
-		values["env:TOKEN"] = token
+		values["env:TOKEN"] = upstreamToken
 	} else {
 		remote.Key = "file:key"
 		values["file:key"], remote.KnownHosts = u.shell()
@@ -371,4 +376,43 @@ func TestTenPushesAtOnce(t *testing.T) {
 		t.Errorf("upstream has %v", refs)
 	}
 	g.noQuarantine()
+}
+
+// A token that the upstream does not take is told of by its name, in a fetch and
+// a push, until a new one comes.
+func TestATokenThatItsUpstreamRefusesIsStale(t *testing.T) {
+	u := newUpstream(t)
+	g := gateTo(t, u, "https")
+	stale := func() (a bottle.Applied) {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(g.dir, "out", sidecar.AppliedFile))
+		if err == nil {
+			err = json.Unmarshal(data, &a)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	c := newClient(t, g.url+"/origin.git")
+	c.commit("a.txt", "one\n")
+	g.hand("env:TOKEN", "a-token-of-yesterday-0814")
+	if out, err := c.try("push", "origin", "HEAD:topic"); err == nil || !strings.Contains(out, "refuses the token") || !strings.Contains(out, "--renew") {
+		t.Errorf("%v, %s", err, out)
+	}
+	if a := stale(); !slices.Equal(a.Stale, []string{"env:TOKEN"}) {
+		t.Errorf("%+v", a)
+	}
+	g.hand("env:TOKEN", upstreamToken)
+	if a := stale(); a.Stale != nil {
+		t.Errorf("%+v", a)
+	}
+	c.git("push", "-q", "origin", "HEAD:topic")
+	if a := stale(); a.Stale != nil {
+		t.Errorf("%+v", a)
+	}
+}
+
+func (g *gate) hand(name, value string) {
+	g.secrets.Put(bottle.Secrets{Values: map[string]string{name: value}})
 }

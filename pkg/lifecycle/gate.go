@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/manifest"
@@ -58,7 +59,8 @@ func gate(s Spec, p policy.Policy, f workspace.Facts) bottle.Gate {
 	g := bottle.Gate{Remotes: map[string]bottle.GateRemote{}, Known: f.Known, Refs: f.Refs, Shallow: f.Shallow, Format: f.Format, Branch: f.Branch,
 		Push: bottle.GatePush{Refs: push.Refs, RequireApproval: push.RequireApproval, MaxSize: push.MaxSize}}
 	for _, r := range s.Manifest.Git.Remotes {
-		g.Remotes[r.Name] = bottle.GateRemote{Upstream: r.Upstream, Private: r.Private, Key: r.Identity.Name(), Token: r.Token.Name(), KnownHosts: s.KnownHosts[r.Name]}
+		g.Remotes[r.Name] = bottle.GateRemote{Upstream: r.Upstream, Private: r.Private, Key: r.Identity.Name(), Token: r.Token.Name(),
+			Refresh: int64(r.Refresh / time.Second), KnownHosts: s.KnownHosts[r.Name]}
 	}
 	g.Needs = gateNeeds(g, p)
 	return g

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"gopkg.in/yaml.v3"
@@ -30,9 +31,10 @@ type Remote struct {
 	Identity tokenref.Ref // the ssh key
 	Known    tokenref.Ref // the file of known host keys
 	Token    tokenref.Ref
-	Private  bool   // the upstream may have a private address
-	Where    string // file:line, for errors
-	written  string // the upstream as the manifest has it
+	Refresh  time.Duration // how old the token may become; 0: it does not age
+	Private  bool          // the upstream may have a private address
+	Where    string        // file:line, for errors
+	written  string        // the upstream as the manifest has it
 }
 
 // Push is what may be pushed.
@@ -147,6 +149,7 @@ func (f *file) remote(name string, n *yaml.Node) (Remote, error) {
 	put("identity_file", func(n *yaml.Node) (err error) { r.Identity, err = f.path(n, `"identity_file"`); return err })
 	put("known_hosts", func(n *yaml.Node) (err error) { r.Known, err = f.path(n, `"known_hosts"`); return err })
 	put("token_ref", func(n *yaml.Node) (err error) { r.Token, err = f.ref(n, `"token_ref"`); return err })
+	put("refresh", func(n *yaml.Node) error { return checked(f, n, `"refresh"`, &r.Refresh, policy.ParseRefresh) })
 	put("private", func(n *yaml.Node) (err error) { r.Private, err = f.truth(n, `"private"`); return err })
 	if err := f.mapping(n, what, keys); err != nil {
 		return r, err
@@ -160,11 +163,15 @@ func (f *file) remote(name string, n *yaml.Node) (Remote, error) {
 		{"identity_file", []string{"ssh"}, "a key is for an upstream by ssh"},
 		{"known_hosts", []string{"ssh"}, "host keys are for an upstream by ssh"},
 		{"token_ref", []string{"https"}, "a token is for an upstream by https"},
+		{"refresh", []string{"https"}, "it is said of a token"},
 		{"private", []string{"ssh", "https"}, "it is said of an upstream"},
 	} {
 		if line, there := wrote[rule.key]; there && !slices.Contains(rule.scheme, scheme) {
 			return r, f.err(line, "%s has %q, and %s", what, rule.key, rule.why)
 		}
+	}
+	if line, there := wrote["refresh"]; there && !r.Token.Set() {
+		return r, f.err(line, `%s has "refresh", and no "token_ref" that it is said of`, what)
 	}
 	if scheme == "ssh" && !r.Identity.Set() {
 		return r, f.err(n.Line, `%s needs an "identity_file": the gate has no other key`, what)

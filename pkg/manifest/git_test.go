@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -16,7 +17,7 @@ import (
 
 const gitBottle = "---\ngit:\n  remotes:\n" +
 	"    origin: {upstream: \"git@github.com:ada/engine.git\", identity_file: ~/id, known_hosts: ~/known}\n" +
-	"    docs: {upstream: \"https://git.example.com:8443/docs\", token_ref: DOCS_TOKEN, private: true}\n" +
+	"    docs: {upstream: \"https://git.example.com:8443/docs\", token_ref: DOCS_TOKEN, refresh: 45m, private: true}\n" +
 	"    here: {}\n" +
 	"  push: {refs: [\"refs/heads/agent/*\"], require_approval: true, max_size: 10MiB}\n---\n"
 
@@ -38,7 +39,7 @@ func TestRemotesAreReadWhole(t *testing.T) {
 	if origin.Upstream != "ssh://git@github.com/ada/engine.git" || !origin.Identity.Set() || !origin.Known.Set() {
 		t.Errorf("%+v", origin)
 	}
-	if docs.Upstream != "https://git.example.com:8443/docs" || docs.Token.Name() != "env:DOCS_TOKEN" || !docs.Private {
+	if docs.Upstream != "https://git.example.com:8443/docs" || docs.Token.Name() != "env:DOCS_TOKEN" || docs.Refresh != 45*time.Minute || !docs.Private {
 		t.Errorf("%+v", docs)
 	}
 	if here.Upstream != "" || here.Name != "here" {

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,21 +37,55 @@ type Secrets struct {
 	mu      sync.Mutex
 	values  map[string]string
 	came    map[string]time.Time // when
+	refused map[string]bool      // an upstream did not take the value that is here
 	changed func()
 }
 
-// Values returns a copy of what is there, by name.
-func (s *Secrets) Values() map[string]string {
+// Now returns a copy of what is there, and when each value came in, by name.
+func (s *Secrets) Now() (values map[string]string, came map[string]time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.values)
+	return maps.Clone(s.values), maps.Clone(s.came)
 }
 
-// Came returns when each value came in last, by name.
-func (s *Secrets) Came() map[string]time.Time {
+// Refuse notes that an upstream did not take the value that came in then. It says
+// whether that is news: a value is refused once, and one that was replaced
+// meanwhile is nobody's business any more.
+func (s *Secrets) Refuse(name string, came time.Time) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.came)
+	if is, here := s.came[name]; !here || !is.Equal(came) || s.refused[name] {
+		return false
+	}
+	s.refused[name] = true
+	return true
+}
+
+// Tell adds to a document what is to be said of these values: which are refused,
+// and, of those that age, when they are as old as they may become.
+func (s *Secrets) Tell(a *bottle.Applied, names []string, ages map[string]time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.RenewAt, a.Due, a.Stale = nil, nil, nil
+	for name, age := range ages {
+		came, here := s.came[name]
+		if !here {
+			continue
+		}
+		if a.Due == nil {
+			a.Due = map[string]time.Time{}
+		}
+		due := came.Add(age).Truncate(time.Second)
+		if a.Due[name] = due; a.RenewAt == nil || due.Before(*a.RenewAt) {
+			a.RenewAt = &due
+		}
+	}
+	for _, name := range names {
+		if s.refused[name] {
+			a.Stale = append(a.Stale, name)
+		}
+	}
+	slices.Sort(a.Stale)
 }
 
 // OnChange sets what is called after values came in.
@@ -64,11 +99,12 @@ func (s *Secrets) OnChange(f func()) {
 func (s *Secrets) Put(more bottle.Secrets) {
 	s.mu.Lock()
 	if s.values == nil {
-		s.values, s.came = map[string]string{}, map[string]time.Time{}
+		s.values, s.came, s.refused = map[string]string{}, map[string]time.Time{}, map[string]bool{}
 	}
 	now := time.Now().UTC()
 	for name, value := range more.Values {
 		s.values[name], s.came[name] = value, now
+		delete(s.refused, name)
 	}
 	changed := s.changed
 	s.mu.Unlock()
