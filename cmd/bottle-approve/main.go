@@ -71,6 +71,7 @@ func approve(c *cli.Call) error {
 		return err
 	}
 	d := operator.Decider(m, name)
+	defer operator.RenewDue(ctx, c, m)
 	switch {
 	case c.IsSet("revoke"):
 		return revoke(ctx, c, d)

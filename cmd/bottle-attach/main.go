@@ -100,11 +100,11 @@ func act(c *cli.Call, m *lifecycle.Manager, slug string) error {
 		}
 		return err
 	}
-	fresh := operator.KeepFresh(m, slug)
+	var notes operator.Notes // the screen is the session's
+	stop := operator.KeepFresh(m, notes.Add)
 	err := attach(ctx, c, m, container, slug)
-	if ferr := fresh(); ferr != nil {
-		fmt.Fprintf(c.Err, "bottle-attach: a credential of %s could not be renewed: %s\n", slug, cli.Inert(ferr.Error()))
-	}
+	stop()
+	notes.Tell(c)
 	return err
 }
 

@@ -57,6 +57,7 @@ func edit(c *cli.Call) error {
 		return err
 	}
 	d := operator.Decider(m, "bottle-edit")
+	defer operator.RenewDue(ctx, c, m)
 	if err := d.LookAfter(ctx, slug); err != nil {
 		return operator.ExplainDecision(slug, err)
 	}

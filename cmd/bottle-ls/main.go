@@ -86,7 +86,7 @@ func cells(b bottle.Bottle) []string {
 	if !b.StartedAt.IsZero() {
 		started = b.StartedAt.Local().Format(time.DateTime)
 	}
-	return []string{b.Slug, string(b.Status), activity(b), b.Agent, b.Bottle, b.Program, started, strings.Join(b.Services, ","), b.Folder, b.Reason}
+	return []string{b.Slug, string(b.Status), activity(b), b.Agent, b.Bottle, b.Program, started, strings.Join(b.Services, ","), b.Folder, b.Note()}
 }
 
 // activity is what a bottle's agent does, and for how long.

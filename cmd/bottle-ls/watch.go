@@ -29,6 +29,7 @@ func watch(c *cli.Call) error {
 			cancel()
 		}
 	}()
+	defer operator.KeepFresh(m, func(line string) { fmt.Fprintf(c.Err, "bottle-ls: %s\n", cli.Inert(line)) })()
 	emit := func(b bottle.Bottle) error { return p.Print(b, cells(b)...) }
 	lost := func(err error) {
 		fmt.Fprintf(c.Err, "bottle-ls: %s\n", cli.Inert(operator.Explain("", err).Error()))

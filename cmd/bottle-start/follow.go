@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 
 	"bottle/pkg/bottle"
@@ -18,11 +17,11 @@ import (
 // follow shows the session, or waits for its end where nobody looks, and says
 // whether the agent ended, and how.
 func follow(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bottle, attached bool) (session.Outcome, error) {
-	fresh := operator.KeepFresh(m, b.Slug)
+	var notes operator.Notes // the screen is the session's
+	stop := operator.KeepFresh(m, notes.Add)
 	defer func() {
-		if err := fresh(); err != nil {
-			fmt.Fprintf(c.Err, "bottle-start: a credential of %s could not be renewed: %s\n", b.Slug, cli.Inert(err.Error()))
-		}
+		stop()
+		notes.Tell(c)
 	}()
 	container := plan.ContainerName(b.Slug, plan.AgentService)
 	if !attached {

@@ -12,6 +12,8 @@ import (
 
 // handOver gives the bottle to whoever asked for it: its slug, or its session.
 func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
+	// The signals that end a view are pkg/session's: it has a terminal to put back.
+	ctx := context.Background()
 	attached := cli.IsTerminal(c.In) && cli.IsTerminal(c.Out) && !c.Bool("detach")
 	if !attached {
 		if _, err := fmt.Fprintln(c.Out, b.Slug); err != nil {
@@ -19,11 +21,10 @@ func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
 		}
 		operator.TellPushes(c.Err, b.Slug, m.Pushes(b.Slug))
 		if !c.Bool("rm") {
+			operator.RenewDue(ctx, c, m)
 			return nil
 		}
 	}
-	// The signals that end a view are pkg/session's: it has a terminal to put back.
-	ctx := context.Background()
 	outcome, err := follow(ctx, c, m, b, attached)
 	switch {
 	case c.Bool("rm") && (outcome.Ended || !attached):

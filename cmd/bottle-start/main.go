@@ -32,7 +32,7 @@ var workspaces = []string{lifecycle.WorkspaceCopy, lifecycle.WorkspaceMount, lif
 
 func app() cli.App {
 	return cli.App{
-		Name: "bottle-start", Usage: "start agents in bottles", ArgsUsage: "[AGENT… | -]",
+		Name: "bottle-start", Usage: "start agents in bottles", ArgsUsage: "[AGENT… | -] | --renew SLUG…",
 		About: "Shows what the bottle will be allowed, asks, brings it up, tries its walls from\n" +
 			"inside, and attaches the agent's session. Without AGENT it asks which. Without a\n" +
 			"terminal it needs --yes and acts as with --detach.\n\n" +
@@ -51,6 +51,7 @@ func app() cli.App {
 			&urfave.BoolFlag{Name: "rm", Usage: "stop the bottle when its session ends, and return the agent's exit code"},
 			&urfave.StringFlag{Name: "workspace", Usage: "`WHAT` is at /work: copy, the current folder; mount, the folder itself; none, nothing", Value: lifecycle.WorkspaceCopy},
 			&urfave.StringFlag{Name: "resume", Usage: "bring back bottle `SLUG`, stopped, kept or lost, or mend it where it is degraded"},
+			&urfave.BoolFlag{Name: "renew", Usage: "resolve the credentials of the bottles that are named anew, and hand them over; starts nothing"},
 			&urfave.StringFlag{Name: "task", Usage: "`TEXT` of the agent's first task; - reads it from standard input"},
 			&urfave.BoolFlag{Name: "rebuild", Usage: "make the agent's image anew, with the newest version that the manifest allows"},
 			&urfave.BoolFlag{Name: "remote-control", Usage: "let Claude Code be driven from claude.ai too, as remote_control in the manifest does"},
@@ -59,7 +60,8 @@ func app() cli.App {
 		Examples: "bottle-start dev\nbottle-start --dry-run -o json dev | jq .containers\nslug=$(bottle-start --yes --detach dev)\n" +
 			"bottle-start dev --task 'fix issue 12'\ngh issue view 12 | bottle-start --yes --detach dev --task -\n" +
 			"bottle-start --yes --detach dev dev web\ngh issue list --json number -q '.[]|\"dev\\tfix issue \\(.number)\"' | bottle-start --yes --detach -\n" +
-			"bottle-start --resume dev-k3fq\nbottle-start --resume dev-k3fq --pane --focus",
+			"bottle-start --resume dev-k3fq\nbottle-start --resume dev-k3fq --pane --focus\n" +
+			"bottle-start --renew dev-k3fq\nbottle-ls | jq -r 'select(.stale).slug' | bottle-start --renew -",
 		Exit:   "with --rm in the foreground: the agent's own exit code\nof several agents: 3 one does not exist: then none was started; 7 some were not started",
 		Action: start,
 		Complete: cli.Completions{"": operator.CompleteAgents, "resume": operator.CompleteSlugs,
@@ -77,7 +79,10 @@ func start(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	if slug := c.String("resume"); slug != "" {
+	switch slug := c.String("resume"); {
+	case c.Bool("renew"):
+		return renew(ctx, c, m)
+	case slug != "":
 		return resume(ctx, c, m, slug)
 	}
 	if several(c.Args) {
@@ -123,6 +128,9 @@ func start(c *cli.Call) error {
 }
 
 func checkFlags(c *cli.Call) error {
+	if c.Bool("renew") {
+		return checkRenew(c)
+	}
 	if w := c.String("workspace"); !slices.Contains(workspaces, w) {
 		return cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("no workspace %q", w), Hint: "use --workspace copy, mount or none"}
 	}

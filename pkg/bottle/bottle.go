@@ -4,6 +4,7 @@ package bottle
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -57,6 +58,14 @@ type Bottle struct {
 	// Pushed are the paths of what it pushed to remotes without an upstream, by
 	// their names.
 	Pushed map[string]string `json:"pushed,omitempty"`
+}
+
+// Note is what is worth telling of a bottle in a line, and what helps.
+func (b *Bottle) Note() string {
+	if b.Reason != "" || len(b.Stale) == 0 {
+		return b.Reason
+	}
+	return fmt.Sprintf("upstream refuses %s (401): run bottle-start --renew %s", strings.Join(b.Stale, ", "), b.Slug)
 }
 
 // isName says whether s is [a-z0-9][a-z0-9-]*. Every program asks, so it costs

@@ -58,7 +58,7 @@ func DecodeAgent(line []byte) (Agent, error) {
 	}
 	a.Agent, a.Folder, a.Reason, a.Activity = cli.Inert(a.Agent), cli.Inert(a.Folder), cli.Inert(a.Reason), cli.Inert(a.Activity)
 	a.Status = bottle.Status(cli.Inert(string(a.Status)))
-	for _, names := range [][]string{a.Services, a.Sidecars} {
+	for _, names := range [][]string{a.Services, a.Sidecars, a.Stale} {
 		for i := range names {
 			names[i] = cli.Inert(names[i])
 		}

@@ -151,6 +151,9 @@ func (s *State) agentRow(a Agent, w widths) string {
 		activity = string(a.Status)
 	}
 	sidecars := "[" + strings.Join(a.up(), " ") + "]"
+	if len(a.Stale) > 0 {
+		sidecars += " stale credential"
+	}
 	if len(a.up()) == 0 && slices.Contains(a.Services, "agent") {
 		sidecars = "(starting)"
 		if s.W < narrowRow {
@@ -193,8 +196,8 @@ func (s *State) idle() string {
 	if a.Folder != "" {
 		text += "  " + a.Folder
 	}
-	if a.Reason != "" {
-		text += "  " + a.Reason
+	if note := a.Note(); note != "" {
+		text += "  " + note
 	}
 	return text
 }

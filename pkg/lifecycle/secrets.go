@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -94,10 +93,6 @@ func placeholders(s Spec) map[string]string {
 	return env
 }
 
-// ErrGiven is wrapped by Renew's error for a policy that rests on a value which
-// the manifest does not name any more.
-var ErrGiven = errors.New("the manifest does not name it any more")
-
 // Needed are the names of the values that a bottle's policy and its git gate rest
 // on, sorted.
 func (m *Manager) Needed(slug string) ([]string, error) {
@@ -133,12 +128,6 @@ func (m *Manager) Given(slug string) ([]string, error) {
 	return slices.Compact(names), err
 }
 
-// Aging are those of the policy that must be resolved anew now and then, sorted.
-func (m *Manager) Aging(slug string) ([]string, error) {
-	p, err := m.policy(slug)
-	return slices.Sorted(maps.Keys(p.Refreshes())), err
-}
-
 // policy reads the policy that the host gave egress.
 func (m *Manager) policy(slug string) (policy.Policy, error) {
 	dir := filepath.Join(m.Home.StateDir(slug), plan.EgressService, "in")
@@ -151,60 +140,6 @@ func (m *Manager) policy(slug string) (policy.Policy, error) {
 		return policy.Policy{}, fmt.Errorf("cannot read the policy of %s: %w", slug, err)
 	}
 	return p, nil
-}
-
-// Renew hands a running bottle's sidecars the values of these names anew, when
-// they have aged. Other values stay where they are. A git gate that is not up is
-// handed all when it comes back.
-func (m *Manager) Renew(ctx context.Context, slug string, names []string, values map[string]string) error {
-	if _, err := m.Home.Bottle(slug); err != nil {
-		return err
-	}
-	lock, err := m.Home.Lock(slug)
-	if err != nil {
-		return err
-	}
-	defer lock.Unlock()
-	up, err := m.running(ctx, slug)
-	if err != nil {
-		return err
-	}
-	if !up[plan.EgressService] {
-		return fmt.Errorf("%s takes no values: %w", plan.ContainerName(slug, plan.EgressService), ErrNotUp)
-	}
-	needed, err := choose(slug, names, values)
-	if err != nil {
-		return err
-	}
-	return m.handEach(ctx, slug, map[string]map[string]string{plan.EgressService: needed, plan.GateService: needed}, func(service string) bool { return up[service] })
-}
-
-// choose returns the values of these names; the error for one that is not there
-// wraps ErrGiven.
-func choose(slug string, names []string, values map[string]string) (map[string]string, error) {
-	needed := map[string]string{}
-	for _, name := range names {
-		if values[name] == "" {
-			return nil, fmt.Errorf("the policy of %s rests on %s: %w", slug, name, ErrGiven)
-		}
-		needed[name] = values[name]
-	}
-	return needed, nil
-}
-
-// ErrNotUp is wrapped by Renew's error for a sidecar that does not run.
-var ErrNotUp = errors.New("its container does not run")
-
-// running are the services of a bottle whose containers run.
-func (m *Manager) running(ctx context.Context, slug string) (map[string]bool, error) {
-	list, err := m.Engine.List(ctx, m.Home.ID)
-	up := map[string]bool{}
-	for _, c := range list {
-		if c.Slug == slug && c.Running() {
-			up[c.Service] = true
-		}
-	}
-	return up, err
 }
 
 const (
@@ -236,38 +171,43 @@ func allApplied(b bottle.Bottle) map[string]bottle.Applied {
 	return all
 }
 
-// RenewAt is when a value of a bottle's egress must be resolved anew; zero: none
-// ages, or none is there.
-func (m *Manager) RenewAt(slug string) time.Time {
-	if at := applied(m.Home.StateDir(slug), plan.EgressService).RenewAt; at != nil {
-		return *at
-	}
-	return time.Time{}
-}
-
 // late is how long after its time a value may be renewed without a word.
 const late = 2 * time.Minute
 
 // lacking marks a running bottle of which a sidecar says that it lacks values,
-// since it was restarted, or that they have aged.
+// since it was restarted, or that they have aged. It adds those that an upstream
+// refuses: that alone is no fault of the bottle's.
 func lacking(b bottle.Bottle, said map[string]bottle.Applied) bottle.Bottle {
 	for _, service := range takers {
 		a := said[service]
+		if slices.Contains(b.Services, service) {
+			b.Stale = append(b.Stale, named(a.Stale)...)
+		}
 		switch {
 		case b.Status != bottle.Running:
 		case len(a.Needs) > 0:
 			b.Status, b.Reason = bottle.Degraded, lacks(b.Slug, service, a)
 		case a.RenewAt != nil && time.Since(*a.RenewAt) > late:
 			b.Status = bottle.Degraded
-			b.Reason = fmt.Sprintf("%s has values that were to be renewed: run bottle-start --resume %s", service, b.Slug)
+			b.Reason = fmt.Sprintf("%s has values that were to be renewed: run bottle-start --renew %s", service, b.Slug)
 		}
 	}
+	slices.Sort(b.Stale)
+	b.Stale = slices.Compact(b.Stale)
 	return b
+}
+
+// maxNamed bounds the names that are taken from a sidecar.
+const maxNamed = 256
+
+// named are the names of credentials among what a sidecar says.
+func named(said []string) []string {
+	return slices.DeleteFunc(said[:min(len(said), maxNamed)], func(s string) bool { return policy.CheckCredential(s) != nil })
 }
 
 // lacks says which values a sidecar lacks.
 func lacks(slug, service string, a bottle.Applied) string {
-	names := slices.DeleteFunc(a.Needs, func(s string) bool { return policy.CheckCredential(s) != nil })
+	names := named(a.Needs)
 	told := strings.Join(names[:min(len(names), maxTold)], ", ")
 	if len(names) > maxTold || told == "" {
 		told += " …"

@@ -13,7 +13,6 @@ import (
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
-	"bottle/pkg/plan"
 )
 
 // Watch calls emit with every bottle there is, then with each one that changed;
@@ -249,7 +248,9 @@ func (w *watcher) refresh(ctx context.Context) error {
 	for _, slug := range slugs {
 		// It may be gone by now; known ones cost nothing.
 		_ = w.files.Add(w.Home.StateDir(slug))
-		_ = w.files.Add(filepath.Join(w.Home.StateDir(slug), plan.EgressService, "out"))
+		for _, service := range takers {
+			_ = w.files.Add(filepath.Join(w.Home.StateDir(slug), service, "out"))
+		}
 		_ = w.outs.Add(activityDir(w.Home.StateDir(slug)))
 	}
 	list, failed := List(ctx, w.Home, w.Engine)

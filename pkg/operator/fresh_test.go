@@ -1,15 +1,19 @@
 package operator
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/cli"
 	"bottle/pkg/engine"
 	"bottle/pkg/engine/enginetest"
 	"bottle/pkg/lifecycle"
@@ -35,7 +39,7 @@ func aged(t *testing.T, due time.Time) (*lifecycle.Manager, chan bottle.Secrets)
 			"  - {host: b.example, auth: {scheme: Bearer, token_ref: STAYS}}\n---\n",
 		"state/dev-aaaa/egress/in/routes.yaml": "routes:\n- {host: a.example, auth: {scheme: Bearer, credential: \"env:AGES\", refresh: 45m}}\n" +
 			"- {host: b.example, auth: {scheme: Bearer, credential: \"env:STAYS\"}}\n",
-		"state/dev-aaaa/egress/out/applied.json": `{"generation":1,"renew_at":"` + due.UTC().Format(time.RFC3339) + `"}`,
+		"state/dev-aaaa/egress/out/applied.json": fmt.Sprintf(`{"generation":1,"renew_at":%q,"due":{"env:AGES":%[1]q,"env:STAYS":%[1]q}}`, due.UTC().Format(time.RFC3339)),
 	} {
 		path := filepath.Join(home.Dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -63,30 +67,112 @@ func aged(t *testing.T, due time.Time) (*lifecycle.Manager, chan bottle.Secrets)
 	return &lifecycle.Manager{Home: home, Engine: fake}, handed
 }
 
+// noFailure is told what fails.
+func noFailure(t *testing.T) func(string) {
+	return func(line string) { t.Error(line) }
+}
+
 func TestWhatHasAgedIsResolvedAnew(t *testing.T) {
 	m, handed := aged(t, time.Now().Add(-time.Minute))
 	t.Setenv("AGES", "the-new-value")
-	stop := KeepFresh(m, "dev-aaaa") // STAYS is not set, and not asked for
+	stop := KeepFresh(m, noFailure(t)) // STAYS is not set, and not asked for
 	if doc := <-handed; !maps.Equal(doc.Values, map[string]string{"env:AGES": "the-new-value"}) {
 		t.Error("something else was handed over")
 	}
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
+	stop()
 }
 
 func TestWhatHasNotAgedIsLeftAlone(t *testing.T) {
 	m, handed := aged(t, time.Now().Add(time.Hour))
-	if err := KeepFresh(m, "dev-aaaa")(); err != nil || len(handed) > 0 {
-		t.Errorf("%v, %d handovers", err, len(handed))
+	if KeepFresh(m, noFailure(t))(); len(handed) > 0 {
+		t.Errorf("%d handovers", len(handed))
 	}
 }
 
-func TestARenewalThatFailsIsTold(t *testing.T) {
+// program is one that has no terminal, and what it says.
+func program(f func(context.Context, *cli.Call) error) (said string, code int) {
+	var out, errOut strings.Builder
+	app := cli.App{Name: "bottle-test", Action: func(c *cli.Call) error { return f(context.Background(), c) }}
+	code = app.Run([]string{"bottle-test"}, strings.NewReader(""), &out, &errOut)
+	return errOut.String(), code
+}
+
+func renewed(m *lifecycle.Manager) (said string, code int) {
+	return program(func(ctx context.Context, c *cli.Call) error {
+		n, err := Renew(ctx, c, m, "dev-aaaa")
+		fmt.Fprintf(c.Err, "%d renewed\n", n)
+		return Explain("dev-aaaa", err)
+	})
+}
+
+func look(m *lifecycle.Manager) string {
+	said, _ := program(func(ctx context.Context, c *cli.Call) error { RenewDue(ctx, c, m); return nil })
+	return said
+}
+
+// A command that fails is told once, and left alone for a while.
+func TestARenewalThatFailsIsToldOnce(t *testing.T) {
 	m, handed := aged(t, time.Now().Add(-time.Minute))
 	os.Unsetenv("AGES")
-	err := KeepFresh(m, "dev-aaaa")()
-	if err == nil || !strings.Contains(err.Error(), "your environment has no AGES") || len(handed) > 0 {
-		t.Errorf("%v, %d handovers", err, len(handed))
+	said := look(m)
+	for _, want := range []string{"bottle-test: a credential of dev-aaaa could not be renewed, the old one goes on", "your environment has no AGES", "bottle-start --renew dev-aaaa"} {
+		if !strings.Contains(said, want) || strings.Count(said, "\n") != 1 {
+			t.Errorf("%q does not say %q in one line", said, want)
+		}
+	}
+	t.Setenv("AGES", "the-new-value")
+	if said := look(m); said != "" || len(handed) > 0 {
+		t.Errorf("it is tried at once again: %q, %d handovers", said, len(handed))
+	}
+	r := m.Home.Renewal("dev-aaaa")
+	if r.Tried = r.Tried.Add(-2 * tryAgain); m.Home.PutRenewal("dev-aaaa", r) != nil || !slices.Equal(r.Failed, []string{"env:AGES"}) {
+		t.Fatalf("%+v", r)
+	}
+	os.Unsetenv("AGES")
+	if said := look(m); said != "" || m.Home.Renewal("dev-aaaa").Tried.Equal(r.Tried) {
+		t.Errorf("later it was not tried, or told again: %q", said)
+	}
+	t.Setenv("AGES", "the-new-value")
+	if said, code := renewed(m); code != 1 || !strings.Contains(said, "your environment has no STAYS") || !strings.Contains(said, "1 renewed") {
+		t.Errorf("exit code %d, %q", code, said)
+	}
+	if doc := <-handed; !maps.Equal(doc.Values, map[string]string{"env:AGES": "the-new-value"}) {
+		t.Error("something else was handed over")
+	}
+	t.Setenv("STAYS", "another-value")
+	if said, code := renewed(m); code != 0 || !strings.Contains(said, "2 renewed") || len(m.Home.Renewal("dev-aaaa").Failed) > 0 {
+		t.Errorf("exit code %d, %q, left %+v", code, said, m.Home.Renewal("dev-aaaa"))
+	}
+}
+
+// While one program asks a command, another does not.
+func TestOneProgramRenewsAtATime(t *testing.T) {
+	m, handed := aged(t, time.Now().Add(-time.Minute))
+	t.Setenv("AGES", "the-new-value")
+	lock, err := m.Home.LockRenewal(t.Context(), "dev-aaaa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := look(m); said != "" || len(handed) > 0 {
+		t.Errorf("%q, %d handovers", said, len(handed))
+	}
+	lock.Unlock()
+	if said := look(m); said != "" || len(handed) != 1 {
+		t.Errorf("%q, %d handovers", said, len(handed))
+	}
+}
+
+// Nothing is asked for a bottle that could not take it.
+func TestABottleThatDoesNotRunIsNotRenewed(t *testing.T) {
+	m, handed := aged(t, time.Now().Add(-time.Minute))
+	os.Unsetenv("AGES")
+	if err := m.Engine.Remove(t.Context(), plan.ContainerName("dev-aaaa", plan.EgressService)); err != nil {
+		t.Fatal(err)
+	}
+	if said := look(m); said != "" || len(handed) > 0 {
+		t.Errorf("%q", said)
+	}
+	if said, code := renewed(m); code != cli.Conflict || !strings.Contains(said, "run bottle-start --resume dev-aaaa") {
+		t.Errorf("exit code %d, %q", code, said)
 	}
 }

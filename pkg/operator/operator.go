@@ -64,6 +64,8 @@ func Explain(slug string, err error) error {
 		return cli.Error{Code: cli.Failed, Msg: "the disk is full: " + err.Error(), Hint: "make room, and try again"}
 	case errors.Is(err, state.ErrLocked):
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("another program is at work on %s", slug), Hint: "wait for it to end, and try again"}
+	case errors.Is(err, lifecycle.ErrNotUp):
+		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "run bottle-start --resume " + slug}
 	case errors.Is(err, session.ErrNoSession):
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("the session of %q does not live", slug),
 			Hint: fmt.Sprintf("bottle-attach %s starts one, --peek prints its last screen, bottle-stop %s keeps its work and clears up", slug, slug)}

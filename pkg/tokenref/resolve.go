@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,9 @@ type Resolver struct {
 	Lookup func(string) (string, bool) // such as os.LookupEnv
 	Time   time.Duration               // of one command; 0 is CommandTime
 	Max    int                         // bytes of a value; 0 is 64 KiB
+	// Alone: a command has no terminal that it could ask on, and reads no keys that
+	// are meant for whoever shows something there.
+	Alone bool
 
 	known map[lookup]string // nil: nothing is kept
 }
@@ -134,6 +138,10 @@ func (v Resolver) run(ctx context.Context, r Ref) (string, error) {
 	cmd := exec.CommandContext(ctx, r.cmd[0], r.cmd[1:]...)
 	out, said := &head{left: v.max() + 2}, &head{left: maxSaid}
 	cmd.Stdout, cmd.Stderr = out, said
+	if v.Alone {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "GPG_TTY=") })
+	}
 	cmd.WaitDelay = time.Second // for children that keep its output open
 	err := cmd.Run()
 	switch {

@@ -150,3 +150,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What has no terminal cannot take keys that are somebody else's.
+func TestACommandThatIsAloneHasNoTerminal(t *testing.T) {
+	t.Setenv("GPG_TTY", "/dev/pts/7")
+	r, err := Parse(`cmd:sh -c "echo ${GPG_TTY-none}; (: </dev/tty) 2>/dev/null && echo a terminal; ps -o sid= -p $$ | tr -d ' '; echo $$"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := Resolver{Lookup: os.LookupEnv, Alone: true}.Resolve(t.Context(), r)
+	lines := strings.Split(said, "\n")
+	if err != nil || len(lines) != 3 || lines[0] != "none" || lines[1] != lines[2] {
+		t.Errorf("%q, %v", said, err)
+	}
+}
