@@ -49,7 +49,7 @@ func (h *handed) Write(p []byte) (int, error) {
 }
 
 func (h *handed) exec(name string, x engine.Exec) (int, error) {
-	if !slices.Equal(x.Cmd, []string{"/bottle-egress", "secrets"}) {
+	if len(x.Cmd) != 2 || x.Cmd[1] != "secrets" {
 		if x.Stdin != nil {
 			io.Copy(io.Discard, x.Stdin)
 		}
@@ -165,6 +165,10 @@ func TestARestartedEgressIsShownAndResumed(t *testing.T) {
 	say(`{"generation":2,"renew_at":"` + time.Now().Add(-time.Hour).Format(time.RFC3339) + `"}`)
 	if s := status(); s.Status != bottle.Degraded || !strings.Contains(s.Reason, "were to be renewed") || l.RenewAt(b.Slug).IsZero() {
 		t.Errorf("aged: %s: %s", s.Status, s.Reason)
+	}
+	say(`{"generation":2,"stale":["env:TOKEN","\u001b[31mred"]}`)
+	if s := status(); s.Status != bottle.Running || !slices.Equal(s.Stale, []string{"env:TOKEN"}) || !strings.Contains(s.Note(), "refuses env:TOKEN (401)") {
+		t.Errorf("refused: %+v", s)
 	}
 	if err := os.Remove(applied); err != nil {
 		t.Fatal(err)

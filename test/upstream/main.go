@@ -223,8 +223,8 @@ func headerLines(r *http.Request) (lines []string) {
 
 // handler answers every request with what it was; /redirect?to=URL answers with
 // a redirect besides, /switch with a change of protocol that nobody asked for, a
-// handshake of WebSocket with one,
-// the path of a file with that file. What is below /whole/ is told of only when
+// handshake of WebSocket with one, /v1/401 with a refusal of who asks, the path of
+// a file with that file. What is below /whole/ is told of only when
 // all of the request has come.
 func (d *diary) handler(kind string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -261,6 +261,9 @@ func (d *diary) handler(kind string) http.Handler {
 		if r.URL.Path == "/redirect" {
 			w.Header().Set("Location", r.URL.Query().Get("to"))
 			w.WriteHeader(http.StatusTemporaryRedirect)
+		}
+		if r.URL.Path == "/v1/401" {
+			w.WriteHeader(http.StatusUnauthorized)
 		}
 		var answer bytes.Buffer
 		json.NewEncoder(&answer).Encode(map[string]any{"upstream": kind, "host": r.Host, "path": e.Path, "body": e.Detail, "header": e.Header})
