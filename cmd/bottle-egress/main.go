@@ -67,16 +67,20 @@ func serve(c *cli.Call) error {
 		return err
 	}
 	debug.SetMemoryLimit(memoryGoal)
-	guard, err := sidecar.GuardFor(own, host)
+	guard, err := sidecar.GuardFor(own, host.Addresses)
 	if err != nil {
 		return err
 	}
 	ports := egress.DefaultPorts
 	ports.Proxy = c.Int("proxy-port")
-	dialer := sidecar.Dialer{Check: guard.Check, Lookup: sidecar.Resolve, Timeout: dialTime}
 	secrets := &sidecar.Secrets{}
+	proxy, err := sidecar.NewProxy(host.Proxy, secrets)
+	if err != nil {
+		return err
+	}
+	dialer := sidecar.Dialer{Check: guard.Check, Lookup: sidecar.Resolve, Timeout: dialTime, Proxy: proxy}
 	start := func(events *sidecar.Events) (sidecar.Service, error) {
-		return egress.Start(egress.Config{In: c.String("in"), Listen: own.Addr(), Ports: ports, Names: names, Dial: dialer.Dial,
+		return egress.Start(egress.Config{In: c.String("in"), Listen: own.Addr(), Ports: ports, Names: names, Dial: dialer.Dial, Proxy: proxy,
 			Record: events.Add, Out: c.String("out"), Secrets: secrets})
 	}
 	return sidecar.Program{Name: "egress", In: c.String("in"), Out: c.String("out"), Start: start, Secrets: secrets, Socket: sidecar.SecretsSocket}.Run()

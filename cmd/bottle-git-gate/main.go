@@ -66,7 +66,7 @@ func serve(c *cli.Call) error {
 		return err
 	}
 	gitgate.BoundMemory()
-	guard, err := sidecar.GuardFor(own, host)
+	guard, err := sidecar.GuardFor(own, host.Addresses)
 	if err != nil {
 		return err
 	}
@@ -79,13 +79,18 @@ func serve(c *cli.Call) error {
 		return err
 	}
 	secrets := &sidecar.Secrets{}
+	proxy, err := sidecar.NewProxy(host.Proxy, secrets)
+	if err != nil {
+		return err
+	}
 	start := func(events *sidecar.Events) (sidecar.Service, error) {
 		listener, err := listen(own.Addr(), c.Int("port"))
 		if err != nil {
 			return nil, err
 		}
 		return gitgate.Start(gitgate.Config{In: c.String("in"), Out: c.String("out"), Repos: c.String("repos"), Roots: roots, Pipe: []string{self, pipe},
-			Dialer: sidecar.Dialer{Check: guard.Check, Lookup: sidecar.Resolve, Timeout: dialTime}, Record: events.Add, Secrets: secrets}, listener)
+			Dialer:   sidecar.Dialer{Check: guard.Check, Lookup: sidecar.Resolve, Timeout: dialTime, Proxy: proxy},
+			ProxySSH: host.Proxy != nil && host.Proxy.SSH, Record: events.Add, Secrets: secrets}, listener)
 	}
 	return sidecar.Program{Name: gitgate.Source, In: c.String("in"), Out: c.String("out"), Start: start, Secrets: secrets, Socket: sidecar.SecretsSocket}.Run()
 }

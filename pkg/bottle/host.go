@@ -6,4 +6,19 @@ import "net/netip"
 type Host struct {
 	// Addresses are the machine's own: an allowed name must not lead there.
 	Addresses []netip.Addr `json:"addresses"`
+	// Proxy is the way out; nil: upstreams are dialled.
+	Proxy *Proxy `json:"proxy,omitempty"`
 }
+
+// Proxy is a company's HTTP proxy, through which upstreams are reached. It holds
+// no credentials.
+type Proxy struct {
+	Address string `json:"address"`          // host:port
+	Except  string `json:"except,omitempty"` // who is dialled all the same, as NO_PROXY has it
+	Login   string `json:"login,omitempty"`  // name of the value, user:password; empty: it asks for none
+	SSH     bool   `json:"ssh,omitempty"`    // ssh goes through it too
+}
+
+// ProxyLogin is the name of the value by which a proxy knows the operator. No
+// reference and no credential of a manifest's can have it.
+const ProxyLogin = "proxy:login"

@@ -23,7 +23,6 @@ type known struct {
 	given   map[string][]string    // host → values that the agent may send there
 	lacking map[string]bool        // hosts where it may send a value that is not here
 	echoes  map[string][][]byte    // host → what is masked in its answers
-	needs   []string               // names of values that are not here
 	came    map[string]time.Time   // when values came in, by name
 	scanner *dlp.Scanner           // for what leaves
 }
@@ -31,11 +30,6 @@ type known struct {
 // join makes a known of a policy and values by name.
 func join(p *policy.Policy, values map[string]string) *known {
 	k := &known{lines: map[policy.Auth][]byte{}, given: map[string][]string{}, lacking: map[string]bool{}, echoes: map[string][][]byte{}}
-	for _, name := range p.Credentials() {
-		if values[name] == "" {
-			k.needs = append(k.needs, name)
-		}
-	}
 	for i := range p.Routes {
 		k.add(&p.Routes[i], values)
 	}

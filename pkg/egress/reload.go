@@ -20,6 +20,7 @@ type force struct {
 	mu      sync.Mutex
 	out     string // directory of sidecar.AppliedFile; empty: nobody is told
 	secrets *sidecar.Secrets
+	proxy   *sidecar.Proxy
 	applied bottle.Applied
 }
 
@@ -81,9 +82,8 @@ func (s *Server) handed() {
 // tell says what is in force. The caller holds the lock.
 func (s *Server) tell() error {
 	f := &s.force
-	f.applied.Needs = s.known.Load().needs
 	p := s.policy.Load()
-	f.secrets.Tell(&f.applied, p.Credentials(), p.Refreshes())
+	f.secrets.Tell(&f.applied, append(p.Credentials(), f.proxy.Needs()...), p.Refreshes())
 	if f.out == "" {
 		return nil
 	}
@@ -119,11 +119,24 @@ func (s *Server) answered(injected []byte, status int) {
 	s.force.mu.Lock()
 	defer s.force.mu.Unlock()
 	k := s.known.Load()
-	name := k.injects(injected)
-	if name == "" || !s.force.secrets.Refuse(name, k.came[name]) {
+	if name := k.injects(injected); name != "" {
+		s.refuse(name, k.came[name], status)
+	}
+}
+
+// refusedValue notes that the proxy refuses its login.
+func (s *Server) refusedValue(name string, came time.Time) {
+	s.force.mu.Lock()
+	defer s.force.mu.Unlock()
+	s.refuse(name, came, http.StatusProxyAuthRequired)
+}
+
+// refuse tells of a value that is refused. The caller holds the lock.
+func (s *Server) refuse(name string, came time.Time, status int) {
+	if !s.force.secrets.Refuse(name, came) {
 		return
 	}
-	ev := bottle.Event{Kind: "secrets", Verdict: "error", Status: status, Detail: "an upstream refuses " + name}
+	ev := bottle.Event{Kind: "secrets", Verdict: "error", Status: status, Detail: name + " is refused"}
 	if err := s.tell(); err != nil {
 		ev.Detail += ": " + err.Error()
 	}

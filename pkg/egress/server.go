@@ -55,6 +55,8 @@ type Config struct {
 	// private says that its route may lead to private addresses.
 	Dial   func(ctx context.Context, host string, port int, private bool) (*net.TCPConn, error)
 	Record func(bottle.Event)
+	// Proxy is what Dial goes through, which has needs of its own; nil: none.
+	Proxy *sidecar.Proxy
 	// Out is the directory of sidecar.AppliedFile; empty: nobody is told.
 	Out string
 	// Secrets are the values that the host hands over; nil: there are none.
@@ -103,7 +105,7 @@ func Start(cfg Config) (*Server, error) {
 		s.headTime = headTime
 	}
 	s.scans = newBudget(s.headTime)
-	s.force.out, s.force.secrets = cfg.Out, cfg.Secrets
+	s.force.out, s.force.secrets, s.force.proxy = cfg.Out, cfg.Secrets, cfg.Proxy
 	if s.force.secrets == nil {
 		s.force.secrets = &sidecar.Secrets{}
 	}
@@ -115,6 +117,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.force.secrets.OnChange(s.handed)
+	cfg.Proxy.OnRefuse(s.refusedValue)
 	if err := s.load(); err != nil {
 		return nil, err
 	}

@@ -200,7 +200,10 @@ func why(err error) string {
 	var other x509.HostnameError
 	var verify *tls.CertificateVerificationError
 	var network net.Error
+	var proxy *sidecar.ProxyError
 	switch {
+	case errors.As(err, &proxy):
+		return proxy.Error()
 	case errors.Is(err, sidecar.ErrPrivate):
 		return sidecar.ErrPrivate.Error()
 	case errors.Is(err, sidecar.ErrRefused):

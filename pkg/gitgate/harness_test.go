@@ -46,6 +46,8 @@ type gate struct {
 	secrets *sidecar.Secrets
 	roots   *x509.CertPool
 	quiet   time.Duration
+	proxy   *sidecar.Proxy // nil: upstreams are dialled
+	ssh     bool           // through it too
 }
 
 func defaultGate() bottle.Gate {
@@ -104,7 +106,7 @@ func (g *gate) start() {
 	g.s, err = Start(Config{In: filepath.Join(g.dir, "in"), Out: filepath.Join(g.dir, "out"), Repos: filepath.Join(g.dir, "repos"), Roots: g.roots,
 		Dialer: sidecar.Dialer{Check: check, Lookup: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
-		}, Timeout: 5 * time.Second},
+		}, Timeout: 5 * time.Second, Proxy: g.proxy}, ProxySSH: g.ssh,
 		Pipe: []string{self, "pipe"}, Secrets: g.secrets, Quiet: g.quiet, Record: func(e bottle.Event) {
 			g.mu.Lock()
 			defer g.mu.Unlock()

@@ -72,6 +72,9 @@ func (s *Service) open(st *state, name string) (*line, error) {
 		l.refused = func() { s.refused(remote.Token, st.came[remote.Token]) }
 		err = l.web(u, st.values[remote.Token], s.conf.Roots)
 	} else {
+		if !s.conf.ProxySSH {
+			l.dialer.Proxy = nil
+		}
 		err = l.shell(u, st.values[remote.Key], s.conf.Pipe)
 	}
 	if err != nil {

@@ -48,6 +48,7 @@ type Config struct {
 	Roots          *x509.CertPool // what https upstreams are verified against
 	Pipe           []string       // the command that Pipe is behind; a socket's path is added
 	Record         func(bottle.Event)
+	ProxySSH       bool          // ssh goes through the dialer's proxy too
 	Quiet          time.Duration // after which a client that sends nothing is gone; 0: a minute
 	Secrets        *sidecar.Secrets
 }
@@ -106,6 +107,7 @@ func Start(c Config, l net.Listener) (*Service, error) {
 	}
 	if c.Secrets != nil {
 		c.Secrets.OnChange(func() { s.renew() })
+		c.Dialer.Proxy.OnRefuse(s.refused)
 	}
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
 	go func() { s.failed <- s.server.Serve(l) }()
@@ -203,7 +205,7 @@ func (s *Service) put(conf bottle.Gate) error {
 			known = append(known, dlp.Known{Name: name, Value: []byte(value)})
 		}
 	}
-	for _, name := range conf.Needs {
+	for _, name := range s.needs(conf) {
 		if st.values[name] == "" {
 			st.lacking = append(st.lacking, name)
 		}
@@ -214,44 +216,44 @@ func (s *Service) put(conf bottle.Gate) error {
 	}
 	s.state.Store(st)
 	s.applied = bottle.Applied{Generation: s.applied.Generation + 1, SHA256: s.sum, Tried: s.sum, Routes: len(conf.Remotes),
-		Time: time.Now().UTC().Truncate(time.Millisecond), Needs: st.lacking}
+		Time: time.Now().UTC().Truncate(time.Millisecond)}
 	return s.tell()
 }
 
 // tell says what is in force. The caller holds the lock.
 func (s *Service) tell() error {
 	if s.conf.Secrets != nil {
-		tokens, ages := tokens(s.state.Load().conf)
-		s.conf.Secrets.Tell(&s.applied, tokens, ages)
+		conf := s.state.Load().conf
+		s.conf.Secrets.Tell(&s.applied, s.needs(conf), ages(conf))
 	}
 	return sidecar.WriteApplied(s.conf.Out, s.applied)
 }
 
-// tokens are the names of the values by which https upstreams know the gate, and
-// how old those may become that age: the shortest time for each.
-func tokens(conf bottle.Gate) (names []string, ages map[string]time.Duration) {
-	ages = map[string]time.Duration{}
+// needs are the names of all values that must be here.
+func (s *Service) needs(conf bottle.Gate) []string {
+	return slices.Concat(conf.Needs, s.conf.Dialer.Proxy.Needs())
+}
+
+// ages are how old tokens may become: the shortest time for each.
+func ages(conf bottle.Gate) map[string]time.Duration {
+	ages := map[string]time.Duration{}
 	for _, r := range conf.Remotes {
-		if r.Token == "" {
-			continue
-		}
-		names = append(names, r.Token)
 		if age := time.Duration(r.Refresh) * time.Second; age > 0 && (ages[r.Token] == 0 || age < ages[r.Token]) {
 			ages[r.Token] = age
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names), ages
+	return ages
 }
 
-// refused notes that an upstream did not take a token that came in then.
+// refused notes that an upstream, or the proxy, did not take a value that came in
+// then.
 func (s *Service) refused(name string, came time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conf.Secrets == nil || !s.conf.Secrets.Refuse(name, came) {
 		return
 	}
-	ev := bottle.Event{Kind: "secrets", Verdict: "error", Status: http.StatusUnauthorized, Detail: "an upstream refuses " + name}
+	ev := bottle.Event{Kind: "secrets", Verdict: "error", Detail: name + " is refused"}
 	if err := s.tell(); err != nil {
 		ev.Detail += ": " + err.Error()
 	}

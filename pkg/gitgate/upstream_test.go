@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -23,6 +24,7 @@ import (
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/sidecar"
+	"bottle/test/forward"
 	"bottle/test/gitserver"
 )
 
@@ -170,6 +172,14 @@ const upstreamToken = "a-token-of-the-test-0815"
 // gateTo is a gate whose origin is the upstream.
 func gateTo(t *testing.T, u *upstream, scheme string) *gate {
 	t.Helper()
+	g := readyGateTo(t, u, scheme)
+	g.start()
+	return g
+}
+
+// readyGateTo is gateTo before it starts.
+func readyGateTo(t *testing.T, u *upstream, scheme string) *gate {
+	t.Helper()
 	conf := defaultGate()
 	remote := bottle.GateRemote{Private: true}
 	values := map[string]string{}
@@ -177,7 +187,7 @@ func gateTo(t *testing.T, u *upstream, scheme string) *gate {
 	if scheme == "https" {
 		pool = u.web(upstreamToken)
 		remote.Upstream, remote.Token = "https://example.com:"+u.port+"/engine.git", "env:TOKEN"
-		values["env:TOKEN"] = upstreamToken
+		values["env:TOKEN"], conf.Needs = upstreamToken, []string{"env:TOKEN"}
 	} else {
 		remote.Key = "file:key"
 		values["file:key"], remote.KnownHosts = u.shell()
@@ -187,7 +197,6 @@ func gateTo(t *testing.T, u *upstream, scheme string) *gate {
 	g := newGate(t, conf)
 	g.secrets.Put(bottle.Secrets{Values: values})
 	g.roots = pool
-	g.start()
 	return g
 }
 
@@ -415,4 +424,53 @@ func TestATokenThatItsUpstreamRefusesIsStale(t *testing.T) {
 
 func (g *gate) hand(name, value string) {
 	g.secrets.Put(bottle.Secrets{Values: map[string]string{name: value}})
+}
+
+// Behind a company's proxy upstreams by https are reached through it, and those by
+// ssh where the operator says so.
+func TestUpstreamsAreReachedThroughTheProxy(t *testing.T) {
+	const login = "ada:a-login-of-the-company"
+	for _, c := range []struct {
+		scheme  string
+		ssh     bool
+		through bool
+	}{{"https", false, true}, {"ssh", false, false}, {"ssh", true, true}} {
+		t.Run(fmt.Sprintf("%s %v", c.scheme, c.ssh), func(t *testing.T) {
+			t.Parallel()
+			u := newUpstream(t)
+			var asked atomic.Int64
+			server := httptest.NewServer(&forward.Proxy{Login: login, Dial: func(address string) (net.Conn, error) {
+				asked.Add(1)
+				_, port, _ := net.SplitHostPort(address)
+				return net.Dial("tcp", "127.0.0.1:"+port)
+			}})
+			t.Cleanup(server.Close)
+			g := readyGateTo(t, u, c.scheme)
+			var err error
+			g.proxy, err = sidecar.NewProxy(&bottle.Proxy{Address: strings.TrimPrefix(server.URL, "http://"), Login: bottle.ProxyLogin}, g.secrets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.ssh = c.ssh
+			g.hand(bottle.ProxyLogin, login)
+			g.start()
+			work := newClient(t, g.url+"/origin.git")
+			id := work.commit("a.txt", "one\n")
+			work.git("push", "-q", "origin", "HEAD:topic")
+			if got := u.bare.git("rev-parse", "topic"); got != id {
+				t.Errorf("upstream has %s, want %s", got, id)
+			}
+			if n := asked.Load(); (n > 0) != c.through {
+				t.Errorf("the proxy was asked %d times", n)
+			}
+			if !c.through {
+				return
+			}
+			g.hand(bottle.ProxyLogin, "ada:a-login-of-old")
+			work.commit("b.txt", "two\n")
+			if out, err := work.try("push", "origin", "HEAD:topic"); err == nil || !strings.Contains(out, "the proxy on the way out refuses its login (407)") {
+				t.Errorf("%v, %s", err, out)
+			}
+		})
+	}
 }

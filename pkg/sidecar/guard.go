@@ -125,22 +125,21 @@ const HostFile = "host.json"
 // maxHostFile bounds it, in bytes.
 const maxHostFile = 1 << 20
 
-// ReadHost returns the addresses in the HostFile of a directory. Without that
-// file nobody knows what must not be dialled, so it must be there.
-func ReadHost(dir string) ([]netip.Addr, error) {
+// ReadHost returns the HostFile of a directory. Without that file nobody knows what
+// must not be dialled, so it must be there.
+func ReadHost(dir string) (doc bottle.Host, err error) {
 	f, err := os.Open(filepath.Join(dir, HostFile))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the host's addresses: %w", err)
+		return doc, fmt.Errorf("cannot read the host's addresses: %w", err)
 	}
 	defer f.Close()
-	var doc bottle.Host
 	if err := json.NewDecoder(io.LimitReader(f, maxHostFile)).Decode(&doc); err != nil {
-		return nil, fmt.Errorf("cannot read the host's addresses in %s: %w", HostFile, err)
+		return doc, fmt.Errorf("cannot read the host's addresses in %s: %w", HostFile, err)
 	}
 	for i, a := range doc.Addresses {
 		doc.Addresses[i] = a.Unmap().WithZone("")
 	}
-	return doc.Addresses, nil
+	return doc, nil
 }
 
 // Dialer dials names on behalf of an agent: it resolves once, checks what came,
@@ -149,14 +148,23 @@ type Dialer struct {
 	Check   func(a netip.Addr, mayPrivate bool) error                    // such as Guard.Check
 	Lookup  func(ctx context.Context, host string) ([]netip.Addr, error) // such as Resolve
 	Timeout time.Duration                                                // for lookup and connection together
+	Proxy   *Proxy                                                       // leads to hosts that are not dialled; nil: to none
 }
 
 // maxAddrs bounds how many addresses of one name are tried.
 const maxAddrs = 3
 
-// Dial connects to a port of a canonical host name. One refused address spoils
-// the name: who mixes them means no good. mayPrivate is for Check.
+// Dial connects to a port of a canonical host name, by itself or through the
+// proxy. mayPrivate is for Check.
 func (d Dialer) Dial(ctx context.Context, host string, port int, mayPrivate bool) (*net.TCPConn, error) {
+	if d.Proxy.Leads(host, port) {
+		return d.through(ctx, host, port, mayPrivate)
+	}
+	return d.direct(ctx, host, port, mayPrivate)
+}
+
+// direct dials. One refused address spoils the name: who mixes them means no good.
+func (d Dialer) direct(ctx context.Context, host string, port int, mayPrivate bool) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	addrs, err := d.Lookup(ctx, host)

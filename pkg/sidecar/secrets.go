@@ -61,12 +61,13 @@ func (s *Secrets) Refuse(name string, came time.Time) (news bool) {
 	return true
 }
 
-// Tell adds to a document what is to be said of these values: which are refused,
-// and, of those that age, when they are as old as they may become.
+// Tell adds to a document what is to be said of values: which of these names are
+// lacking, and which refused; and of those that age, when they are as old as they
+// may become.
 func (s *Secrets) Tell(a *bottle.Applied, names []string, ages map[string]time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a.RenewAt, a.Due, a.Stale = nil, nil, nil
+	a.RenewAt, a.Due, a.Stale, a.Needs = nil, nil, nil, nil
 	for name, age := range ages {
 		came, here := s.came[name]
 		if !here {
@@ -80,12 +81,14 @@ func (s *Secrets) Tell(a *bottle.Applied, names []string, ages map[string]time.D
 			a.RenewAt = &due
 		}
 	}
-	for _, name := range names {
-		if s.refused[name] {
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		switch {
+		case s.values[name] == "":
+			a.Needs = append(a.Needs, name)
+		case s.refused[name]:
 			a.Stale = append(a.Stale, name)
 		}
 	}
-	slices.Sort(a.Stale)
 }
 
 // OnChange sets what is called after values came in.

@@ -109,6 +109,7 @@ var rules = map[string]rule{
 	"test/lifecycle":     {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/session":       {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/gate":          {may: []string{"pkg/bottle", "test/rig"}, why: "meets the programs as their user does, through the rig"},
+	"test/forward":       {why: "a company's proxy, for whoever tests behind one: a leaf"},
 	"test/gitserver":     {why: "git's own server, for whoever tests against one: a leaf"},
 	"test/upstream":      {may: []string{"pkg/ca", "pkg/spool", "test/gitserver"}, why: "the suite's internet, in a container of its own"},
 	"test/rig": {may: []string{"pkg/agent", "pkg/bottle", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/proposal", "pkg/spool", "pkg/state"},
