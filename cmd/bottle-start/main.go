@@ -192,7 +192,14 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 	if err != nil {
 		return lifecycle.Spec{}, operator.Explain(name, err)
 	}
-	spec := lifecycle.Spec{Manifest: man, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"), Rebuild: c.Bool("rebuild"),
+	way, err := operator.Way(ctx, m, tokenref.Resolver{Lookup: os.LookupEnv})
+	if err != nil {
+		return lifecycle.Spec{}, err
+	}
+	if way.Login != "" {
+		values.Credentials[bottle.ProxyLogin] = way.Login
+	}
+	spec := lifecycle.Spec{Manifest: man, Way: way, Agent: a, Slug: c.String("name"), Workspace: c.String("workspace"), Rebuild: c.Bool("rebuild"),
 		Secrets: values.Env, Credentials: values.Credentials, Keys: values.Git, KnownHosts: values.KnownHosts}
 	spec.Manifest.Warnings = slices.Concat(man.Warnings, values.Warnings, lifecycle.Warnings(spec))
 	return spec, takeFolder(ctx, &spec, m.Home.Dir)

@@ -90,6 +90,9 @@ func summary(spec lifecycle.Spec) (string, error) {
 	if allowed.AskTimeout > 0 {
 		rows = append(rows, row{"on deny", []string{fmt.Sprintf("ask: what is not allowed waits %v for you", allowed.AskTimeout)}})
 	}
+	if p := spec.Way.Proxy; p != nil {
+		rows = append(rows, row{"proxy", []string{p.Summary()}})
+	}
 	if may := m.Model.Summary(); len(may) > 0 {
 		rows = append(rows, row{"model may", may})
 	}

@@ -22,3 +22,18 @@ type Proxy struct {
 // ProxyLogin is the name of the value by which a proxy knows the operator. No
 // reference and no credential of a manifest's can have it.
 const ProxyLogin = "proxy:login"
+
+// Summary is the proxy in a line.
+func (p *Proxy) Summary() string {
+	text := "http://" + p.Address
+	if p.Except != "" {
+		text += "  but for " + p.Except
+	}
+	if p.Login != "" {
+		text += "  [login]"
+	}
+	if p.SSH {
+		text += "  [ssh too]"
+	}
+	return text
+}

@@ -43,7 +43,7 @@ func (u *bringUp) writeFiles(context.Context) error {
 	if err != nil {
 		return err
 	}
-	host, err := hostFacts()
+	host, err := hostFacts(u.spec.Way.Proxy)
 	if err != nil {
 		return err
 	}
@@ -52,13 +52,13 @@ func (u *bringUp) writeFiles(context.Context) error {
 	t.put(plan.SeccompFile, plan.Seccomp(), 0o600)
 	t.dir("egress/out", 0o700)
 	t.put("egress/in/routes.yaml", policy.Render(routes), 0o600)
-	t.put("egress/in/host.json", host, 0o600)
+	t.put("egress/in/"+hostFile, host, 0o600)
 	t.put("egress/in/ca.crt", certificate, 0o600)
 	t.put("egress/in/ca.key", key, 0o600)
 	t.put("egress/in/roots.pem", roots, 0o600)
 	if hasGate(u.spec) {
 		t.dir("git-gate/out", 0o700)
-		t.put("git-gate/in/host.json", host, 0o600)
+		t.put("git-gate/in/"+hostFile, host, 0o600)
 		t.put("git-gate/in/roots.pem", roots, 0o600)
 		t.gate(u.spec, routes, u.facts)
 	}
@@ -129,12 +129,12 @@ func (u *bringUp) roots() ([]byte, error) {
 
 // hostFacts is what a sidecar that dials must know of this machine: allowed names must not
 // lead to its addresses. Where the engine is elsewhere, its own are not known.
-func hostFacts() ([]byte, error) {
+func hostFacts(way *bottle.Proxy) ([]byte, error) {
 	own, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, fmt.Errorf("cannot list this machine's addresses: %w", err)
 	}
-	doc := bottle.Host{Addresses: []netip.Addr{}}
+	doc := bottle.Host{Addresses: []netip.Addr{}, Proxy: way}
 	for _, a := range own {
 		p, err := netip.ParsePrefix(a.String())
 		if err != nil {

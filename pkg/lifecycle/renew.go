@@ -2,13 +2,17 @@ package lifecycle
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/plan"
+	"bottle/pkg/spool"
 )
 
 // RenewAt is when the first value of a bottle is as old as it may become, as its
@@ -64,8 +68,31 @@ func (m *Manager) Renewable(slug string) ([]string, error) {
 		return nil, err
 	}
 	g, err := m.gateOf(slug)
+	if err != nil {
+		return nil, err
+	}
 	p.Given = nil
-	return gateNeeds(g, p), err
+	names := gateNeeds(g, p)
+	host, err := m.hostOf(slug)
+	if err == nil && host.Proxy != nil && host.Proxy.Login != "" {
+		names = append(names, host.Proxy.Login)
+	}
+	return names, err
+}
+
+// maxHostFile bounds what a sidecar is told of this machine.
+const maxHostFile = 1 << 20
+
+// hostOf reads what a bottle's egress was told of this machine.
+func (m *Manager) hostOf(slug string) (doc bottle.Host, err error) {
+	data, err := spool.ReadFile(filepath.Join(m.Home.StateDir(slug), plan.EgressService, "in"), hostFile, maxHostFile)
+	if err == nil {
+		err = json.Unmarshal(data, &doc)
+	}
+	if err != nil {
+		return doc, fmt.Errorf("cannot read what egress of %s was told: %w", slug, err)
+	}
+	return doc, nil
 }
 
 // ErrGiven is wrapped by Renew's error for a policy that rests on a value which

@@ -21,6 +21,7 @@ type Again struct {
 	Slug   string
 	Env    map[string]string // values for the session's environment
 	Values map[string]string // for the sidecars, by the names that policy and git gate have for them
+	Way    Way
 	// Spec is asked where an image is gone and must be made of the manifest as it
 	// is now.
 	Spec func(context.Context) (Spec, error)
@@ -83,6 +84,9 @@ func (m *Manager) share(a Again) (map[string]map[string]string, error) {
 	for service, names := range needs {
 		if shares[service], err = choose(a.Slug, names, a.Values); err != nil {
 			return nil, err
+		}
+		if login := a.Values[bottle.ProxyLogin]; login != "" {
+			shares[service][bottle.ProxyLogin] = login
 		}
 	}
 	return shares, nil

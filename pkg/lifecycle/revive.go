@@ -217,20 +217,20 @@ func (r *revival) gitVolume(ctx context.Context, c plan.Container) error {
 	return whole(ctx, func(ctx context.Context) error { return r.Engine.CreateVolume(ctx, r.plan.Volumes[i]) })
 }
 
-// refresh tells a sidecar that dials what this machine's addresses and root
-// certificates are now: a machine that was restarted may have others, and no name
+// refresh tells a sidecar that dials what this machine's addresses, its way out and
+// its root certificates are now: a machine that was restarted may have others, and no name
 // may lead there. The git gate is told what the policy rests on now.
 func (r *revival) refresh(service string) error {
 	roots, err := r.roots()
 	if err != nil {
 		return err
 	}
-	host, err := hostFacts()
+	host, err := hostFacts(r.again.Way.Proxy)
 	if err != nil {
 		return err
 	}
 	t := tree{root: filepath.Join(r.bottle.StateDir, service, "in")}
-	t.replace("host.json", host, 0o600)
+	t.replace(hostFile, host, 0o600)
 	t.replace("roots.pem", roots, 0o600)
 	if service == plan.GateService && t.err == nil {
 		t.err = r.refreshGate(&t)

@@ -144,6 +144,7 @@ func (m *Manager) policy(slug string) (policy.Policy, error) {
 
 const (
 	policyFile  = "routes.yaml"
+	hostFile    = "host.json"
 	appliedFile = "applied.json"
 	maxPolicy   = 16 << 20
 	maxApplied  = 256 << 10

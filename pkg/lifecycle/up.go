@@ -43,6 +43,16 @@ type Spec struct {
 	// Keys are values for the git gate alone, by the names of their references.
 	Keys       map[string]string
 	KnownHosts map[string]string // lines of a known_hosts file, by the remote's name
+	Way        Way
+}
+
+// Way is how what is brought up reaches the outside.
+type Way struct {
+	Proxy *bottle.Proxy // nil: by itself
+	Login string        // the proxy's, user:password; it is among the values for sidecars too
+	// Env is what programs of this machine are told of it. Like Login it may reach no
+	// file, argv or log.
+	Env []string
 }
 
 // Failure is a bring-up that failed, after everything made was taken down, or as

@@ -2,11 +2,13 @@ package operator
 
 import (
 	"context"
+	"os"
 
 	"bottle/pkg/agent"
 	"bottle/pkg/bottle"
 	"bottle/pkg/lifecycle"
 	"bottle/pkg/manifest"
+	"bottle/pkg/tokenref"
 )
 
 // Again is what bringing a bottle back needs of its manifest, besides what was
@@ -17,8 +19,22 @@ func Again(ctx context.Context, m *lifecycle.Manager, slug string) (lifecycle.Ag
 		return lifecycle.Again{}, 0, err
 	}
 	man, values, err := Values(ctx, m, slug, names)
-	return lifecycle.Again{Slug: slug, Env: values.Env, Values: values.ByName(man),
-		Spec: func(context.Context) (lifecycle.Spec, error) { return asNow(m, slug) }}, len(names), err
+	if err != nil {
+		return lifecycle.Again{}, 0, err
+	}
+	way, err := Way(ctx, m, tokenref.Resolver{Lookup: os.LookupEnv})
+	if err != nil {
+		return lifecycle.Again{}, 0, err
+	}
+	again := lifecycle.Again{Slug: slug, Env: values.Env, Values: values.ByName(man), Way: way, Spec: func(context.Context) (lifecycle.Spec, error) {
+		s, err := asNow(m, slug)
+		s.Way = way
+		return s, err
+	}}
+	if way.Login != "" {
+		again.Values[bottle.ProxyLogin] = way.Login
+	}
+	return again, len(names), nil
 }
 
 // asNow is what a bottle would be started as now.

@@ -210,15 +210,12 @@ func renewNames(ctx context.Context, m *lifecycle.Manager, slug string, names []
 	failed = map[string]error{}
 	values := map[string]string{}
 	for _, name := range names {
-		man, found, err := resolve(ctx, m, slug, []string{name}, look)
-		if value := found.ByName(man)[name]; err == nil && value == "" {
-			err = fmt.Errorf("the policy of %s rests on %s: %w", slug, name, lifecycle.ErrGiven)
-		} else if err == nil {
-			values[name] = value
-		}
+		value, err := resolveOne(ctx, m, slug, name, look)
 		if err != nil {
 			failed[name] = err
+			continue
 		}
+		values[name] = value
 	}
 	if len(values) == 0 || ctx.Err() != nil {
 		return failed
@@ -230,6 +227,25 @@ func renewNames(ctx context.Context, m *lifecycle.Manager, slug string, names []
 		}
 	}
 	return failed
+}
+
+// resolveOne resolves one reference by the name of its value.
+func resolveOne(ctx context.Context, m *lifecycle.Manager, slug, name string, look tokenref.Resolver) (value string, err error) {
+	if name == bottle.ProxyLogin {
+		way, err := Way(ctx, m, look)
+		if err == nil && way.Login == "" {
+			err = errors.New("neither config.yaml nor your environment has a login for the proxy any more")
+		}
+		return way.Login, err
+	}
+	man, found, err := resolve(ctx, m, slug, []string{name}, look)
+	if err != nil {
+		return "", err
+	}
+	if value = found.ByName(man)[name]; value == "" {
+		return "", fmt.Errorf("the policy of %s rests on %s: %w", slug, name, lifecycle.ErrGiven)
+	}
+	return value, nil
 }
 
 // HandOver resolves references of a bottle by the names of their values, from

@@ -39,6 +39,7 @@ func aged(t *testing.T, due time.Time) (*lifecycle.Manager, chan bottle.Secrets)
 			"  - {host: b.example, auth: {scheme: Bearer, token_ref: STAYS}}\n---\n",
 		"state/dev-aaaa/egress/in/routes.yaml": "routes:\n- {host: a.example, auth: {scheme: Bearer, credential: \"env:AGES\", refresh: 45m}}\n" +
 			"- {host: b.example, auth: {scheme: Bearer, credential: \"env:STAYS\"}}\n",
+		"state/dev-aaaa/egress/in/host.json":     `{"addresses":[]}`,
 		"state/dev-aaaa/egress/out/applied.json": fmt.Sprintf(`{"generation":1,"renew_at":%q,"due":{"env:AGES":%[1]q,"env:STAYS":%[1]q}}`, due.UTC().Format(time.RFC3339)),
 	} {
 		path := filepath.Join(home.Dir, name)
@@ -134,7 +135,7 @@ func TestARenewalThatFailsIsToldOnce(t *testing.T) {
 	}
 	t.Setenv("AGES", "the-new-value")
 	if said, code := renewed(m); code != 1 || !strings.Contains(said, "your environment has no STAYS") || !strings.Contains(said, "1 renewed") {
-		t.Errorf("exit code %d, %q", code, said)
+		t.Fatalf("exit code %d, %q", code, said)
 	}
 	if doc := <-handed; !maps.Equal(doc.Values, map[string]string{"env:AGES": "the-new-value"}) {
 		t.Error("something else was handed over")

@@ -31,6 +31,16 @@ type Config struct {
 	SubnetPool netip.Prefix `yaml:"subnet_pool"`
 	// History is how much is kept of bottles that were stopped.
 	History Retention
+	// Proxy is a company's, through which all that leaves goes.
+	Proxy Proxy
+}
+
+// Proxy is what config.yaml says of a proxy, unread: pkg/proxy knows what it means.
+type Proxy struct {
+	URL      string  // upstream_proxy
+	TokenRef string  // proxy_token_ref
+	Except   *string // no_proxy; nil: it does not say
+	SSH      bool    // proxy_ssh
 }
 
 // Retention is how much of a history is kept: what is beyond either bound goes.
@@ -195,12 +205,17 @@ func readConfig(path string) (Config, error) {
 			Bottles *int `yaml:"bottles"`
 			Days    *int `yaml:"days"`
 		} `yaml:"history"`
+		Proxy    string  `yaml:"upstream_proxy"`
+		TokenRef string  `yaml:"proxy_token_ref"`
+		Except   *string `yaml:"no_proxy"`
+		SSH      bool    `yaml:"proxy_ssh"`
 	}
 	dec := yaml.NewDecoder(f)
 	dec.KnownFields(true)
 	if err := dec.Decode(&file); err != nil && err.Error() != "EOF" {
 		return c, fmt.Errorf("cannot read %s: %w", path, err)
 	}
+	c.Proxy = Proxy{URL: file.Proxy, TokenRef: file.TokenRef, Except: file.Except, SSH: file.SSH}
 	if file.SubnetPool != "" {
 		p, err := netip.ParsePrefix(file.SubnetPool)
 		if err != nil || !p.Addr().Is4() || p.Bits() > 20 {

@@ -35,6 +35,8 @@ var rules = map[string]rule{
 		why: "what a proposal is and what its approval changes, as values: for sidecars that ask and for the host that decides"},
 	"pkg/manifest": {may: []string{"pkg/agent", "pkg/bottle", "pkg/dlp/ruleids", "pkg/policy", "pkg/tokenref"},
 		why: "reads what the operator wrote, by the names and hosts that these call good; it makes nothing"},
+	"pkg/proxy": {may: []string{"pkg/bottle", "pkg/tokenref"},
+		why: "what the way out is, of what is written and what is in the environment; who goes it is others' business"},
 	"pkg/plan": {may: []string{"pkg/manifest", "pkg/agent"}, pure: true,
 		why: "a plan is a function of manifest and host, so that golden files can show it"},
 	"pkg/image": {may: []string{"pkg/agent"}, pure: true,
@@ -72,7 +74,7 @@ var rules = map[string]rule{
 		why: "the dashboard has no powers of its own: it reads what the programs print, and runs them"},
 	"pkg/pane": {may: []string{"pkg/tmux"}, why: "runs tmux for programs that show something; what they show is not its business"},
 	"pkg/operator": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/decision", "pkg/engine", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/policy",
-		"pkg/proposal", "pkg/session", "pkg/state", "pkg/tokenref"},
+		"pkg/proposal", "pkg/proxy", "pkg/session", "pkg/state", "pkg/tokenref"},
 		why: "what the host's programs share at their command line: home, engine, errors as people see them"},
 
 	"cmd/bottle-start": {may: []string{"pkg/agent", "pkg/bottle", "pkg/cli", "pkg/frame", "pkg/lifecycle", "pkg/manifest", "pkg/operator", "pkg/pane", "pkg/plan",
@@ -111,7 +113,7 @@ var rules = map[string]rule{
 	"test/gate":          {may: []string{"pkg/bottle", "test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/forward":       {why: "a company's proxy, for whoever tests behind one: a leaf"},
 	"test/gitserver":     {why: "git's own server, for whoever tests against one: a leaf"},
-	"test/upstream":      {may: []string{"pkg/ca", "pkg/spool", "test/gitserver"}, why: "the suite's internet, in a container of its own"},
+	"test/upstream":      {may: []string{"pkg/ca", "pkg/spool", "test/forward", "test/gitserver"}, why: "the suite's internet, in a container of its own"},
 	"test/rig": {may: []string{"pkg/agent", "pkg/bottle", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/proposal", "pkg/spool", "pkg/state"},
 		why: "builds, starts and weakens bottles for the suites"},
 }

@@ -26,6 +26,7 @@ import (
 
 	"bottle/pkg/ca"
 	"bottle/pkg/spool"
+	"bottle/test/forward"
 	"bottle/test/gitserver"
 )
 
@@ -34,7 +35,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // entry is one thing that arrived.
 type entry struct {
 	Time   time.Time `json:"time"`
-	Kind   string    `json:"kind"` // ready, https, http, message, tls, dns, tcp, udp, packet or lost
+	Kind   string    `json:"kind"` // ready, https, http, message, tls, dns, tcp, udp, proxy, packet or lost
 	From   string    `json:"from,omitempty"`
 	Host   string    `json:"host,omitempty"` // the name that was asked for
 	Method string    `json:"method,omitempty"`
@@ -72,9 +73,10 @@ func run(args []string, out, errOut io.Writer) int {
 	answer := flags.String("answer", "", "`address` that every name has; empty: the one that was asked")
 	git := flags.String("git", "", "`directory` of repositories that are served by https")
 	token := flags.String("git-token", "", "`token` of who may have them")
+	login := flags.String("proxy-login", "", "`user:password` of who may use the proxy")
 	watch := flags.String("packets", "", "`interface` of which every packet is told")
 	ports := map[string]*int{}
-	for kind, port := range map[string]int{"https": 443, "http": 80, "dns": 53, "echo": 7} {
+	for kind, port := range map[string]int{"https": 443, "http": 80, "dns": 53, "echo": 7, "proxy": -1} {
 		ports[kind] = flags.Int(kind, port, "`port` of "+kind+"; -1: none")
 	}
 	if err := flags.Parse(args); err != nil {
@@ -105,6 +107,7 @@ func run(args []string, out, errOut io.Writer) int {
 		"http":  func(at string) (string, error) { return serveHTTP(at, d) },
 		"dns":   func(at string) (string, error) { return serveDNS(at, *answer, d) },
 		"echo":  func(at string) (string, error) { return serveEcho(at, d) },
+		"proxy": func(at string) (string, error) { return serveProxy(at, *login, d) },
 	}
 	var where []string
 	for kind, start := range started {
@@ -159,6 +162,20 @@ func serveHTTP(at string, d *diary) (string, error) {
 	}
 	server := &http.Server{Handler: d.handler("http"), ReadHeaderTimeout: time.Minute, ErrorLog: d.errors("tcp")}
 	go server.Serve(l)
+	return l.Addr().String(), nil
+}
+
+// serveProxy leads to whom this container reaches, and tells of who was asked for,
+// and of the status that was answered.
+func serveProxy(at, login string, d *diary) (string, error) {
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return "", err
+	}
+	proxy := &forward.Proxy{Login: login, Note: func(method, address string, status int) {
+		d.note(entry{Kind: "proxy", Method: method, Host: address, Detail: fmt.Sprint(status)})
+	}}
+	go (&http.Server{Handler: proxy, ReadHeaderTimeout: time.Minute}).Serve(l)
 	return l.Addr().String(), nil
 }
 
