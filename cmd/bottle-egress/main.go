@@ -13,8 +13,10 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/egress"
+	"bottle/pkg/relay"
 	"bottle/pkg/sidecar"
 )
 
@@ -40,7 +42,12 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 			&urfave.StringSliceFlag{Name: "name", Usage: "`NAME=ADDRESS` of a sidecar, for DNS; may be repeated"},
 			&urfave.IntFlag{Name: "proxy-port", Value: egress.DefaultPorts.Proxy, Usage: "`PORT` of the forward proxy"},
 		},
-		Asides: map[string]cli.Aside{sidecar.SecretsWord: {Run: func(_ []string, s cli.Streams) error { return sidecar.HandOver(sidecar.SecretsSocket, s.In) }}},
+		Asides: map[string]cli.Aside{
+			sidecar.SecretsWord: {Run: func(_ []string, s cli.Streams) error { return sidecar.HandOver(sidecar.SecretsSocket, s.In) }},
+			"relay": {Args: 2, Run: func(args []string, s cli.Streams) error {
+				return relay.Run(bottle.Proxy{Address: args[0], Except: args[1]}, s.In, s.Out)
+			}},
+		},
 		Action: serve,
 	}.Run(args, in, out, errOut)
 }

@@ -51,9 +51,9 @@ type Engine interface {
 	Usage(ctx context.Context, home string) (map[string]int64, error)
 
 	HasImage(ctx context.Context, ref string) (bool, error)
-	// Build builds an image from a tar stream whose Dockerfile is at its root;
-	// the builder's words go to log.
-	Build(ctx context.Context, tag string, context io.Reader, log io.Writer) error
+	// Build builds an image from a tar stream whose Dockerfile is at its root; its
+	// steps go the way, and the builder's words go to log.
+	Build(ctx context.Context, tag string, context io.Reader, way BuildWay, log io.Writer) error
 	// ImageEnv returns the environment that an image gives its containers.
 	ImageEnv(ctx context.Context, ref string) (map[string]string, error)
 	// Commit makes an image of a container that has ended, and gives it the tag.
@@ -93,6 +93,12 @@ type Engine interface {
 	// Exec runs a command in a container, without a terminal, and returns its
 	// exit code. When ctx ends, the command's standard input ends.
 	Exec(ctx context.Context, name string, x Exec) (int, error)
+}
+
+// BuildWay is how the steps of a build reach the outside.
+type BuildWay struct {
+	Container string            // in the network of this one; empty: in the engine's default
+	Env       map[string]string // what a proxy is told by (HTTP_PROXY and such); it is in no image
 }
 
 // Host is what an engine tells of itself.

@@ -116,6 +116,11 @@ func (u *bringUp) makeImages(ctx context.Context) error {
 		if err := u.baseImage(ctx); err != nil {
 			return err
 		}
+		end, err := u.openWay(ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
 	}
 	return together(ctx, func(ctx context.Context) error { return u.build(ctx, u.images.sidecar) }, u.makeAgentImage, func(ctx context.Context) error {
 		if haveGate {
@@ -152,7 +157,7 @@ func (u *bringUp) provide(ctx context.Context, b image.Build) (image.Build, erro
 		return b, err
 	}
 	u.log.step("fetching %s", pkg.Name)
-	path, version, err := npm.Fetch(ctx, pkg.Name, u.spec.Manifest.Version, pkg.File, u.cacheDir(), u.log)
+	path, version, err := npm.Fetch(ctx, pkg.Name, u.spec.Manifest.Version, pkg.File, u.cacheDir(), u.spec.Way.Env, u.discreet())
 	if err != nil {
 		return b, err
 	}
@@ -188,7 +193,7 @@ func (u *bringUp) make(ctx context.Context, b image.Build) error {
 	content, stream := io.Pipe()
 	go func() { stream.CloseWithError(b.Context(stream)) }()
 	defer content.Close()
-	return u.Engine.Build(ctx, b.Tag, content, u.log)
+	return u.Engine.Build(ctx, b.Tag, content, u.way, u.log)
 }
 
 // baseImageGrace is how long the base image's script clears up when interrupted.
@@ -203,7 +208,8 @@ func (u *bringUp) baseImage(ctx context.Context) error {
 	}
 	u.log.step("making the base image; this is done once, and takes a minute or two")
 	cmd := exec.CommandContext(ctx, filepath.Join(u.Libexec, "base-image"), image.Base)
-	cmd.Stdout, cmd.Stderr = u.log, u.log
+	said := u.discreet()
+	cmd.Stdout, cmd.Stderr, cmd.Env = said, said, append(os.Environ(), u.spec.Way.Env...)
 	// It clears up when it is told to end, and its children with it: one that was
 	// killed alone would leave these, who hold its output.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -308,7 +308,7 @@ func TestWhatAKilledReaperLeftIsCapturedByAStop(t *testing.T) {
 		}
 		return nil
 	}
-	if err := l.fake.Build(t.Context(), toolsImage().Tag, strings.NewReader(""), nil); err != nil {
+	if err := l.fake.Build(t.Context(), toolsImage().Tag, strings.NewReader(""), engine.BuildWay{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Down(t.Context(), "web", DownOptions{}, nil); !errors.Is(err, ErrCapture) || !strings.Contains(err.Error(), "no room") {

@@ -228,8 +228,12 @@ func (r *revival) clear(ctx context.Context) error {
 	if err := r.Home.SweepBottle(r.again.Slug); err != nil {
 		return err
 	}
-	if built, there := r.have[plan.BuildService]; there { // of a build that was killed
-		delete(r.have, plan.BuildService)
+	for _, service := range []string{plan.BuildService, plan.RelayService} { // of a build that was killed
+		built, there := r.have[service]
+		if !there {
+			continue
+		}
+		delete(r.have, service)
 		if err := r.Engine.Remove(ctx, built.Name); err != nil {
 			return err
 		}

@@ -154,6 +154,7 @@ type bringUp struct {
 	facts  workspace.Facts // as images
 	plan   *plan.Plan
 	subdir string // of the workspace, where the session starts
+	way    engine.BuildWay
 
 	planned chan error
 }

@@ -50,9 +50,10 @@ func CheckVersion(v string) error {
 // @scope/name), and the version it has. The version wanted is exact, or empty
 // for the newest; file is named as the package's archive names it, such as
 // package/tool. A version that is there already is not asked for again, and once
-// there a file is never changed. npm's words go to log. The errors are
+// there a file is never changed. npm gets env besides its own environment, and its
+// words go to log. The errors are
 // ErrUnavailable, ErrNoVersion and those of the disk, each in one line.
-func Fetch(ctx context.Context, pkg, wanted, file, cacheDir string, log io.Writer) (path, version string, err error) {
+func Fetch(ctx context.Context, pkg, wanted, file, cacheDir string, env []string, log io.Writer) (path, version string, err error) {
 	if !plain().MatchString(pkg) {
 		return "", "", fmt.Errorf("cannot fetch %q: it is not a package's name", pkg)
 	}
@@ -74,7 +75,7 @@ func Fetch(ctx context.Context, pkg, wanted, file, cacheDir string, log io.Write
 		return "", "", fmt.Errorf("cannot make a temporary folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	n := npm{dir: dir, log: log}
+	n := npm{dir: dir, env: env, log: log}
 	if version, err = n.version(ctx, pkg, wanted); err != nil {
 		return "", "", err
 	}
@@ -119,6 +120,7 @@ func exists(path string) bool {
 // npm runs the host's npm in a folder.
 type npm struct {
 	dir string
+	env []string
 	log io.Writer
 }
 
@@ -164,7 +166,7 @@ func (n npm) run(ctx context.Context, args ...string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: it is not installed", ErrUnavailable)
 	}
 	cmd := exec.CommandContext(ctx, program, append(args, "--json", "--ignore-scripts", "--no-update-notifier")...)
-	cmd.Dir = n.dir
+	cmd.Dir, cmd.Env = n.dir, append(os.Environ(), n.env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, n.log
 	// npm's own children may hold the pipes open after it was killed.

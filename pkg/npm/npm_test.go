@@ -48,7 +48,7 @@ esac`
 
 // fetch asks for the tool.
 func fetch(ctx context.Context, version, cache string) (string, string, error) {
-	return Fetch(ctx, "@scope/tool", version, "package/tool", cache, io.Discard)
+	return Fetch(ctx, "@scope/tool", version, "package/tool", cache, nil, io.Discard)
 }
 
 func TestFileIsFetchedOnceAndKept(t *testing.T) {
@@ -134,7 +134,7 @@ func TestOnlyNamesAndExactVersionsReachNpm(t *testing.T) {
 		{"../x", ""}, {"git+https://host/x", ""}, {"--global", ""}, {"a/b", ""}, {"a b", ""},
 		{"a", "latest"}, {"a", "npm:b@1.0.0"}, {"a", "^1.2.3"}, {"a", "1.2.3/../.."},
 	} {
-		if _, _, err := Fetch(context.Background(), w.pkg, w.version, "package/tool", t.TempDir(), io.Discard); err == nil {
+		if _, _, err := Fetch(context.Background(), w.pkg, w.version, "package/tool", t.TempDir(), nil, io.Discard); err == nil {
 			t.Errorf("%v is fetched", w)
 		}
 	}

@@ -3,6 +3,7 @@
 package forward
 
 import (
+	"context"
 	"encoding/base64"
 	"io"
 	"net"
@@ -30,7 +31,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodConnect {
 		p.note(r, http.StatusOK)
 		r.Header.Del("Proxy-Authorization")
-		(&httputil.ReverseProxy{Rewrite: func(*httputil.ProxyRequest) {}}).ServeHTTP(w, r)
+		transport := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, _, address string) (net.Conn, error) { return p.dial(address) }}
+		(&httputil.ReverseProxy{Transport: transport, Rewrite: func(*httputil.ProxyRequest) {}}).ServeHTTP(w, r)
 		return
 	}
 	to, err := p.dial(r.Host)

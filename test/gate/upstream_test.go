@@ -150,3 +150,40 @@ func TestAGateThatDiesLosesNothingAndLetsNothingThrough(t *testing.T) {
 		t.Errorf("listed as %s: %s", status, reason)
 	}
 }
+
+// Behind a company's proxy both ways upstream go through it, that by ssh since the
+// operator says so; no way else is there.
+func TestUpstreamsBehindAProxy(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	g := r.GitServer()
+	g.Repo("engine")
+	g.Repo("docs")
+	r.GitFolder()
+	p := r.Proxy(g.Network)
+	r.Write("config.yaml", "upstream_proxy: http://"+rig.ProxyHost+":3128\nproxy_token_ref: PROXY_LOGIN\nproxy_ssh: true\n")
+	r.Env = []string{"DOCS_TOKEN=" + rig.GitToken, "PROXY_LOGIN=" + p.Login}
+	s, _ := start(t, r, "git:\n  remotes:\n"+
+		"    origin: {upstream: 'git@"+rig.GitHost+":/srv/engine.git', identity_file: "+g.Key+", known_hosts: "+g.Known+"}\n"+
+		"    docs: {upstream: 'https://"+rig.GitHost+"/docs.git', token_ref: DOCS_TOKEN}\n")
+	p.Join(s.slug, "git-gate")
+	s.must("git fetch -q origin && git fetch -q docs && git checkout -q -B trunk origin/trunk")
+	id := s.commit("a.txt", "one")
+	s.must("git push -q origin trunk && git push -q docs HEAD:refs/heads/topic --force")
+	if g.Tip("engine", "trunk") != id || g.Tip("docs", "topic") != id {
+		t.Error("a push did not arrive")
+	}
+	ways := map[string]bool{}
+	for _, asked := range p.Asked() {
+		ways[asked] = true
+	}
+	if len(ways) != 2 || !ways["CONNECT "+rig.GitHost+":22 200"] || !ways["CONNECT "+rig.GitHost+":443 200"] {
+		t.Errorf("the proxy was asked %v", ways)
+	}
+	r.Env = []string{"DOCS_TOKEN=" + rig.GitToken, "PROXY_LOGIN=ada:login-of-yesterday"}
+	if _, said, code := r.Run("bottle-start", "--renew", s.slug); code != 0 || !strings.Contains(said, "3 values handed over") {
+		t.Errorf("%d: %s", code, said)
+	}
+	s.commit("b.txt", "two")
+	s.refused("git push origin trunk", "the proxy on the way out refuses its login (407)")
+}

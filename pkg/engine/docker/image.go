@@ -11,6 +11,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/pkg/jsonmessage"
+
+	"bottle/pkg/engine"
 )
 
 // HasImage implements engine.Engine.
@@ -23,10 +25,15 @@ func (e *Engine) HasImage(ctx context.Context, ref string) (bool, error) {
 }
 
 // Build implements engine.Engine, with the builder that every engine has.
-func (e *Engine) Build(ctx context.Context, tag string, context io.Reader, log io.Writer) error {
-	resp, err := e.api.ImageBuild(ctx, context, build.ImageBuildOptions{
-		Tags: []string{tag}, Remove: true, ForceRemove: true, Version: build.BuilderV1,
-	})
+func (e *Engine) Build(ctx context.Context, tag string, context io.Reader, way engine.BuildWay, log io.Writer) error {
+	o := build.ImageBuildOptions{Tags: []string{tag}, Remove: true, ForceRemove: true, Version: build.BuilderV1, BuildArgs: map[string]*string{}}
+	if way.Container != "" {
+		o.NetworkMode = "container:" + way.Container
+	}
+	for name, value := range way.Env {
+		o.BuildArgs[name] = &value
+	}
+	resp, err := e.api.ImageBuild(ctx, context, o)
 	if err != nil {
 		return wrap("build image "+tag, err)
 	}

@@ -15,7 +15,7 @@ func (f *Fake) HasImage(_ context.Context, ref string) (bool, error) {
 	return f.images[ref], nil
 }
 
-func (f *Fake) Build(_ context.Context, tag string, content io.Reader, _ io.Writer) error {
+func (f *Fake) Build(_ context.Context, tag string, content io.Reader, _ engine.BuildWay, _ io.Writer) error {
 	if err := f.begin("Build", tag); err != nil {
 		return err
 	}
