@@ -122,3 +122,42 @@ func TestAProxyOnTheLoopbackIsRefused(t *testing.T) {
 		t.Errorf("left: %+v", list)
 	}
 }
+
+// What an image's steps fetch comes through the proxy, with a login that neither
+// they nor the image are told.
+func TestImagesAreMadeBehindAProxy(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	u := r.Upstream("fetched.test")
+	p := r.Proxy(u.Network)
+	_, password, _ := strings.Cut(p.Login, ":")
+	r.Write("config.yaml", "upstream_proxy: http://"+p.OnBridge()+":3128\nproxy_token_ref: PROXY_LOGIN\n")
+	r.Env = []string{"PROXY_LOGIN=" + p.Login}
+	r.Agent("dev", "fetched.test")
+	r.Write("agents/dev.Dockerfile", "FROM bottle\n# "+r.Home+"\nRUN curl -sSf http://fetched.test/by-a-step > /fetched && env > /told\n")
+	slug := r.Start("dev", "--workspace", "none")
+	image := strings.TrimSpace(r.Docker("inspect", "-f", "{{.Config.Image}}", "bottle-"+slug+"-agent-1"))
+	t.Cleanup(func() {
+		r.Run("bottle-stop", slug)
+		r.TryDocker("rmi", image)
+	})
+	if out, said, code := r.Inside(slug, "cat", "/fetched"); code != 0 || !strings.Contains(out, "/by-a-step") {
+		t.Errorf("the image has %d: %s%s", code, out, said)
+	}
+	told, _, _ := r.Inside(slug, "cat", "/told")
+	if !strings.Contains(told, "http_proxy=http://127.0.0.1:3128") || strings.Contains(told, password) {
+		t.Errorf("the step was told %s", told)
+	}
+	if asked := p.Asked(); !slices.Contains(asked, "GET fetched.test 200") {
+		t.Errorf("the proxy was asked %q", asked)
+	}
+	for _, c := range r.Containers(slug) {
+		if strings.Contains(c, "relay") {
+			t.Errorf("%s is left", c)
+		}
+	}
+	if said := r.Docker("inspect", image) + r.Docker("history", "--no-trunc", image); strings.Contains(said, "127.0.0.1:3128") {
+		t.Errorf("the image holds the way it was made: %s", said)
+	}
+	standsNowhere(t, r, slug, password)
+}

@@ -1,6 +1,9 @@
 package rig
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // ProxyHost is the name under which what a Proxy is joined to finds it.
 const ProxyHost = "proxy.example.test"
@@ -51,4 +54,12 @@ func (p *Proxy) Asked() []string {
 		}
 	}
 	return asked
+}
+
+// OnBridge joins the proxy to the engine's default network, where images are made,
+// and returns its address there.
+func (p *Proxy) OnBridge() string {
+	p.r.t.Helper()
+	p.r.Docker("network", "connect", "bridge", p.name)
+	return strings.TrimSpace(p.r.Docker("inspect", "-f", `{{(index .NetworkSettings.Networks "bridge").IPAddress}}`, p.name))
 }
