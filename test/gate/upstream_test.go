@@ -161,11 +161,17 @@ func TestUpstreamsBehindAProxy(t *testing.T) {
 	g.Repo("docs")
 	r.GitFolder()
 	p := r.Proxy(g.Network)
-	r.Write("config.yaml", "upstream_proxy: http://"+rig.ProxyHost+":3128\nproxy_token_ref: PROXY_LOGIN\nproxy_ssh: true\n")
 	r.Env = []string{"DOCS_TOKEN=" + rig.GitToken, "PROXY_LOGIN=" + p.Login}
 	s, _ := start(t, r, "git:\n  remotes:\n"+
 		"    origin: {upstream: 'git@"+rig.GitHost+":/srv/engine.git', identity_file: "+g.Key+", known_hosts: "+g.Known+"}\n"+
 		"    docs: {upstream: 'https://"+rig.GitHost+"/docs.git', token_ref: DOCS_TOKEN}\n")
+	// The images are made by now, so that nothing but git asks the proxy. What a
+	// bottle goes through is as the operator says when its sidecars are started.
+	r.Write("config.yaml", "upstream_proxy: http://"+rig.ProxyHost+":3128\nproxy_token_ref: PROXY_LOGIN\nproxy_ssh: true\n")
+	if _, said, code := r.Run("bottle-stop", "--keep", s.slug); code != 0 {
+		t.Fatalf("%d: %s", code, said)
+	}
+	s.resume()
 	p.Join(s.slug, "git-gate")
 	s.must("git fetch -q origin && git fetch -q docs && git checkout -q -B trunk origin/trunk")
 	id := s.commit("a.txt", "one")
