@@ -13,15 +13,21 @@ import (
 
 // The real Claude Code, whose model follows a script.
 
-// NeedClaude skips the test where no Claude Code can be had. The suites that
-// test/engines runs have no network, and an engine with its image.
+// NeedClaude skips the test where no Claude Code can be had.
 func NeedClaude(t testing.TB) {
+	t.Helper()
+	NeedNpm(t, "@anthropic-ai/claude-code")
+}
+
+// NeedNpm skips the test where a package cannot be had. The suites that
+// test/engines runs have no network, and an engine with its image.
+func NeedNpm(t testing.TB, name string) {
 	t.Helper()
 	if os.Getenv(engineRoot) != "" {
 		return
 	}
-	if err := exec.CommandContext(t.Context(), "npm", "view", "@anthropic-ai/claude-code", "version").Run(); err != nil {
-		t.Skip("npm cannot be reached: no Claude Code to try")
+	if err := exec.CommandContext(t.Context(), "npm", "view", name, "version").Run(); err != nil {
+		t.Skipf("npm cannot be reached: no %s to try", name)
 	}
 }
 
@@ -34,13 +40,15 @@ const (
 	ClaudeRoute  = "    - {host: " + ClaudeHost + ", private: true, auth: {header: x-api-key, token_ref: OPERATORS_KEY}}\n"
 )
 
-// Line is one line of the script (test/upstream).
+// Line is one line of the script (test/upstream). A tool is called with Input, or
+// with Text where it takes no more than that.
 type Line struct {
 	Last    string         `json:"last,omitempty"`
 	History string         `json:"history,omitempty"`
 	Say     string         `json:"say,omitempty"`
 	Tool    string         `json:"tool,omitempty"`
 	Input   map[string]any `json:"input,omitempty"`
+	Text    string         `json:"text,omitempty"`
 }
 
 // Bash is the line that has the agent run a command.
@@ -48,7 +56,7 @@ func Bash(last, command string) Line {
 	return Line{Last: last, Tool: "Bash", Input: map[string]any{"command": command, "description": "as the script says"}}
 }
 
-// Script has the Messages API of this internet answer so.
+// Script has the models of this internet answer so, by whichever API they are asked.
 func (u *Upstream) Script(lines ...Line) {
 	u.r.t.Helper()
 	text, err := json.Marshal(lines)
@@ -63,7 +71,7 @@ func (u *Upstream) Script(lines ...Line) {
 	}
 	u.r.t.Cleanup(func() {
 		if u.r.t.Failed() {
-			u.r.t.Logf("the model was asked: %+v", u.Heard("/v1/messages"))
+			u.r.t.Logf("the model was asked: %+v", u.Heard(" messages: "))
 		}
 	})
 }

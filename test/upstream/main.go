@@ -249,7 +249,7 @@ func (d *diary) handler(kind string) http.Handler {
 			d.git.ServeHTTP(w, r)
 			return
 		}
-		if d.messages(w, r, kind) {
+		if d.modelled(w, r, kind) {
 			return
 		}
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
