@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"bottle/pkg/agent"
 	"bottle/pkg/policy"
@@ -11,7 +12,7 @@ import (
 // Policy is the policy a bottle starts with: the manifest's routes, and the
 // agent's own hosts, as narrow as the agent allows. Where the manifest names
 // such a host itself, the keys that it wrote win, and the others keep the
-// agent's.
+// agent's. What is asked of a model's provider is looked into whoever asks.
 func Policy(s Spec) (policy.Policy, error) {
 	var p policy.Policy
 	named := map[string]bool{}
@@ -30,12 +31,12 @@ func Policy(s Spec) (policy.Policy, error) {
 			if !r.Wrote("foreign_credentials") {
 				r.RefuseForeign = !own.Foreign
 			}
-			r.Model = own.Model
 		}
+		r.Model = policy.ModelAt(&r.Route)
 		p.Routes = append(p.Routes, r.Route)
 	}
 	for _, own := range s.Agent.Hosts() {
-		if named[own.Name] {
+		if named[own.Name] || own.Choice {
 			continue
 		}
 		r, err := ownRoute(own)
@@ -65,6 +66,9 @@ func Warnings(s Spec) []string {
 			warnings = append(warnings, fmt.Sprintf("%s logs in by itself: anybody's account at %s is a way out", s.Agent.Name(), h.Name))
 		}
 	}
+	if choice := choices(s.Agent); len(choice) > 0 && !slices.ContainsFunc(p.Routes, func(r policy.Route) bool { return isOwn(s.Agent, r) }) {
+		warnings = append(warnings, fmt.Sprintf("%s has no model to ask: egress.routes needs one of %s", s.Agent.Name(), strings.Join(choice, ", ")))
+	}
 	for _, v := range s.Manifest.Env {
 		if !slices.Contains(s.Agent.Keys(), v.Name) {
 			continue
@@ -78,6 +82,16 @@ func Warnings(s Spec) []string {
 	return warnings
 }
 
+// choices are the hosts of which an agent needs one.
+func choices(a agent.Agent) (names []string) {
+	for _, h := range a.Hosts() {
+		if h.Choice {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
 // isOwn says whether a route leads to one of the agent's own hosts.
 func isOwn(a agent.Agent, r policy.Route) bool {
 	return r.Scheme == policy.HTTPS && slices.ContainsFunc(a.Hosts(), func(h agent.Host) bool { return h.Name == r.Host })
@@ -87,6 +101,6 @@ func isOwn(a agent.Agent, r policy.Route) bool {
 // there: a key that somebody slipped in is refused.
 func ownRoute(h agent.Host) (policy.Route, error) {
 	r, err := policy.NewRoute(h.Name)
-	r.Paths, r.Methods, r.RefuseForeign, r.Model = h.Paths, h.Methods, !h.Foreign, h.Model
+	r.Paths, r.Methods, r.RefuseForeign, r.Model = h.Paths, h.Methods, !h.Foreign, policy.ModelAt(&r)
 	return r, err
 }

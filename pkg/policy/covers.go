@@ -70,6 +70,9 @@ func (r *Route) Holds(prefix string) bool { return len(r.Paths) == 0 || r.covers
 // foreign credentials refused where any refuses them, and the model's API, whose
 // requests are looked into. What the scanner lets through is not taken over.
 func (p *Policy) HostWay(r *Route) {
+	if r.Model == "" {
+		r.Model = ModelAt(r)
+	}
 	for i := range p.Routes {
 		o := &p.Routes[i]
 		if !o.origin(r.Scheme, r.Host, r.Port) {

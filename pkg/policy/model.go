@@ -30,27 +30,64 @@ func (m Model) Summary() []string {
 
 // modelAPI is what is known of one provider's API.
 type modelAPI struct {
-	// messages are the paths below which a body is a request to the model, or a
-	// batch of them.
-	messages string
-	// harmless are the types of tools that run in the bottle, or that reach nothing:
-	// whole names, and beginnings that end in _.
-	harmless []string
-	// words, in a body of any other shape, are what only a request to reach out has.
-	words []string
+	host string // where the provider has it
+	// bodies are the paths below which a body is a request to the model, or a batch
+	// of them, and how it is read.
+	bodies map[string]dialect
+	// words, in a body of any other shape, are what only a request to reach out has,
+	// and the tool by whose name a manifest allows it; empty: content by URL.
+	words map[string]string
 	// absent are paths that the provider's own agent asks after, and takes in good
 	// part only if there is nothing: where no entry allows them, they are refused so.
 	absent []string
 }
 
+// dialect is how one shape of a request says what makes its provider reach out.
+type dialect struct {
+	// inside is the role of a container that stands in one of role r, at a key or, in
+	// an array, without one.
+	inside func(r role, key string, array bool) role
+	// key judges a key, by what the container is that it stands in.
+	key func(c *ModelCheck, r role, key string)
+	// value judges a text at a key.
+	value func(c *ModelCheck, r role, key, text string)
+}
+
 // modelAPIs is the table of APIs: a row a provider.
 var modelAPIs = map[string]modelAPI{
 	"anthropic": {
-		messages: "/v1/messages",
-		harmless: []string{"custom", "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"},
-		words:    []string{"mcp_servers", "mcp_toolset", "web_search", "web_fetch", "code_execution"},
-		absent:   []string{"/api/claude_code/settings", "/api/claude_code/policy_limits"}, // of its user's company
+		host:   "api.anthropic.com",
+		bodies: map[string]dialect{"/v1/messages": anthropicMessages},
+		words:  anthropicWords,
+		absent: []string{"/api/claude_code/settings", "/api/claude_code/policy_limits"}, // of its user's company
 	},
+	"openai": {
+		host:   "api.openai.com",
+		bodies: map[string]dialect{"/v1/responses": openAI, "/v1/chat/completions": openAI},
+		words:  openAIWords,
+	},
+	"gemini": {
+		host:   "generativelanguage.googleapis.com",
+		bodies: map[string]dialect{"/v1beta/models": gemini, "/v1/models": gemini},
+		words:  geminiWords,
+	},
+	"opencode": { // others' APIs, each below its own path
+		host: "opencode.ai",
+		bodies: map[string]dialect{"/zen/v1/messages": anthropicMessages, "/zen/v1/responses": openAI,
+			"/zen/v1/chat/completions": openAI, "/zen/v1/models": gemini},
+		words: openAIWords,
+	},
+}
+
+// ModelAt is the name of the API that a model's provider has where an entry leads;
+// empty: no model is known there.
+func ModelAt(r *Route) string {
+	for name, api := range modelAPIs {
+		if r.origin(HTTPS, api.host, DefaultPort(HTTPS)) {
+			return name
+		}
+	}
+	return ""
 }
 
 // CheckModelAPI says whether an API is known by this name.
@@ -84,7 +121,8 @@ func (r *ModelRefusal) Error() string { return r.Reason }
 // are *ModelRefusal, and stay. A body's last byte must not pass before Close
 // returned nil.
 type ModelCheck struct {
-	api   modelAPI
+	dialect
+	words map[string]string
 	model Model
 	json  *jsonCheck
 	tail  []byte // of a body of another shape: what a word may begin in
@@ -99,9 +137,11 @@ func CheckModel(api string, m Model, method, path string) *ModelCheck {
 	if !ok || method == "GET" || method == "HEAD" {
 		return nil
 	}
-	c := &ModelCheck{api: known, model: m}
-	if below(path, known.messages) {
-		c.json = newJSONCheck(c)
+	c := &ModelCheck{words: known.words, model: m}
+	for prefix, d := range known.bodies {
+		if below(path, prefix) {
+			c.dialect, c.json = d, newJSONCheck(c)
+		}
 	}
 	return c
 }
@@ -145,8 +185,8 @@ func (c *ModelCheck) search(p []byte) {
 		n := min(len(p), 8<<10)
 		c.tail = c.esc.undo(c.tail, p[:n])
 		p = p[n:]
-		for _, w := range c.api.words {
-			if bytes.Contains(c.tail, []byte(w)) && !c.allowed(w) {
+		for w, tool := range c.words {
+			if bytes.Contains(c.tail, []byte(w)) && !(tool == "" && c.model.URLSources || tool != "" && c.allowed(tool)) {
 				c.refuse("%s makes the model's provider reach out for the agent, and egress.model of this bottle's manifest does not name it", w)
 			}
 		}
@@ -154,25 +194,38 @@ func (c *ModelCheck) search(p []byte) {
 	}
 }
 
-// allowed says whether the manifest names a tool, or what connects to MCP servers.
-func (c *ModelCheck) allowed(kind string) bool {
-	if strings.HasPrefix(kind, "mcp_") {
-		return slices.Contains(c.model.ServerTools, mcpTool)
-	}
+// allowed says whether the manifest names a tool, which may have a date behind its
+// name.
+func (c *ModelCheck) allowed(tool string) bool {
 	return slices.ContainsFunc(c.model.ServerTools, func(name string) bool {
-		return kind == name || strings.HasPrefix(kind, name+"_")
+		return tool == name || strings.HasPrefix(tool, name+"_")
 	})
 }
 
-// tool judges the type of one tool.
-func (c *ModelCheck) tool(kind string) {
-	for _, h := range c.api.harmless {
+// tool judges a provider's tool. Harmless are those that run in the bottle, or that
+// reach nothing: whole names, and beginnings that end in _.
+func (c *ModelCheck) tool(kind string, harmless []string) {
+	for _, h := range harmless {
 		if kind == h || strings.HasSuffix(h, "_") && strings.HasPrefix(kind, h) {
 			return
 		}
 	}
 	if !c.allowed(kind) {
 		c.refuse("the tool %s runs at the model's provider and may reach out, and egress.model.server_tools of this bottle's manifest does not name it", shown(kind))
+	}
+}
+
+// servers judges a key that has the provider connect to an MCP server.
+func (c *ModelCheck) servers(key string) {
+	if !c.allowed(mcpTool) {
+		c.refuse("%s makes the model's provider connect to a server, and egress.model.server_tools of this bottle's manifest does not name mcp", key)
+	}
+}
+
+// source judges content that is named by a URL.
+func (c *ModelCheck) source() {
+	if !c.model.URLSources {
+		c.refuse("a source by URL makes the model's provider fetch it, and egress.model.url_sources of this bottle's manifest is not true: send the content itself")
 	}
 }
 
@@ -186,35 +239,12 @@ func shown(s string) string {
 	}, s[:min(len(s), longestWord)])
 }
 
-// key judges a key, by what the container is that it stands in.
-func (c *ModelCheck) key(r role, key string) {
-	switch {
-	case (r == roleMessage || r == roleRoot) && key == "mcp_servers" && !c.allowed("mcp_servers"):
-		c.refuse("mcp_servers makes the model's provider connect to a server, and egress.model.server_tools of this bottle's manifest does not name mcp")
-	case r == roleSource && key == "url" && !c.model.URLSources:
-		c.refuse("a source by URL makes the model's provider fetch it, and egress.model.url_sources of this bottle's manifest is not true: send the content itself")
-	}
-}
-
-// value judges a text at a key.
-func (c *ModelCheck) value(r role, key, text string) {
-	if key != "type" {
-		return
-	}
-	switch {
-	case r == roleTool:
-		c.tool(text)
-	case r == roleSource && text == "url" && !c.model.URLSources:
-		c.key(r, "url")
-	}
-}
-
-// role is what a container of a request to a model is.
+// role is what a container of a request to a model is, in the words of its dialect.
 type role uint8
 
 const (
 	roleFree     role = iota // whatever the agent likes: a tool's input, a schema
-	roleRoot                 // a message, or a batch
+	roleRoot                 // what is asked, or a batch
 	roleRequests             // of a batch
 	roleRequest
 	roleMessage
@@ -225,56 +255,5 @@ const (
 	roleBlocks
 	roleBlock
 	roleSource
+	roleContent // any of what was said, at any depth
 )
-
-// inside is the role of a container that stands in one of role r, at a key or,
-// in an array, without one.
-func (r role) inside(key string, array bool) role {
-	switch r {
-	case roleRoot, roleMessage:
-		switch key {
-		case "requests":
-			if r == roleRoot {
-				return roleRequests
-			}
-		case "tools":
-			return roleTools
-		case "messages":
-			return roleTurns
-		case "system":
-			return blocks(array)
-		}
-	case roleRequests:
-		return roleRequest
-	case roleRequest:
-		if key == "params" {
-			return roleMessage
-		}
-	case roleTools:
-		return roleTool
-	case roleTurns:
-		return roleTurn
-	case roleTurn:
-		if key == "content" {
-			return blocks(array)
-		}
-	case roleBlocks:
-		return roleBlock
-	case roleBlock, roleSource:
-		switch key {
-		case "content":
-			return blocks(array)
-		case "source":
-			return roleSource
-		}
-	}
-	return roleFree
-}
-
-// blocks are a list of blocks, or one in its place.
-func blocks(array bool) role {
-	if array {
-		return roleBlocks
-	}
-	return roleBlock
-}

@@ -8,7 +8,11 @@ import (
 
 // asked checks a body in pieces of a size, and returns the reason of a refusal.
 func asked(m Model, path, body string, piece int) string {
-	c := CheckModel("anthropic", m, "POST", path)
+	return askedOf("anthropic", m, path, body, piece)
+}
+
+func askedOf(api string, m Model, path, body string, piece int) string {
+	c := CheckModel(api, m, "POST", path)
 	for len(body) > 0 {
 		n := min(piece, len(body))
 		if _, err := c.Write([]byte(body[:n])); err != nil {
@@ -99,21 +103,27 @@ func FuzzModel(f *testing.F) {
 	f.Add([]byte(`{"a":[1,{"b":"c\u0041\\"}],"d":-1.5e3}`), 3)
 	f.Add([]byte(`{"mcp_servers":[]}`), 1)
 	f.Add([]byte(`{"tools":[{"type":"web_fetch_1"}]} `), 2)
+	f.Add([]byte(`{"input":[{"tools":[{"type":"namespace","tools":[{"type":"mcp"}]}]}]}`), 3)
+	f.Add([]byte(`{"input":[{"content":[{"image_url":"data:image/png;base64,AA"},{"image_url":{"url":"http://a"}}]}]}`), 5)
+	f.Add([]byte(`{"contents":[{"parts":[{"file_data":{"file_uri":"https://a"}},{"functionResponse":{"response":{}}}]}]}`), 4)
+	f.Add([]byte(`{"tools":[{"googleSearch":{}},{"function_declarations":[]}]}`), 7)
 	f.Fuzz(func(t *testing.T, body []byte, piece int) {
 		if piece < 1 {
 			piece = 1
 		}
-		got, at := asked(Model{}, "/v1/messages", string(body), piece), asked(Model{}, "/v1/messages", string(body), 1<<20)
-		if got != at {
-			t.Fatalf("%q: in pieces of %d %q, at once %q", body, piece, got, at)
-		}
 		var doc map[string]json.RawMessage
 		valid := json.Unmarshal(body, &doc) == nil && doc != nil
-		if valid && strings.Contains(got, "not the JSON object") && len(body) < maxDeep {
-			t.Fatalf("%q is refused as no JSON", body)
-		}
-		if _, there := doc["mcp_servers"]; valid && there && got == "" {
-			t.Fatalf("%q passes", body)
+		for api, path := range map[string]string{"anthropic": "/v1/messages", "openai": "/v1/responses", "gemini": "/v1beta/models/m:generateContent"} {
+			got, at := askedOf(api, Model{}, path, string(body), piece), askedOf(api, Model{}, path, string(body), 1<<20)
+			if got != at {
+				t.Fatalf("%s, %q: in pieces of %d %q, at once %q", api, body, piece, got, at)
+			}
+			if valid && strings.Contains(got, "not the JSON object") && len(body) < maxDeep {
+				t.Fatalf("%s: %q is refused as no JSON", api, body)
+			}
+			if _, there := doc["mcp_servers"]; valid && there && got == "" && api != "gemini" {
+				t.Fatalf("%s: %q passes", api, body)
+			}
 		}
 	})
 }

@@ -95,12 +95,12 @@ func (j *jsonCheck) ended() {
 	word := string(j.text)
 	if j.isKey {
 		top.key, j.want = word, wantColon
-		j.c.key(top.role, word)
+		j.c.key(j.c, top.role, word)
 		return
 	}
 	j.want = wantCommaOrEnd
 	if !top.array {
-		j.c.value(top.role, top.key, word)
+		j.c.value(j.c, top.role, top.key, word)
 	}
 }
 
@@ -159,7 +159,7 @@ func (j *jsonCheck) push(array bool) {
 		return
 	case len(j.stack) > 0:
 		top := &j.stack[len(j.stack)-1]
-		r = top.role.inside(top.key, array)
+		r = j.c.inside(top.role, top.key, array)
 	}
 	j.began = true
 	j.stack = append(j.stack, jsonPlace{role: r, array: array})
