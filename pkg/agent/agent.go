@@ -28,7 +28,8 @@ type Start struct {
 	WorkDir    string // absolute, in the container
 	InDir      string // absolute: where Files are, read-only
 	Inside     string // absolute path of bottle-inside, for the agent's hooks
-	PromptFile string // absolute; empty where there is no prompt
+	Prompt     string // its text; empty: there is none
+	PromptFile string // absolute, where it lies; empty where there is none
 	Task       string // what it is to do first; empty: it waits for its operator
 	Supervise  string // URL of the MCP server by which it asks its operator; empty: there is none
 }
@@ -48,12 +49,12 @@ type Files struct {
 	Home map[string][]byte // in its home, where they are its own to change
 }
 
-// Package is an npm package that holds the agent's program. The zero Package
-// means that the agent is in the tools' image already.
+// Package is an npm package that holds something of the agent's program.
 type Package struct {
-	Name string // such as @scope/name-linux-x64
-	File string // the one file that is wanted, as the archive names it
-	Into string // its name in the build context
+	Name   string // such as @scope/name-linux-x64
+	Suffix string // of the version that is for the machine; empty: the name says it
+	File   string // the one file that is wanted, as the archive names it; empty: the archive
+	Into   string // its name in the build context
 }
 
 // Host is a host that an agent cannot do without, and what it asks there.
@@ -61,16 +62,18 @@ type Host struct {
 	Name    string   // canonical; by https, on port 443
 	Paths   []string // prefixes that end at a segment
 	Methods []string // in upper case
-	Model   string   // the API by which its model is asked there (policy.CheckModelAPI); empty: none
 	Foreign bool     // it logs in there by itself: no credential is known to be its own
+	Choice  bool     // one of several that it can do with: only where a manifest has a route there
 }
 
 // Agent is one coding agent. Its values are constants: two calls say the same.
 type Agent interface {
 	// Name is the agent's own, as a manifest writes it; command for a command line.
 	Name() string
-	// Package is what to fetch for a machine (GOARCH: amd64, arm64).
-	Package(arch string) (Package, error)
+	// Packages are what to fetch for a machine (GOARCH: amd64, arm64). A manifest's
+	// version is the first one's, of the others the newest are taken. None: the
+	// agent is in the tools' image already.
+	Packages(arch string) ([]Package, error)
 	// Steps are the Dockerfile lines that put it on top of the tools' image.
 	Steps() []string
 	// Session says how a session is started.
@@ -92,8 +95,8 @@ type Agent interface {
 	Placeholder(header string) map[string]string
 	// SkillsDir is where it looks for skills, relative to its home.
 	SkillsDir() string
-	// Conversations is the directory in whose folders it keeps them, relative to
-	// its home, as *.jsonl files; empty: it keeps none.
+	// Conversations is the pattern of the files that it keeps them in, relative to its
+	// home, of which each part is a name or one with a * in it; empty: none can be read.
 	Conversations() string
 	// Transcript writes conversations as Markdown. The agent wrote what it reads:
 	// lines that it does not understand are passed over.

@@ -28,13 +28,17 @@ func TestGoldenAgents(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := start
-		s.PromptFile, s.Task = "/etc/bottle/prompt.md", "-say \"hi\" to 'them'"
-		pkg, err := a.Package("amd64")
+		s.PromptFile, s.Prompt, s.Supervise = "/etc/bottle/prompt.md", "Be \"brief\".\n", "http://supervise:8090/mcp"
+		s.Task = "-say \"hi\" to 'them'"
+		packages, err := a.Packages("amd64")
 		if err != nil {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		fmt.Fprintf(&b, "package  %q\nsteps    %q\n", pkg.Name, a.Steps())
+		for _, p := range packages {
+			fmt.Fprintf(&b, "package  %+v\n", p)
+		}
+		fmt.Fprintf(&b, "steps    %q\n", a.Steps())
 		run := a.Session(s)
 		fmt.Fprintf(&b, "argv     %q\ncontinue %q\ntyped    %q\n", run.Argv, run.Continue, run.Typed)
 		fmt.Fprintf(&b, "hooks    %v\nskills   %s\nconversations %s\nkeys     %q\n", a.Hooks(), a.SkillsDir(), a.Conversations(), a.Keys())
@@ -124,14 +128,21 @@ func TestClaudeGetsThePromptOnlyWhereThereIsOne(t *testing.T) {
 	}
 }
 
-func TestClaudePackageFollowsTheMachine(t *testing.T) {
-	for arch, name := range map[string]string{"amd64": "@anthropic-ai/claude-code-linux-x64", "arm64": "@anthropic-ai/claude-code-linux-arm64"} {
-		if p, err := (claude{}).Package(arch); err != nil || p.Name != name {
-			t.Errorf("%s: %v, %v", arch, p, err)
+func TestPackagesFollowTheMachine(t *testing.T) {
+	for _, c := range []struct{ name, arch, first string }{
+		{"claude", "amd64", "{Name:@anthropic-ai/claude-code-linux-x64 Suffix: File:package/claude Into:claude}"},
+		{"claude", "arm64", "{Name:@anthropic-ai/claude-code-linux-arm64 Suffix: File:package/claude Into:claude}"},
+	} {
+		a, err := Lookup(Program{Name: c.name})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if _, err := (claude{}).Package("mips"); err == nil {
-		t.Error("a machine that it does not exist for is accepted")
+		if p, err := a.Packages(c.arch); err != nil || fmt.Sprintf("%+v", p[0]) != c.first {
+			t.Errorf("%s for %s: %+v, %v", c.name, c.arch, p, err)
+		}
+		if _, err := a.Packages("mips"); err == nil {
+			t.Errorf("%s: a machine that it does not exist for is accepted", c.name)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"fmt"
 	"maps"
 	"path"
 )
@@ -13,12 +12,9 @@ type claude struct {
 
 func (claude) Name() string { return "claude" }
 
-func (claude) Package(arch string) (Package, error) {
-	suffix, ok := map[string]string{"amd64": "x64", "arm64": "arm64"}[arch]
-	if !ok {
-		return Package{}, fmt.Errorf("cannot find Claude Code for %s: it exists for amd64 and arm64", arch)
-	}
-	return Package{Name: "@anthropic-ai/claude-code-linux-" + suffix, File: "package/claude", Into: "claude"}, nil
+func (claude) Packages(arch string) ([]Package, error) {
+	suffix, err := nodeArch("Claude Code", arch)
+	return []Package{{Name: "@anthropic-ai/claude-code-linux-" + suffix, File: "package/claude", Into: "claude"}}, err
 }
 
 func (claude) Steps() []string { return []string{"COPY claude /usr/local/bin/claude"} }
@@ -123,9 +119,9 @@ func (c claude) Env() map[string]string {
 // renews itself.
 func (c claude) Hosts() []Host {
 	if c.remote {
-		return []Host{{Name: "api.anthropic.com", Foreign: true, Model: "anthropic"}, {Name: "platform.claude.com", Paths: []string{"/v1/oauth"}, Foreign: true}}
+		return []Host{{Name: "api.anthropic.com", Foreign: true}, {Name: "platform.claude.com", Paths: []string{"/v1/oauth"}, Foreign: true}}
 	}
-	return []Host{{Name: "api.anthropic.com", Paths: []string{"/v1/messages"}, Methods: []string{"POST"}, Model: "anthropic"}}
+	return []Host{{Name: "api.anthropic.com", Paths: []string{"/v1/messages"}, Methods: []string{"POST"}}}
 }
 
 func (claude) Keys() []string {
@@ -143,4 +139,4 @@ func (claude) Placeholder(header string) map[string]string {
 
 func (claude) SkillsDir() string { return ".claude/skills" }
 
-func (claude) Conversations() string { return ".claude/projects" }
+func (claude) Conversations() string { return ".claude/projects/*/*.jsonl" }

@@ -13,7 +13,7 @@ type command []string
 const plainSkills = "skills"
 
 func (command) Name() string                          { return "command" }
-func (command) Package(string) (Package, error)       { return Package{}, nil }
+func (command) Packages(string) ([]Package, error)    { return nil, nil }
 func (command) Steps() []string                       { return nil }
 func (c command) Session(s Start) Session             { return Session{Argv: slices.Clone(c), Typed: s.Task} }
 func (command) Files(Start) Files                     { return Files{} }

@@ -6,7 +6,7 @@ import "io"
 type shell struct{}
 
 func (shell) Name() string                          { return "shell" }
-func (shell) Package(string) (Package, error)       { return Package{}, nil }
+func (shell) Packages(string) ([]Package, error)    { return nil, nil }
 func (shell) Steps() []string                       { return nil }
 func (shell) Session(s Start) Session               { return Session{Argv: []string{"/bin/bash"}, Typed: s.Task} }
 func (shell) Files(Start) Files                     { return Files{} }

@@ -88,7 +88,7 @@ const Newest = "newest"
 // this agent on these tools will do. Where dockerfile is not nil, it is the
 // operator's own and replaces the last step (see Own).
 //
-// The agent's program, where it has one to fetch (agent.Package), is not in it
+// The agent's program, where it has one to fetch (agent.Packages), is not in it
 // yet: its version alone decides the tag, so that hundreds of megabytes need
 // neither be fetched nor read to know that the image exists. Add it with
 // Provide before building.

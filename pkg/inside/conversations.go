@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"syscall"
 
 	"bottle/pkg/frame"
@@ -27,10 +28,11 @@ type conversation struct {
 	f    *os.File
 }
 
-// Conversations writes what lies as FOLDER/NAME.jsonl in a directory of the
-// agent's home, the oldest first, behind a line that says how long it is
-// (frame.Section). No link is followed, and nothing but regular files is read.
-func Conversations(home, dir string, w io.Writer) error {
+// Conversations writes the files of the agent's home whose paths fit a pattern, of
+// which each part is a name or one with a * in it; the oldest first, behind a line
+// that says how long it is (frame.Section). No link is followed, and nothing but
+// regular files is read.
+func Conversations(home, pattern string, w io.Writer) error {
 	root, err := os.OpenRoot(home)
 	if err != nil {
 		return fmt.Errorf("cannot open the agent's home: %w", err)
@@ -38,7 +40,7 @@ func Conversations(home, dir string, w io.Writer) error {
 	defer root.Close()
 	var size int64
 	var open []conversation
-	for _, c := range newest(conversations(root, dir)) {
+	for _, c := range newest(conversations(root, pattern)) {
 		if c.open(root) { // the agent may have made it unreadable: then it goes without
 			defer c.f.Close()
 			open = append(open, c)
@@ -60,21 +62,38 @@ func Conversations(home, dir string, w io.Writer) error {
 }
 
 // conversations are all there are, from the oldest to the newest.
-func conversations(root *os.Root, dir string) (found []conversation) {
-	for _, folder := range entries(root, dir) {
-		for _, name := range entries(root, folder) {
-			info, err := root.Lstat(name)
-			if err == nil && info.Mode().IsRegular() && path.Ext(name) == ".jsonl" {
-				found = append(found, conversation{name: name, info: info})
-			}
+func conversations(root *os.Root, pattern string) (found []conversation) {
+	names := []string{"."}
+	for part := range strings.SplitSeq(pattern, "/") {
+		names = below(root, names, part)
+	}
+	for _, name := range names {
+		if info, err := root.Lstat(name); err == nil && info.Mode().IsRegular() {
+			found = append(found, conversation{name: name, info: info})
 		}
 	}
 	slices.SortStableFunc(found, func(a, b conversation) int { return a.info.ModTime().Compare(b.info.ModTime()) })
 	return found
 }
 
-// maxEntries is how many names of a directory are looked at.
+// maxEntries is how many names of one depth are looked at.
 const maxEntries = 10_000
+
+// below are the paths in these directories whose last part fits.
+func below(root *os.Root, dirs []string, part string) (names []string) {
+	for _, dir := range dirs {
+		if !strings.Contains(part, "*") {
+			names = append(names, path.Join(dir, part))
+			continue
+		}
+		for _, name := range entries(root, dir) {
+			if fits, err := path.Match(part, path.Base(name)); err == nil && fits && len(names) < maxEntries {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
 
 // entries are the paths in a directory, which is none where a link leads to it.
 func entries(root *os.Root, dir string) (names []string) {

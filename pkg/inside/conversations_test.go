@@ -39,7 +39,11 @@ func TestConversationsAreTakenOldestFirstAndNothingThatWasPlanted(t *testing.T) 
 		}
 	}
 	var out bytes.Buffer
-	if err := Conversations(home, ".claude/projects", &out); err != nil || out.String() != "13\nfirst\nsecond\n" {
+	if err := Conversations(home, ".claude/projects/*/*.jsonl", &out); err != nil || out.String() != "13\nfirst\nsecond\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	out.Reset()
+	if err := Conversations(home, ".claude/pro*/s*.jsonl", &out); err != nil || out.String() != "16\nnot in a folder\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 	for name, plant := range map[string]func(projects string) error{
@@ -55,7 +59,7 @@ func TestConversationsAreTakenOldestFirstAndNothingThatWasPlanted(t *testing.T) 
 			t.Fatal(err)
 		}
 		out.Reset()
-		if err := Conversations(home, ".claude/projects", &out); err != nil || out.String() != "0\n" {
+		if err := Conversations(home, ".claude/projects/*/*.jsonl", &out); err != nil || out.String() != "0\n" {
 			t.Errorf("%s: %q, %v", name, out.String(), err)
 		}
 	}
@@ -83,7 +87,7 @@ func TestOfTooManyConversationsTheNewestAreTaken(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := Conversations(home, "c", &out); err != nil || out.String() != "13\nnewer\nnewest\n" || strings.Contains(out.String(), "old") {
+	if err := Conversations(home, "c/*/*.jsonl", &out); err != nil || out.String() != "13\nnewer\nnewest\n" || strings.Contains(out.String(), "old") {
 		t.Errorf("%.100q, %v", out.String(), err)
 	}
 }

@@ -39,7 +39,7 @@ func (t *tearDown) talks() *conversations {
 	return &conversations{agent: a, dir: t.Home.StateDir(t.took.Slug)}
 }
 
-// where is the directory of them in the agent's home.
+// where is the pattern of their files in the agent's home.
 func (c *conversations) where() string {
 	if c == nil {
 		return ""

@@ -150,23 +150,32 @@ func (u *bringUp) makeAgentImage(ctx context.Context) error {
 	return u.build(ctx, build)
 }
 
-// provide adds the agent's own program, fetched by npm, to its image.
+// provide adds the agent's own program, fetched by npm, to its image. The version
+// is that of its first package.
 func (u *bringUp) provide(ctx context.Context, b image.Build) (image.Build, error) {
-	pkg, err := u.spec.Agent.Package(runtime.GOARCH)
-	if err != nil || pkg.Name == "" {
-		return b, err
-	}
-	u.log.step("fetching %s", pkg.Name)
-	path, version, err := npm.Fetch(ctx, pkg.Name, u.spec.Manifest.Version, pkg.File, u.cacheDir(), u.spec.Way.Env, u.discreet())
+	packages, err := u.spec.Agent.Packages(runtime.GOARCH)
 	if err != nil {
 		return b, err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return b, fmt.Errorf("cannot read what was fetched: %w", err)
+	wanted := u.spec.Manifest.Version
+	for i, p := range packages {
+		u.log.step("fetching %s", p.Name)
+		path, version, err := npm.Fetch(ctx, npm.Wanted{Package: p.Name, Version: wanted, Suffix: p.Suffix, File: p.File}, u.cacheDir(), u.spec.Way.Env, u.discreet())
+		if err != nil {
+			return b, err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return b, fmt.Errorf("cannot read what was fetched: %w", err)
+		}
+		if i > 0 {
+			version = ""
+		}
+		wanted = ""
+		b = b.Provide(version, image.File{Name: p.Into, Mode: 0o755, Size: info.Size(),
+			Open: func() (io.ReadCloser, error) { return os.Open(path) }})
 	}
-	return b.Provide(version, image.File{Name: pkg.Into, Mode: 0o755, Size: info.Size(),
-		Open: func() (io.ReadCloser, error) { return os.Open(path) }}), nil
+	return b, nil
 }
 
 // cacheDir is where fetched programs are kept: the operator's cache.

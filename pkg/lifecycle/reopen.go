@@ -21,7 +21,7 @@ const maxSession = 1 << 20
 func agentStart(s Spec) agent.Start {
 	start := agent.Start{WorkDir: plan.WorkDir, InDir: plan.AgentIn, Inside: plan.InsideBin, Task: s.Task}
 	if s.Manifest.Prompt != "" {
-		start.PromptFile = plan.AgentIn + "/prompt.md"
+		start.Prompt, start.PromptFile = s.Manifest.Prompt, plan.AgentIn+"/prompt.md"
 	}
 	if s.Manifest.Supervise {
 		start.Supervise = plan.SuperviseURL()

@@ -85,8 +85,8 @@ func fetched(p agent.Program) bool {
 	if err != nil {
 		return false
 	}
-	pkg, err := a.Package("amd64")
-	return err == nil && pkg.Name != ""
+	packages, err := a.Packages("amd64")
+	return err == nil && len(packages) > 0
 }
 
 func (f *file) program(n *yaml.Node) (p agent.Program, err error) {

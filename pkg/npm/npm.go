@@ -1,4 +1,4 @@
-// Package npm fetches one file of one npm package with the host's own npm, so
+// Package npm fetches one npm package, or one file of it, with the host's own npm, so
 // that the operator's registry, proxy and credentials hold, and npm checks what
 // it got. It installs nothing and runs no script of a package's.
 package npm
@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	slash "path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -46,23 +47,28 @@ func CheckVersion(v string) error {
 	return nil
 }
 
-// Fetch returns the path in cacheDir of one file of a package (such as
-// @scope/name), and the version it has. The version wanted is exact, or empty
-// for the newest; file is named as the package's archive names it, such as
-// package/tool. A version that is there already is not asked for again, and once
-// there a file is never changed. npm gets env besides its own environment, and its
-// words go to log. The errors are
-// ErrUnavailable, ErrNoVersion and those of the disk, each in one line.
-func Fetch(ctx context.Context, pkg, wanted, file, cacheDir string, env []string, log io.Writer) (path, version string, err error) {
-	if !plain().MatchString(pkg) {
-		return "", "", fmt.Errorf("cannot fetch %q: it is not a package's name", pkg)
+// Wanted is one file of one version of a package.
+type Wanted struct {
+	Package string // such as @scope/name
+	Version string // exact; empty: the newest
+	Suffix  string // of the version that was made for this machine, such as -linux-x64
+	File    string // as the package's archive names it, such as package/tool; empty: the archive
+}
+
+// Fetch returns the path in cacheDir of the file that is wanted, and the version
+// it has, without the suffix. A version that is there already is not asked for
+// again, and once there a file is never changed. npm gets env besides its own
+// environment, and its words go to log. The errors are ErrUnavailable, ErrNoVersion and those of the disk, each in one line.
+func Fetch(ctx context.Context, w Wanted, cacheDir string, env []string, log io.Writer) (path, version string, err error) {
+	if !plain().MatchString(w.Package) {
+		return "", "", fmt.Errorf("cannot fetch %q: it is not a package's name", w.Package)
 	}
-	if wanted != "" {
-		if err := CheckVersion(wanted); err != nil {
-			return "", "", fmt.Errorf("cannot fetch %s: %w", pkg, err)
+	if w.Version != "" {
+		if err := CheckVersion(w.Version); err != nil {
+			return "", "", fmt.Errorf("cannot fetch %s: %w", w.Package, err)
 		}
-		if path = cached(cacheDir, pkg, wanted, file); exists(path) {
-			return path, wanted, nil
+		if path = w.cached(cacheDir); exists(path) {
+			return path, w.Version, nil
 		}
 	}
 	if err := os.MkdirAll(cacheDir, 0o700); err != nil {
@@ -76,20 +82,25 @@ func Fetch(ctx context.Context, pkg, wanted, file, cacheDir string, env []string
 	}
 	defer os.RemoveAll(dir)
 	n := npm{dir: dir, env: env, log: log}
-	if version, err = n.version(ctx, pkg, wanted); err != nil {
+	if w.Version, err = n.version(ctx, w.Package, w.Version); err != nil {
 		return "", "", err
 	}
-	if path = cached(cacheDir, pkg, version, file); exists(path) {
-		return path, version, nil
+	if path = w.cached(cacheDir); exists(path) {
+		return path, w.Version, nil
 	}
-	archive, err := n.pack(ctx, pkg+"@"+version)
+	archive, err := n.pack(ctx, w.Package+"@"+w.Version+w.Suffix)
 	if err != nil {
 		return "", "", err
 	}
-	if err := unpack(archive, file, path, dir); err != nil {
-		return "", "", fmt.Errorf("cannot unpack %s@%s: %w", pkg, version, err)
+	if w.File == "" {
+		err = os.Rename(archive, path)
+	} else {
+		err = unpack(archive, w.File, path, dir)
 	}
-	return path, version, nil
+	if err != nil {
+		return "", "", fmt.Errorf("cannot unpack %s@%s: %w", w.Package, w.Version, err)
+	}
+	return path, w.Version, nil
 }
 
 const tempPrefix = "fetch-"
@@ -107,9 +118,14 @@ func sweep(cacheDir string) {
 	}
 }
 
-func cached(cacheDir, pkg, version, file string) string {
-	name := strings.ReplaceAll(strings.TrimPrefix(pkg, "@"), "/", "+")
-	return filepath.Join(cacheDir, name+"@"+version+"+"+filepath.Base(file))
+// cached is where the file is kept.
+func (w Wanted) cached(cacheDir string) string {
+	name := strings.ReplaceAll(strings.TrimPrefix(w.Package, "@"), "/", "+")
+	file := ".tgz"
+	if w.File != "" {
+		file = "+" + slash.Base(w.File)
+	}
+	return filepath.Join(cacheDir, name+"@"+w.Version+w.Suffix+file)
 }
 
 func exists(path string) bool {

@@ -48,7 +48,7 @@ esac`
 
 // fetch asks for the tool.
 func fetch(ctx context.Context, version, cache string) (string, string, error) {
-	return Fetch(ctx, "@scope/tool", version, "package/tool", cache, nil, io.Discard)
+	return Fetch(ctx, Wanted{Package: "@scope/tool", Version: version, File: "package/tool"}, cache, nil, io.Discard)
 }
 
 func TestFileIsFetchedOnceAndKept(t *testing.T) {
@@ -73,6 +73,28 @@ func TestFileIsFetchedOnceAndKept(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(cache); len(left) != 1 {
 		t.Errorf("the cache holds %v", left)
+	}
+}
+
+// A package may have a version for each kind of machine, and be wanted whole.
+func TestArchiveOfAMachinesOwnVersionIsKeptWhole(t *testing.T) {
+	calls := fake(t, `case $1 in
+view) echo '"1.2.3"' ;;
+pack) [ "${*: -4:1}" = @scope/tool@1.2.3-linux-x64 ] || echo "$@" >>$here/calls; cp $here/archive scope-tool-1.2.3-linux-x64.tgz; echo '[{}]' ;;
+esac`)
+	cache := t.TempDir()
+	for range 2 {
+		path, version, err := Fetch(context.Background(), Wanted{Package: "@scope/tool", Suffix: "-linux-x64"}, cache, nil, io.Discard)
+		if err != nil || version != "1.2.3" || filepath.Base(path) != "scope+tool@1.2.3-linux-x64.tgz" {
+			t.Fatalf("%s, version %q, %v", path, version, err)
+		}
+		content, err := os.ReadFile(path)
+		if z, zipped := gzip.NewReader(bytes.NewReader(content)); err != nil || zipped != nil || z.Close() != nil {
+			t.Fatalf("%s holds %d bytes, %v, %v", path, len(content), err, zipped)
+		}
+	}
+	if got := calls(); got != "view pack view " {
+		t.Errorf("npm was asked: %s", got)
 	}
 }
 
@@ -130,11 +152,12 @@ func TestWithoutNpmItIsUnavailable(t *testing.T) {
 
 func TestOnlyNamesAndExactVersionsReachNpm(t *testing.T) {
 	calls := fake(t, good)
-	for _, w := range []struct{ pkg, version string }{
-		{"../x", ""}, {"git+https://host/x", ""}, {"--global", ""}, {"a/b", ""}, {"a b", ""},
-		{"a", "latest"}, {"a", "npm:b@1.0.0"}, {"a", "^1.2.3"}, {"a", "1.2.3/../.."},
+	for _, w := range []Wanted{
+		{Package: "../x"}, {Package: "git+https://host/x"}, {Package: "--global"}, {Package: "a/b"}, {Package: "a b"},
+		{Package: "a", Version: "latest"}, {Package: "a", Version: "npm:b@1.0.0"}, {Package: "a", Version: "^1.2.3"}, {Package: "a", Version: "1.2.3/../.."},
 	} {
-		if _, _, err := Fetch(context.Background(), w.pkg, w.version, "package/tool", t.TempDir(), nil, io.Discard); err == nil {
+		w.File = "package/tool"
+		if _, _, err := Fetch(context.Background(), w, t.TempDir(), nil, io.Discard); err == nil {
 			t.Errorf("%v is fetched", w)
 		}
 	}
