@@ -104,7 +104,7 @@ type Agent interface {
 }
 
 // The table of agents. A new one is a file and a row.
-var agents = []Agent{claude{}, shell{}}
+var agents = []Agent{claude{}, codex{}, shell{}}
 
 // Names returns the names that a manifest may write under "program".
 func Names() []string {

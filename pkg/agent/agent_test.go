@@ -22,7 +22,7 @@ var start = Start{WorkDir: "/work", InDir: "/etc/bottle", Inside: "/opt/bottle/b
 // changes.
 func TestGoldenAgents(t *testing.T) {
 	for name, p := range map[string]Program{"claude": {Name: "claude"}, "claude-remote": {Name: "claude", Remote: true},
-		"shell": {Name: "shell"}, "command": {Command: []string{"vi", "a b"}}} {
+		"shell": {Name: "shell"}, "codex": {Name: "codex"}, "command": {Command: []string{"vi", "a b"}}} {
 		a, err := Lookup(p)
 		if err != nil {
 			t.Fatal(err)
@@ -132,6 +132,8 @@ func TestPackagesFollowTheMachine(t *testing.T) {
 	for _, c := range []struct{ name, arch, first string }{
 		{"claude", "amd64", "{Name:@anthropic-ai/claude-code-linux-x64 Suffix: File:package/claude Into:claude}"},
 		{"claude", "arm64", "{Name:@anthropic-ai/claude-code-linux-arm64 Suffix: File:package/claude Into:claude}"},
+		{"codex", "amd64", "{Name:@openai/codex Suffix:-linux-x64 File: Into:codex.tgz}"},
+		{"codex", "arm64", "{Name:@openai/codex Suffix:-linux-arm64 File: Into:codex.tgz}"},
 	} {
 		a, err := Lookup(Program{Name: c.name})
 		if err != nil {
