@@ -25,13 +25,14 @@ func (p Program) MayBeRemote() bool { return p.Name == claude{}.Name() }
 // What a bottle offers to its agent, such as a server, is a field here: the
 // agent's file makes settings of it, or a line of its prompt.
 type Start struct {
-	WorkDir    string // absolute, in the container
-	InDir      string // absolute: where Files are, read-only
-	Inside     string // absolute path of bottle-inside, for the agent's hooks
-	Prompt     string // its text; empty: there is none
-	PromptFile string // absolute, where it lies; empty where there is none
-	Task       string // what it is to do first; empty: it waits for its operator
-	Supervise  string // URL of the MCP server by which it asks its operator; empty: there is none
+	WorkDir    string   // absolute, in the container
+	InDir      string   // absolute: where Files are, read-only
+	Inside     string   // absolute path of bottle-inside, for the agent's hooks
+	Prompt     string   // its text; empty: there is none
+	PromptFile string   // absolute, where it lies; empty where there is none
+	Task       string   // what it is to do first; empty: it waits for its operator
+	Hosts      []string // those of its own that a route leads to
+	Supervise  string   // URL of the MCP server by which it asks its operator; empty: there is none
 }
 
 // Session is how one session is started.
@@ -51,10 +52,11 @@ type Files struct {
 
 // Package is an npm package that holds something of the agent's program.
 type Package struct {
-	Name   string // such as @scope/name-linux-x64
-	Suffix string // of the version that is for the machine; empty: the name says it
-	File   string // the one file that is wanted, as the archive names it; empty: the archive
-	Into   string // its name in the build context
+	Name    string // such as @scope/name-linux-x64
+	Version string // exact; empty: the manifest's, or the newest
+	Suffix  string // of the version that is for the machine; empty: the name says it
+	File    string // the one file that is wanted, as the archive names it; empty: the archive
+	Into    string // its name in the build context
 }
 
 // Host is a host that an agent cannot do without, and what it asks there.
@@ -70,9 +72,8 @@ type Host struct {
 type Agent interface {
 	// Name is the agent's own, as a manifest writes it; command for a command line.
 	Name() string
-	// Packages are what to fetch for a machine (GOARCH: amd64, arm64). A manifest's
-	// version is the first one's, of the others the newest are taken. None: the
-	// agent is in the tools' image already.
+	// Packages are what to fetch for a machine (GOARCH: amd64, arm64). The first one's
+	// version is the agent's. None: the agent is in the tools' image already.
 	Packages(arch string) ([]Package, error)
 	// Steps are the Dockerfile lines that put it on top of the tools' image.
 	Steps() []string
@@ -89,10 +90,10 @@ type Agent interface {
 	Hosts() []Host
 	// Keys are the variables by which it takes the credential for its own hosts.
 	Keys() []string
-	// Placeholder is the environment in which it works where egress injects its
-	// own host's credential into a header (lower case): it must believe that it
-	// has one.
-	Placeholder(header string) map[string]string
+	// Placeholder is the environment in which it works where egress injects the
+	// credential of a host of its own into a header (lower case): it must believe
+	// that it has one.
+	Placeholder(host, header string) map[string]string
 	// SkillsDir is where it looks for skills, relative to its home.
 	SkillsDir() string
 	// Conversations is the pattern of the files that it keeps them in, relative to its
@@ -104,7 +105,7 @@ type Agent interface {
 }
 
 // The table of agents. A new one is a file and a row.
-var agents = []Agent{claude{}, codex{}, shell{}}
+var agents = []Agent{claude{}, codex{}, gemini{}, opencode{}, shell{}}
 
 // Names returns the names that a manifest may write under "program".
 func Names() []string {

@@ -22,13 +22,14 @@ var start = Start{WorkDir: "/work", InDir: "/etc/bottle", Inside: "/opt/bottle/b
 // changes.
 func TestGoldenAgents(t *testing.T) {
 	for name, p := range map[string]Program{"claude": {Name: "claude"}, "claude-remote": {Name: "claude", Remote: true},
-		"shell": {Name: "shell"}, "codex": {Name: "codex"}, "command": {Command: []string{"vi", "a b"}}} {
+		"shell": {Name: "shell"}, "codex": {Name: "codex"}, "gemini": {Name: "gemini"}, "opencode": {Name: "opencode"}, "command": {Command: []string{"vi", "a b"}}} {
 		a, err := Lookup(p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := start
 		s.PromptFile, s.Prompt, s.Supervise = "/etc/bottle/prompt.md", "Be \"brief\".\n", "http://supervise:8090/mcp"
+		s.Hosts = []string{"api.openai.com", "opencode.ai"}
 		s.Task = "-say \"hi\" to 'them'"
 		packages, err := a.Packages("amd64")
 		if err != nil {
@@ -130,10 +131,13 @@ func TestClaudeGetsThePromptOnlyWhereThereIsOne(t *testing.T) {
 
 func TestPackagesFollowTheMachine(t *testing.T) {
 	for _, c := range []struct{ name, arch, first string }{
-		{"claude", "amd64", "{Name:@anthropic-ai/claude-code-linux-x64 Suffix: File:package/claude Into:claude}"},
-		{"claude", "arm64", "{Name:@anthropic-ai/claude-code-linux-arm64 Suffix: File:package/claude Into:claude}"},
-		{"codex", "amd64", "{Name:@openai/codex Suffix:-linux-x64 File: Into:codex.tgz}"},
-		{"codex", "arm64", "{Name:@openai/codex Suffix:-linux-arm64 File: Into:codex.tgz}"},
+		{"claude", "amd64", "{Name:@anthropic-ai/claude-code-linux-x64 Version: Suffix: File:package/claude Into:claude}"},
+		{"claude", "arm64", "{Name:@anthropic-ai/claude-code-linux-arm64 Version: Suffix: File:package/claude Into:claude}"},
+		{"codex", "amd64", "{Name:@openai/codex Version: Suffix:-linux-x64 File: Into:codex.tgz}"},
+		{"codex", "arm64", "{Name:@openai/codex Version: Suffix:-linux-arm64 File: Into:codex.tgz}"},
+		{"opencode", "amd64", "{Name:opencode-linux-x64-baseline Version: Suffix: File:package/bin/opencode Into:opencode}"},
+		{"opencode", "arm64", "{Name:opencode-linux-arm64 Version: Suffix: File:package/bin/opencode Into:opencode}"},
+		{"gemini", "arm64", "{Name:@google/gemini-cli Version: Suffix: File: Into:gemini.tgz}"},
 	} {
 		a, err := Lookup(Program{Name: c.name})
 		if err != nil {

@@ -129,7 +129,7 @@ func (claude) Keys() []string {
 }
 
 // Placeholder is no key of anybody's; what is sent of it egress drops.
-func (claude) Placeholder(header string) map[string]string {
+func (claude) Placeholder(_, header string) map[string]string {
 	const nobodys = "sk-ant-placeholder-egress-has-the-key"
 	if header == "authorization" {
 		return map[string]string{"ANTHROPIC_AUTH_TOKEN": nobodys}

@@ -1,10 +1,6 @@
 package agent
 
-import (
-	"encoding/json"
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // codex is OpenAI's Codex CLI, as its npm package carries it: native programs,
 // one for the agent and one for the JavaScript by which newer models call tools.
@@ -41,10 +37,10 @@ func (codex) Session(s Start) Session {
 	set := func(key, value string) { argv = append(argv, "-c", key+"="+value) }
 	for _, h := range codexHooks {
 		set("hooks."+h.event, fmt.Sprintf("[{matcher=%s,hooks=[{type=\"command\",command=%s,timeout=3}]}]",
-			tomlText(h.matcher), tomlText(s.Inside+" activity "+h.state)))
+			quoted(h.matcher), quoted(s.Inside+" activity "+h.state)))
 	}
 	if s.Prompt != "" {
-		set("developer_instructions", tomlText(s.Prompt))
+		set("developer_instructions", quoted(s.Prompt))
 	}
 	again := append(argv[:len(argv):len(argv)], "resume", "--last")
 	if s.Task != "" {
@@ -105,18 +101,9 @@ func (codex) Files(s Start) Files {
 	config := codexConfig
 	if s.Supervise != "" {
 		// A call waits for the operator as long as that takes.
-		config += fmt.Sprintf("\n[mcp_servers.supervise]\nurl = %s\ntool_timeout_sec = 604800\n", tomlText(s.Supervise))
+		config += fmt.Sprintf("\n[mcp_servers.supervise]\nurl = %s\ntool_timeout_sec = 604800\n", quoted(s.Supervise))
 	}
 	return Files{Home: map[string][]byte{".codex/config.toml": []byte(config)}}
-}
-
-// tomlText is a text as TOML has it on one line.
-func tomlText(s string) string {
-	b, err := json.Marshal(strings.ToValidUTF8(s, "\uFFFD"))
-	if err != nil {
-		panic(err) // it is a text
-	}
-	return strings.ReplaceAll(string(b), "\x7f", `\u007f`) // which JSON lets be
 }
 
 func (codex) Hooks() bool { return true }
@@ -131,7 +118,7 @@ func (codex) Hosts() []Host {
 func (codex) Keys() []string { return []string{"OPENAI_API_KEY"} }
 
 // Placeholder is no key of anybody's; what is sent of it egress drops.
-func (codex) Placeholder(string) map[string]string {
+func (codex) Placeholder(_, _ string) map[string]string {
 	return map[string]string{"OPENAI_API_KEY": "sk-placeholder-egress-has-the-key"}
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // document is a constant JSON file. Encoding a literal of maps cannot fail.
@@ -12,6 +13,15 @@ func document(v any) []byte {
 		panic(err)
 	}
 	return append(b, '\n')
+}
+
+// quoted is a text as JSON, TOML and JavaScript have it on one line.
+func quoted(s string) string {
+	b, err := json.Marshal(strings.ToValidUTF8(s, "\uFFFD"))
+	if err != nil {
+		panic(err) // it is a text
+	}
+	return strings.ReplaceAll(string(b), "\x7f", `\u007f`) // which TOML does not take
 }
 
 // nodeArch is what npm calls a machine for which a program exists.

@@ -157,10 +157,12 @@ func (u *bringUp) provide(ctx context.Context, b image.Build) (image.Build, erro
 	if err != nil {
 		return b, err
 	}
-	wanted := u.spec.Manifest.Version
 	for i, p := range packages {
+		if i == 0 {
+			p.Version = u.spec.Manifest.Version
+		}
 		u.log.step("fetching %s", p.Name)
-		path, version, err := npm.Fetch(ctx, npm.Wanted{Package: p.Name, Version: wanted, Suffix: p.Suffix, File: p.File}, u.cacheDir(), u.spec.Way.Env, u.discreet())
+		path, version, err := npm.Fetch(ctx, npm.Wanted{Package: p.Name, Version: p.Version, Suffix: p.Suffix, File: p.File}, u.cacheDir(), u.spec.Way.Env, u.discreet())
 		if err != nil {
 			return b, err
 		}
@@ -171,7 +173,6 @@ func (u *bringUp) provide(ctx context.Context, b image.Build) (image.Build, erro
 		if i > 0 {
 			version = ""
 		}
-		wanted = ""
 		b = b.Provide(version, image.File{Name: p.Into, Mode: 0o755, Size: info.Size(),
 			Open: func() (io.ReadCloser, error) { return os.Open(path) }})
 	}

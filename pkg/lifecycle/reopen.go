@@ -26,6 +26,15 @@ func agentStart(s Spec) agent.Start {
 	if s.Manifest.Supervise {
 		start.Supervise = plan.SuperviseURL()
 	}
+	p, err := Policy(s)
+	if err != nil {
+		return start // it was computed before, and then nothing came this far
+	}
+	for _, r := range p.Routes {
+		if isOwn(s.Agent, r) {
+			start.Hosts = append(start.Hosts, r.Host)
+		}
+	}
 	return start
 }
 

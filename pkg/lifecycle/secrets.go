@@ -87,7 +87,7 @@ func placeholders(s Spec) map[string]string {
 	}
 	for _, r := range p.Routes {
 		if r.Auth.Set() && isOwn(s.Agent, r) {
-			maps.Copy(env, s.Agent.Placeholder(r.Auth.Target()))
+			maps.Copy(env, s.Agent.Placeholder(r.Host, r.Auth.Target()))
 		}
 	}
 	return env

@@ -102,7 +102,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"nothing near", head + "colour: red\n---\n", "", `agents/a.md:3: unknown key "colour"; known: bottle, program, remote_control, skills, version`},
 		{"remote shell", head + "program: shell\nremote_control: true\n---\n", "", `agents/a.md:4: "remote_control" is for program claude`},
 		{"unknown program", head + "program: cluade\n---\n", "", `agents/a.md:3: unknown program "cluade"; did you mean "claude"? (or a command line: {command: [...]})`},
-		{"no program", head + "---\n", "", `agents/a.md:1: "program" is missing; known: claude, shell`},
+		{"no program", head + "---\n", "", `agents/a.md:1: "program" is missing; known: claude, codex, gemini, opencode, shell`},
 		{"no bottle", "---\nprogram: shell\n---\n", "", `agents/a.md:1: "bottle" is missing`},
 		{"missing bottle", "---\nprogram: shell\nbottle: dve\n---\n", "", `agents/a.md:3: there is no bottle "dve", no file bottles/dve.md; did you mean "dev"?`},
 		{"bottle elsewhere", "---\nprogram: shell\nbottle: ../dev\n---\n", "", `agents/a.md:3: "bottle": name "../dev" is not`},

@@ -16,7 +16,7 @@ import (
 type other struct {
 	program, host, auth, asked string
 	pkg                        string
-	ready                      string // what its screen says when it can take a prompt
+	env                        string // in its bottle
 	run                        func(last, command string) rig.Line
 	ask                        rig.Line
 	vain                       string // what it asks for at its start, and does without
@@ -24,11 +24,23 @@ type other struct {
 
 var others = []other{
 	{program: "codex", pkg: "@openai/codex", host: "api.openai.com", auth: "{scheme: Bearer, token_ref: OPERATORS_KEY}", asked: "/v1/responses",
-		ready: "YOLO mode", vain: "https://raw.githubusercontent.com/openai/codex/main/announcement_tip.toml",
+		env: "EDITOR: vi", vain: "https://raw.githubusercontent.com/openai/codex/main/announcement_tip.toml",
 		run: func(last, command string) rig.Line {
 			return rig.Line{Last: last, Tool: "exec_command", Input: map[string]any{"cmd": command, "login": false}}
 		},
 		ask: rig.Line{Tool: "exec", Text: "text(await tools.mcp__supervise__list_egress_routes({}))"}},
+	{program: "gemini", pkg: "@google/gemini-cli", host: "generativelanguage.googleapis.com", auth: "{header: x-goog-api-key, token_ref: OPERATORS_KEY}",
+		asked: ":streamGenerateContent", env: "GEMINI_MODEL: gemini-2.5-flash", // which of its models to take it would ask a model
+		run: func(last, command string) rig.Line {
+			return rig.Line{Last: last, Tool: "run_shell_command", Input: map[string]any{"command": command, "description": "as the script says"}}
+		},
+		ask: rig.Line{Tool: "mcp_supervise_list-egress-routes", Input: map[string]any{}}},
+	{program: "opencode", pkg: "opencode-ai", host: rig.ClaudeHost, auth: "{header: x-api-key, token_ref: OPERATORS_KEY}",
+		asked: "/v1/messages", env: "EDITOR: vi", vain: "https://registry.npmjs.org/", // what plugins of others would be written with
+		run: func(last, command string) rig.Line {
+			return rig.Line{Last: last, Tool: "bash", Input: map[string]any{"command": command, "description": "as the script says"}}
+		},
+		ask: rig.Line{Tool: "supervise_list-egress-routes", Input: map[string]any{}}},
 }
 
 // Each of the other agents does a task in a bottle, with a key that it never has:
@@ -51,6 +63,7 @@ func (o other) works(t *testing.T) {
 	ask := o.ask
 	ask.Last = "committed-it"
 	c.u.Script(
+		rig.Line{Last: "Generate a title", Say: "A title"},
 		rig.Line{Last: "the second task", History: "the first task", Say: "second answer, knowing the first"},
 		rig.Line{Last: "the second task", Say: "second answer, knowing nothing"},
 		rig.Line{Last: o.host, Say: "all done, and the walls are known"},
@@ -58,13 +71,13 @@ func (o other) works(t *testing.T) {
 		o.run("the first task", "git init -q . && git config user.email a@b.c && git config user.name a && git commit -q --allow-empty -m 'by the agent' && echo committed-it"),
 		rig.Line{Say: "what else"},
 	)
-	c.r.Write("bottles/dev.md", "---\nenv:\n  EDITOR: vi\negress:\n  routes:\n    - {host: "+o.host+", private: true, auth: "+o.auth+"}\n---\n")
+	c.r.Write("bottles/dev.md", "---\nenv:\n  "+o.env+"\negress:\n  routes:\n    - {host: "+o.host+", private: true, auth: "+o.auth+"}\n---\n")
 	c.r.Write("agents/dev.md", "---\nbottle: dev\nprogram: "+o.program+"\nskills: [review]\n---\nBe brief, 'quote' \"this\".\n")
 	c.r.Write("skills/review/SKILL.md", "---\nname: review\ndescription: looks twice\n---\nLook twice.\n")
 	c.r.Env = []string{rig.ClaudeEnv}
 	c.slug = c.r.Start("dev", "--task", "do the first task, \"quoted\" and 'so'")
 	c.u.Join(c.slug)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	c.ctx = ctx
 	c.shows("all done, and the walls are known")
