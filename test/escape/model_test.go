@@ -63,10 +63,33 @@ func providerDials(t *testing.T, s *stage) {
 	})
 	s.refusesModel(t, slug, refused)
 	s.refusesModel(t, slug, []letter{{name: "compressed", host: modelHost, path: "/v1/messages/e29-compressed", args: asJSON("-H", "Content-Encoding: gzip"), body: packed([]byte(plain))}})
+	s.othersDial(t, slug)
 	// What the manifest names passes, and no more.
 	open := s.guard(t, "openmodel", openModel)
 	s.pass(t, open, "e29-open", modelLetters("e29-open", map[string]string{"search": search, "by URL": bySource}))
 	s.refusesModel(t, open, modelLetters("e29-shut", map[string]string{"fetch": strings.ReplaceAll(search, "web_search", "web_fetch"), "servers": servers}))
+}
+
+// othersDial is E29 at other providers than the agent's own.
+func (s *stage) othersDial(t *testing.T, slug string) {
+	const openAIPath, geminiPath = "/v1/responses", "/v1beta/models"
+	at := func(host, path, name, body string) letter {
+		return letter{name: host + " " + name, host: host, path: path + "/e29-" + name, args: asJSON(), body: []byte(body)}
+	}
+	s.pass(t, slug, "e29-others", []letter{
+		at(openAIHost, openAIPath, "calm", `{"model":"m","input":"web_search","tools":[{"type":"function","name":"x","parameters":{"server_url":{}}}]}`),
+		at(geminiHost, geminiPath, "calm", `{"contents":[{"parts":[{"text":"googleSearch"}]}],"tools":[{"functionDeclarations":[]}]}`),
+	})
+	s.refusesModel(t, slug, []letter{
+		at(openAIHost, openAIPath, "search", `{"model":"m","input":"x","tools":[{"type":"web_search"}]}`),
+		at(openAIHost, openAIPath, "server", `{"model":"m","input":[{"type":"additional_tools","tools":[{"type":"mcp","server_url":"https://refused.test/"}]}]}`),
+		at(openAIHost, openAIPath, "image", `{"model":"m","input":[{"role":"user","content":[{"type":"input_image","image_url":"https://refused.test/?stolen"}]}]}`),
+		at(openAIHost, openAIPath, "file", `{"model":"m","input":[{"role":"user","content":[{"type":"input_file","file_url":"https://refused.test/?stolen"}]}]}`),
+		at(openAIHost, "/v1/chat/completions", "chat", `{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://refused.test/?stolen"}}]}]}`),
+		at(geminiHost, geminiPath, "search", `{"contents":[],"tools":[{"google_search":{}}]}`),
+		at(geminiHost, geminiPath, "context", `{"contents":[],"tools":[{"urlContext":{}}]}`),
+		at(geminiHost, geminiPath, "file", `{"contents":[{"parts":[{"fileData":{"fileUri":"https://refused.test/?stolen"}}]}]}`),
+	})
 }
 
 // refusesModel wants requests to a model to be refused, in words for the agent.

@@ -40,6 +40,8 @@ egress:
     - {host: owned.test, private: true}
     - {host: keyed.test, auth: {scheme: Bearer, token_ref: OPERATORS_KEY}, private: true}
     - {host: api.anthropic.com, private: true}
+    - {host: api.openai.com, private: true}
+    - {host: generativelanguage.googleapis.com, private: true}
   max_body: 1MiB
 ---
 `

@@ -28,6 +28,9 @@ const (
 	foreign = "xn--bcher-kva.test" // bücher.test
 	// The host of a model, as an agent's own (agent.Host).
 	modelHost = "api.anthropic.com"
+	// Two others': no host of the agent's own.
+	openAIHost = "api.openai.com"
+	geminiHost = "generativelanguage.googleapis.com"
 )
 
 // stage is what all rows play on: a bottle, another one beside it, an internet
@@ -72,7 +75,7 @@ func newStage(t *testing.T) *stage {
 			t.Fatal("the bottle whose git is attacked did not come up")
 		}
 	}()
-	s.u = s.r.Upstream(allowed, refused, narrow, keyed, owned, foreign, modelHost)
+	s.u = s.r.Upstream(allowed, refused, narrow, keyed, owned, foreign, modelHost, openAIHost, geminiHost)
 	s.r.Agent("wall", allowed)
 	s.r.Agent("other", allowed)
 	s.slug = s.r.Start("wall")
