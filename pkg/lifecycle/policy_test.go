@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"bottle/pkg/agent"
@@ -66,5 +67,41 @@ func TestTheAgentsOwnHostIsNarrow(t *testing.T) {
 		if policy.Decide(p, q).Allow {
 			t.Errorf("GET %s is allowed", path)
 		}
+	}
+}
+
+// An agent that can do with several providers has the ones that the manifest has a
+// route to, as narrow as it allows, and is told of where there is none.
+func TestAnAgentWithAChoiceHasWhatTheManifestNames(t *testing.T) {
+	a, err := agent.Lookup(agent.Program{Name: "opencode"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Spec{Agent: a}
+	if p, err := Policy(s); err != nil || len(p.Routes) != 0 {
+		t.Errorf("without a route: %+v, %v", p.Routes, err)
+	}
+	if w := Warnings(s); len(w) != 1 || !strings.Contains(w[0], "opencode has no model to ask: egress.routes needs one of api.anthropic.com, api.openai.com") {
+		t.Errorf("without a route it warns %q", w)
+	}
+	s.Manifest.Routes = []manifest.Route{own(func(r *policy.Route) { r.Host = "api.openai.com" })}
+	want := policy.Route{Host: "api.openai.com", Scheme: policy.HTTPS, Port: 443, Paths: []string{"/v1/responses", "/v1/chat/completions"},
+		Methods: []string{"POST"}, RefuseForeign: true, Model: "openai"}
+	if p, err := Policy(s); err != nil || len(p.Routes) != 1 || !p.Routes[0].Equal(want) {
+		t.Errorf("with a route: %+v, %v", p.Routes, err)
+	}
+	if w := Warnings(s); len(w) != 0 {
+		t.Errorf("with a route it warns %q", w)
+	}
+	if got := agentStart(s).Hosts; !slices.Equal(got, []string{"api.openai.com"}) {
+		t.Errorf("it is told of %q", got)
+	}
+}
+
+// What is asked of a model's provider is looked into, whichever agent asks.
+func TestAnotherProvidersHostIsLookedInto(t *testing.T) {
+	p, err := Policy(claudeSpec(t, own(func(r *policy.Route) { r.Host = "api.openai.com" }), own(func(r *policy.Route) { r.Host = "docs.example" })))
+	if err != nil || p.Routes[0].Model != "openai" || p.Routes[0].Paths != nil || p.Routes[1].Model != "" {
+		t.Errorf("%+v, %v", p.Routes, err)
 	}
 }
