@@ -68,9 +68,13 @@ func (s Server) Kill() []string { return s.args("kill-server") }
 // its own. buffer is a name for that moment. A paste goes to the program even
 // while somebody scrolls.
 func (s Server) Type(buffer string) []string {
-	return append(s.args("load-buffer", "-b", buffer, "-", ";", "paste-buffer", "-p", "-d", "-b", buffer, "-t", "="+Session+":", ";"),
-		enter(buffer)...)
+	return append(s.args("load-buffer", "-b", buffer, "-", ";", "paste-buffer", "-p", "-d", "-b", buffer, "-t", "="+Session+":", ";",
+		"run-shell", "-d", keyPause, ";"), enter(buffer)...)
 }
+
+// keyPause stands between a paste and the newline, in seconds: a program that gets
+// both in less than 40 ms (Gemini CLI) takes the newline for a part of the paste.
+const keyPause = "0.15"
 
 // Enter gives the program that newline alone.
 func (s Server) Enter(buffer string) []string { return s.args(enter(buffer)...) }
