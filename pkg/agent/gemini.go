@@ -10,7 +10,8 @@ package agent
 // the provider does: they are refused where the manifest does not name them. Its
 // hooks are in the settings of its home, so that a gemini which the agent itself
 // starts tells of its work too: settings of the session alone it takes from root's
-// files only.
+// files only. What is typed while it loads a conversation, before it tells that it
+// waits, is lost.
 type gemini struct{}
 
 func (gemini) Name() string { return "gemini" }

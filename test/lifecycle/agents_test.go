@@ -19,6 +19,7 @@ type other struct {
 	env                        string // in its bottle
 	run                        func(last, command string) rig.Line
 	ask                        rig.Line
+	loads                      bool   // it tells when a conversation has been loaded: before that it takes no text
 	vain                       string // what it asks for at its start, and does without
 }
 
@@ -30,7 +31,7 @@ var others = []other{
 		},
 		ask: rig.Line{Tool: "exec", Text: "text(await tools.mcp__supervise__list_egress_routes({}))"}},
 	{program: "gemini", pkg: "@google/gemini-cli", host: "generativelanguage.googleapis.com", auth: "{header: x-goog-api-key, token_ref: OPERATORS_KEY}",
-		asked: ":streamGenerateContent", env: "GEMINI_MODEL: gemini-2.5-flash", // which of its models to take it would ask a model
+		asked: ":streamGenerateContent", loads: true, env: "GEMINI_MODEL: gemini-2.5-flash", // which of its models to take it would ask a model
 		run: func(last, command string) rig.Line {
 			return rig.Line{Last: last, Tool: "run_shell_command", Input: map[string]any{"command": command, "description": "as the script says"}}
 		},
@@ -110,6 +111,9 @@ func (o other) works(t *testing.T) {
 		t.Fatalf("bottle-start --resume ended with %d: %s", code, said)
 	}
 	c.shows("all done, and the walls are known")
+	for tick := time.Tick(200 * time.Millisecond); o.loads && c.activity() != "waiting" && ctx.Err() == nil; {
+		<-tick
+	}
 	c.does([]string{"working", "waiting"}, func() { c.send("the second task") })
 	c.shows("second answer, knowing the first")
 	if _, said, code := c.r.Run("bottle-stop", c.slug); code != 0 {
