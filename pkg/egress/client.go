@@ -5,7 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +18,9 @@ import (
 type client struct {
 	s      *Server
 	sock   *socket
-	conn   net.Conn // sock, or TLS over it
+	link   link          // sock, or the stream
+	conn   io.ReadWriter // sock, TLS over it, or the stream
+	stream *h2stream     // nil: the connection is its own
 	in     reader
 	q      request
 	p      response
@@ -36,6 +38,7 @@ type client struct {
 	gone   atomic.Bool              // a sweep found the client gone and ended its upstream
 	rest   rest                     // what the request under way rests on
 	left   int                      // sweeps that found it gone; the sweep's own
+	gate   atomic.Pointer[gate]     // of a connection that carries streams
 
 	open atomic.Pointer[webSocket] // the one under way, for Drain
 }
@@ -75,7 +78,6 @@ func (c *client) one() bool {
 	c.busy.Store(true)
 	defer c.busy.Store(false)
 	if err == nil {
-		c.sock.unlimit()
 		err = c.q.parse(head)
 	}
 	ev := &bottle.Event{Time: time.Now(), Kind: "request"}
@@ -160,6 +162,9 @@ func (c *client) credentials(r *policy.Route, target []byte) *refusal {
 // head waits for a request. A client may be silent for long between two
 // requests, but not within a head.
 func (c *client) head() ([]byte, error) {
+	if c.stream != nil {
+		return c.stream.request(&c.in)
+	}
 	if len(c.in.buffered()) == 0 {
 		if err := c.in.fill(); err != nil {
 			return nil, err
@@ -168,7 +173,11 @@ func (c *client) head() ([]byte, error) {
 	if !c.sock.limited && !bytes.Contains(c.in.buffered(), []byte("\r\n\r\n")) {
 		c.sock.limit(c.s.headTime)
 	}
-	return c.in.head()
+	head, err := c.in.head()
+	if err == nil {
+		c.sock.unlimit()
+	}
+	return head, err
 }
 
 // ended notes a TLS client that never asked anything: programs that check
@@ -247,7 +256,7 @@ func (c *client) heldTunnel(o origin, ev *bottle.Event, v policy.Verdict, refuse
 // attend begins to look whether the client goes while its request is held.
 func (c *client) attend() (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	stop := c.sock.attend(cancel)
+	stop := c.link.attend(cancel)
 	return ctx, func() { stop(); cancel() }
 }
 

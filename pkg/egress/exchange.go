@@ -80,7 +80,7 @@ func (c *client) forward(ev *bottle.Event, at place, target []byte) bool {
 // connection may have died unnoticed; then, and only where asking twice does no
 // harm and nothing came back, a fresh one is tried.
 func (x *exchange) ask() ([]byte, error) {
-	up, err := x.c.s.pool.get(x.c.s.ctx, x.at, false)
+	up, err := x.c.upstream(x.at, false)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (x *exchange) ask() ([]byte, error) {
 	if err == nil || !up.reused || len(up.in.buffered()) > 0 || !repeatable(x.c.q.method) || x.ended() {
 		return head, err
 	}
-	fresh, err := x.c.s.pool.get(x.c.s.ctx, x.at, true)
+	fresh, err := x.c.upstream(x.at, true)
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +107,8 @@ func (x *exchange) ask() ([]byte, error) {
 func (x *exchange) attach(up *upstream) {
 	x.up = up
 	x.c.up.Store(up)
-	if x.c.wasCut() { // while we dialled
-		up.sock.reset()
+	if x.ended() { // while we dialled
+		up.reset()
 	}
 }
 
@@ -161,7 +161,7 @@ func (x *exchange) startUpload() {
 		if side := (*sideError)(nil); errors.As(u.err, &side) && !side.writing {
 			// The client broke off: end the upstream's request, and with it the
 			// wait for an answer. Where writing failed, an answer may be there.
-			up.sock.reset()
+			up.reset()
 		}
 	}()
 }
@@ -205,7 +205,9 @@ func (x *exchange) final() error {
 	if err != nil {
 		return err
 	}
-	b.mask = c.mask
+	if b.mask = c.mask; c.mask != nil && p.isGRPC() {
+		c.mask.calls = &messages{}
+	}
 	toEnd := !b.chunked && b.length < 0
 	whole := !toEnd && x.upload.settle() // both messages have an end that both sides know
 	keep := whole && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
@@ -330,7 +332,7 @@ func (x *exchange) endUpload(answered bool) {
 	if u == nil {
 		return
 	}
-	if answered && !u.finished() {
+	if answered && !u.finished() && x.c.stream == nil { // a stream's answer ends when we do
 		select {
 		case <-u.done:
 		case <-time.After(uploadGrace):
@@ -338,8 +340,8 @@ func (x *exchange) endUpload(answered bool) {
 	}
 	if !u.finished() {
 		u.aborted.Store(true)
-		x.up.sock.reset()
-		x.c.sock.expire()
+		x.up.reset()
+		x.c.link.expire()
 	}
 	<-u.done
 	x.ev.Sent = u.sent

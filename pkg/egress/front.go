@@ -14,6 +14,9 @@ type front struct {
 	port   int     // where Host names none
 	bound  *origin // CONNECT or SNI said whom the connection is for
 	fault  string  // every request is refused for this reason
+	// streams: the connection is HTTP/2, over which clients may try to reach other
+	// hosts as well. They are told to open another.
+	streams bool
 }
 
 // refusal is an answer of our own.
@@ -51,7 +54,11 @@ func (f front) route(q *request) (origin, []byte, *refusal) {
 		return origin{}, nil, refuse(400, "bad Host header: "+err.Error())
 	}
 	if f.bound != nil && o != *f.bound {
-		return o, q.target, refuse(403, "the request is for "+showHost(o.host)+", but its connection is for "+showHost(f.bound.host))
+		status := 403
+		if f.streams {
+			status = 421
+		}
+		return o, q.target, refuse(status, "the request is for "+showHost(o.host)+", but its connection is for "+showHost(f.bound.host))
 	}
 	return o, q.target, nil
 }

@@ -9,6 +9,8 @@ type masker struct {
 	secrets [][]byte // the longest first
 	held    []byte
 	buf     []byte
+	calls   *messages // the body is gRPC's: nothing waits beyond its message
+	joined  []byte
 }
 
 // newMasker returns nil where there is nothing to look for.
@@ -22,6 +24,23 @@ func newMasker(secrets [][]byte) *masker {
 // next takes a piece of a body and returns what may be sent now; it is valid
 // until the next call. last says that nothing follows.
 func (m *masker) next(piece []byte, last bool) []byte {
+	if m.calls == nil {
+		return m.part(piece, last)
+	}
+	m.joined = m.joined[:0]
+	for len(piece) > 0 {
+		n, whole := m.calls.next(piece)
+		m.joined = append(m.joined, m.part(piece[:n], whole)...)
+		piece = piece[n:]
+	}
+	if last {
+		m.joined = append(m.joined, m.part(nil, true)...)
+	}
+	return m.joined
+}
+
+// part is next within one message, or one body.
+func (m *masker) part(piece []byte, last bool) []byte {
 	m.buf = append(append(m.buf[:0], m.held...), piece...)
 	m.cover(m.buf)
 	keep := 0

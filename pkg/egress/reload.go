@@ -198,7 +198,9 @@ const cutTime = 5 * time.Second
 func (s *Server) cut(now time.Time) {
 	p := s.policy.Load()
 	s.clients.each(func(c *client) { c.cutUnless(p, now) })
-	s.pool.keep(func(o origin) bool { return p.Reaches(o.scheme, o.host, o.port, now) })
+	kept := func(o origin) bool { return p.Reaches(o.scheme, o.host, o.port, now) }
+	s.pool.keep(kept)
+	s.lines.keep(kept)
 }
 
 // cutEnded ends the requests whose grant is over.
@@ -241,7 +243,7 @@ func (c *client) cutUnless(p *policy.Policy, now time.Time) {
 	}
 	c.rest.cut = true
 	if up := c.up.Load(); up != nil && c.up.CompareAndSwap(up, nil) {
-		up.sock.reset()
-		c.sock.SetWriteDeadline(now.Add(cutTime))
+		up.reset()
+		c.link.SetWriteDeadline(now.Add(cutTime))
 	}
 }

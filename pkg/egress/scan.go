@@ -18,17 +18,20 @@ import (
 // scan looks through one request on its way out: what stands before its body at
 // once, the body as it passes.
 type scan struct {
-	q      *dlp.Request
-	body   *dlp.Body
-	model  *policy.ModelCheck // nil: the host is no model's
-	host   string
-	most   int64 // bytes of the body that are scanned
-	stream bool  // what comes behind that passes
-	size   int64
-	passes bool // the body is beyond the bound, and passes
-	ended  bool // q was given back
-	budget budget
-	share  int64 // of the budget
+	q     *dlp.Request
+	body  *dlp.Body
+	model *policy.ModelCheck // nil: the host is no model's
+	calls *calls             // nil: the body is not gRPC's
+	// message begins the scan of a gRPC body's next message.
+	message func(*dlp.Conversation) *dlp.Request
+	host    string
+	most    int64 // bytes of the body that are scanned
+	stream  bool  // what comes behind that passes
+	size    int64
+	passes  bool // the body is beyond the bound, and passes
+	ended   bool // q was given back
+	budget  budget
+	share   int64 // of the budget
 	// Exceptions that held when it began, those that are counted among them: a use
 	// is taken when one is needed, and once for the request.
 	exceptions []policy.InForce
@@ -137,9 +140,17 @@ const reasonBusy = "more is under way to be scanned than there is memory for: tr
 // beginScan scans all of a request that is here: its head, and its body where
 // that has come whole. The caller ends the scan.
 func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *refusal) {
-	s := c.s.newScan(r, c.q.scanShare(), k.scanner.Request)
+	var rules dlp.Policy
+	s := c.s.newScan(r, c.q.scanShare(), func(p dlp.Policy) *dlp.Request {
+		rules = p
+		return k.scanner.Request(p)
+	})
 	if s == nil {
 		return nil, refuse(503, reasonBusy)
+	}
+	if c.q.isGRPC() {
+		at := string(path(target))
+		s.message = func(talk *dlp.Conversation) *dlp.Request { return k.scanner.Message(rules, at, talk) }
 	}
 	if r.Model != "" {
 		s.model = policy.CheckModel(r.Model, c.s.policy.Load().Model, c.q.method, string(path(target)))
@@ -203,6 +214,7 @@ func (s *scan) end() {
 	s.q.Close()
 	s.q, s.body = nil, nil
 	s.budget.release(s.share)
+	s.calls.end(s.budget)
 }
 
 var errScanEnded = &dlp.Refusal{Reason: dlp.Unreadable, Detail: "more came than was scanned"}
@@ -244,6 +256,12 @@ func (s *scan) begin(q *request) (err error) {
 	case s.model != nil && s.model.Structured() && len(encoding) > 0 && !equalFold(encoding, "identity"):
 		return &policy.ModelRefusal{Reason: "a request to the model must be sent without a Content-Encoding"}
 	}
+	if len(encoding) == 0 && q.isGRPC() {
+		if s.model != nil {
+			return &policy.ModelRefusal{Reason: "a request to the model must not be gRPC"}
+		}
+		return s.beginCalls(q)
+	}
 	s.body, err = s.q.Body(string(form), string(encoding))
 	return err
 }
@@ -260,6 +278,8 @@ func (s *scan) next(p []byte, last bool) error {
 		return errScanEnded
 	case s.passes:
 		return nil
+	case s.calls != nil:
+		return s.nextCalls(p, last)
 	}
 	s.size += int64(len(p))
 	beyond := s.size - s.most

@@ -68,29 +68,31 @@ type Config struct {
 
 // Server is a running egress. It is a sidecar.Service.
 type Server struct {
-	in       string
-	record   func(bottle.Event)
-	policy   atomic.Pointer[policy.Policy]
-	known    atomic.Pointer[known] // of the policy in force
-	force    force
-	uses     *uses
-	looked   time.Time // when sweep last looked for grants that ended
-	denied   *denied
-	tls      *tls.Config
-	pool     pool
-	clients  registry
-	dns      *nameServer
-	ports    Ports
-	headTime time.Duration
-	changed  signal // the policy in force
-	draining atomic.Bool
-	ending   chan struct{}   // closed when Drain begins
-	ctx      context.Context // ends what is being dialled
-	stop     context.CancelFunc
-	slots    chan struct{} // one for each connection
-	sockets  atomic.Int64  // WebSockets
-	scans    budget
-	failed   chan error
+	in        string
+	record    func(bottle.Event)
+	policy    atomic.Pointer[policy.Policy]
+	known     atomic.Pointer[known] // of the policy in force
+	force     force
+	uses      *uses
+	looked    time.Time // when sweep last looked for grants that ended
+	denied    *denied
+	tls       *tls.Config
+	pool      pool
+	lines     lines // to upstreams that speak HTTP/2
+	clients   registry
+	dns       *nameServer
+	ports     Ports
+	headTime  time.Duration
+	changed   signal // the policy in force
+	draining  atomic.Bool
+	ending    chan struct{}   // closed when Drain begins
+	ctx       context.Context // ends what is being dialled
+	stop      context.CancelFunc
+	slots     chan struct{} // one for each connection, and each stream of HTTP/2
+	sockets   atomic.Int64  // WebSockets
+	scans     budget
+	multiplex *multiplex // clients' HTTP/2
+	failed    chan error
 
 	accepting sync.WaitGroup
 	listeners []net.Listener
@@ -99,7 +101,8 @@ type Server struct {
 
 // Start reads the files and serves until Drain.
 func Start(cfg Config) (*Server, error) {
-	s := &Server{in: cfg.In, record: cfg.Record, slots: make(chan struct{}, MaxConns), ending: make(chan struct{}), failed: make(chan error, 1), headTime: cfg.HeadTime}
+	s := &Server{in: cfg.In, record: cfg.Record, slots: make(chan struct{}, MaxConns), ending: make(chan struct{}), failed: make(chan error, 1), headTime: cfg.HeadTime,
+		multiplex: newMultiplex()}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if s.headTime == 0 {
 		s.headTime = headTime
@@ -131,6 +134,7 @@ func Start(cfg Config) (*Server, error) {
 		s.denied.close()
 		return nil, err
 	}
+	go s.multiplex.server.Serve(s.multiplex)
 	go s.sweep()
 	return s, nil
 }
@@ -154,7 +158,10 @@ func (s *Server) load() error {
 		return fmt.Errorf("cannot start: there is no certificate in %s", RootsFile)
 	}
 	s.tls = towardsClients(issuer)
+	s.multiplex.offer(s.tls)
 	s.pool.tls = towardsUpstreams(roots)
+	s.lines.pool, s.lines.tls = &s.pool, s.pool.tls.Clone()
+	s.lines.tls.NextProtos = append([]string{protoH2}, s.pool.tls.NextProtos...)
 	return nil
 }
 
@@ -219,7 +226,7 @@ func (s *Server) accept(l net.Listener, f front, begin func(*client) bool) {
 			sock.reset()
 			continue
 		}
-		c := &client{s: s, sock: sock, conn: sock, front: f}
+		c := &client{s: s, sock: sock, link: sock, conn: sock, front: f}
 		s.clients.add(c)
 		go func() {
 			defer func() { <-s.slots }()
@@ -247,16 +254,26 @@ func (s *Server) sweep() {
 			return
 		case now := <-tick.C:
 			s.pool.sweep(now)
+			s.lines.sweep(now)
 			s.cutEnded(now)
 			s.clients.each(func(c *client) {
+				if g := c.gate.Load(); g != nil && g.slow(now, s.headTime) {
+					c.sock.reset()
+				}
+				if c.stream != nil {
+					c.stream.tidy(now)
+				}
 				up := c.up.Load()
-				if up == nil || !c.sock.gone() {
+				if up != nil && up.silent(now) {
+					up.reset()
+				}
+				if up == nil || !c.link.gone() {
 					c.left = 0
 					return
 				}
 				if c.left++; c.left > 1 && c.up.CompareAndSwap(up, nil) {
 					c.gone.Store(true)
-					up.sock.reset()
+					up.reset()
 				}
 			})
 		}
@@ -283,12 +300,13 @@ func (s *Server) Drain(ctx context.Context) {
 	})
 	s.clients.each(func(c *client) {
 		if !c.busy.Load() {
-			c.sock.Close()
+			c.link.Close()
 		}
 		if w := c.open.Load(); w != nil {
 			w.end(goingAway)
 		}
 	})
+	s.multiplex.drain()
 	done := s.clients.wait()
 	select {
 	case <-done:
@@ -296,13 +314,14 @@ func (s *Server) Drain(ctx context.Context) {
 		s.stop()
 		s.clients.each(func(c *client) {
 			if up := c.up.Load(); up != nil {
-				up.sock.Close()
+				up.reset()
 			}
-			c.sock.Close()
+			c.link.Close()
 		})
 		<-done
 	}
 	s.stop()
 	s.pool.sweep(time.Now().Add(idleUpstream))
+	s.lines.drop()
 	s.denied.close()
 }

@@ -94,6 +94,10 @@ func (c *client) secure() bool {
 	} else if host != c.front.bound.host {
 		c.front.fault = "CONNECT names " + showHost(c.front.bound.host) + ", but TLS names " + showHost(host)
 	}
+	if t.ConnectionState().NegotiatedProtocol == protoH2 {
+		c.streams(t)
+		return false
+	}
 	return true
 }
 

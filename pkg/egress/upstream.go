@@ -33,22 +33,41 @@ type place struct {
 // upstream is a connection to a place. Whoever got it from the pool owns it.
 type upstream struct {
 	place  place
-	sock   *socket
-	conn   net.Conn
+	sock   *socket // nil: it is a call
+	conn   io.ReadWriter
+	call   *call // over a connection that it shares; nil: it has its own
 	in     reader
 	reused bool
 	expiry time.Time // when it is too old to be taken from the pool
 }
 
 func (u *upstream) close() {
-	u.sock.Close()
+	if u.call != nil {
+		u.call.end()
+	} else {
+		u.sock.Close()
+	}
 	u.in.release()
 }
+
+// reset ends it so that the other side cannot take what it got for whole. Anybody
+// may, who is not its owner.
+func (u *upstream) reset() {
+	if u.call != nil {
+		u.call.reset()
+		return
+	}
+	u.sock.reset()
+}
+
+// silent says whether an answer is waited for longer than a connection of its own
+// would.
+func (u *upstream) silent(now time.Time) bool { return u.call != nil && stale(&u.call.since, now) }
 
 // drained says whether nothing is left of what the other side sent, in any
 // layer. What is left would be taken for the answer to the next request.
 func (u *upstream) drained() bool {
-	if len(u.in.buffered()) > 0 {
+	if len(u.in.buffered()) > 0 || u.call != nil {
 		return false
 	}
 	if u.sock.records == nil {
@@ -90,6 +109,11 @@ func (p *pool) get(ctx context.Context, at place, fresh bool) (*upstream, error)
 		}
 		u.close()
 	}
+	return p.connect(ctx, at, p.tls)
+}
+
+// connect makes a connection to a place.
+func (p *pool) connect(ctx context.Context, at place, config *tls.Config) (*upstream, error) {
 	conn, err := p.dial(ctx, at.host, at.port, at.private)
 	if err != nil {
 		return nil, err
@@ -98,7 +122,7 @@ func (p *pool) get(ctx context.Context, at place, fresh bool) (*upstream, error)
 	u.conn = u.sock
 	if at.scheme == policy.HTTPS {
 		u.sock.records = &records{}
-		if u.conn, err = p.secure(ctx, u.sock, at.host); err != nil {
+		if u.conn, err = secure(ctx, u.sock, at.host, config); err != nil {
 			u.sock.Close()
 			return nil, err
 		}
@@ -108,8 +132,8 @@ func (p *pool) get(ctx context.Context, at place, fresh bool) (*upstream, error)
 }
 
 // secure makes the TLS connection: name and certificate are the judged host's.
-func (p *pool) secure(ctx context.Context, s *socket, host string) (net.Conn, error) {
-	config := p.tls.Clone()
+func secure(ctx context.Context, s *socket, host string, config *tls.Config) (net.Conn, error) {
+	config = config.Clone()
 	config.ServerName = host
 	t := tls.Client(s, config)
 	ctx, cancel := context.WithTimeout(ctx, tlsTime)
