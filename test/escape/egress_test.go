@@ -10,10 +10,14 @@ import (
 
 const reason = "egress: " + refused + " is not on this bottle's allowlist"
 
+// http11 has curl speak HTTP/1.1, whose status line tells what these rows look
+// for. E20 and E21 try HTTP/2.
+const http11 = "--http1.1"
+
 // ask requests a path of a host from inside a bottle and returns what came.
 func (s *stage) ask(t *testing.T, slug, url string) string {
 	t.Helper()
-	out, said, _ := s.r.Inside(slug, "curl", "-sS", "-i", url)
+	out, said, _ := s.r.Inside(slug, "curl", http11, "-sS", "-i", url)
 	return out + said
 }
 

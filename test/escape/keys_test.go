@@ -56,7 +56,7 @@ func (s *stage) keyed(t *testing.T) string {
 // curl asks from inside the bottle with credentials, without mending the URL.
 func (s *stage) curl(t *testing.T, args ...string) string {
 	t.Helper()
-	out, said, _ := s.r.Inside(s.keyed(t), append([]string{"curl", "-sS", "-i", "--path-as-is", "-g"}, args...)...)
+	out, said, _ := s.r.Inside(s.keyed(t), append([]string{"curl", http11, "-sS", "-i", "--path-as-is", "-g"}, args...)...)
 	return out + said
 }
 

@@ -263,52 +263,6 @@ func pipelined(t *testing.T, s *stage) {
 	}
 }
 
-// preface is how an HTTP/2 connection begins: no settings, and a request in
-// HPACK for another authority.
-const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-
-// secondVersion is E20: other protocols are not spoken.
-func secondVersion(t *testing.T, s *stage) {
-	s.stays(t, "/e20")
-	plainPort := func() (io.ReadWriter, string) { return s.dial(t, httpPort), plain }
-	s.each(t, "403", map[string]string{
-		"h2c":     "GET /e20-h2c HTTP/1.1~Host: H~Connection: Upgrade, HTTP2-Settings, close~Upgrade: h2c~HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA~~",
-		"TLS":     "OPTIONS * HTTP/1.1~Host: H~Connection: Upgrade, close~Upgrade: TLS/1.0~~",
-		"no list": "GET /e20-h2c HTTP/1.1~Host: H~Connection: close~Upgrade: h2c~~",
-	}, plainPort)
-	s.each(t, "400", map[string]string{"preface": preface}, plainPort)
-	s.each(t, "400", map[string]string{"preface": preface}, func() (io.ReadWriter, string) { return s.inside(t, secured), secured })
-	c := s.dial(t, proxyPort)
-	connect(t, c, secured+":443")
-	if _, err := s.secure(t, c, secured, func(c *tls.Config) { c.NextProtos = []string{"h2"} }); err == nil {
-		t.Error("h2 alone was agreed to")
-	}
-	c = s.dial(t, proxyPort)
-	connect(t, c, secured+":443")
-	conn, err := s.secure(t, c, secured, func(c *tls.Config) { c.NextProtos = []string{"h2", "http/1.1"} })
-	if err != nil || conn.ConnectionState().NegotiatedProtocol != "http/1.1" {
-		t.Errorf("with both offered: %v, %q", err, conn.ConnectionState().NegotiatedProtocol)
-	}
-	s.unheard(t, "/e20-h2c")
-}
-
-// pseudoHeaders is E21: what HTTP/2 would carry, and line ends in a header.
-func pseudoHeaders(t *testing.T, s *stage) {
-	s.stays(t, "/e21")
-	// HEADERS: GET, https, path /e21, :authority refused.test, never indexed.
-	headers := "\x82\x87\x04\x04/e21\x01\x0crefused.test"
-	frame := string([]byte{0, 0, byte(len(headers)), 1, 5, 0, 0, 0, 1}) + headers
-	s.each(t, "400", map[string]string{
-		"frames":            preface + frame,
-		"a pseudo-header":   "GET /e21-x HTTP/1.1~Host: H~:authority: refused.test~~",
-		"CR in a header":    "GET /e21-x HTTP/1.1~Host: H~X: a\rHost: refused.test~~",
-		"LF in a header":    "GET /e21-x HTTP/1.1~Host: H~X: a\nHost: refused.test~~",
-		"CRLF in the path":  "GET /e21-x\rHost: HTTP/1.1~Host: H~~",
-		"a space in a name": "GET /e21-x HTTP/1.1~Host: H~X Y: z~~",
-	}, func() (io.ReadWriter, string) { return s.inside(t, secured), secured })
-	s.unheard(t, "/e21-x")
-}
-
 // rawTunnels is E23: nothing makes a tunnel of a request.
 func rawTunnels(t *testing.T, s *stage) {
 	s.stays(t, "/e23")

@@ -41,6 +41,7 @@ egress:
   routes:
     - {host: raw.test, private: true}
     - {host: plain.test, scheme: http, private: true}
+    - {host: h2.test, private: true}
     - {host: unmarked.test}
     - {host: flip.test, private: true}
     - {host: 169-254-169-254.addr.test, private: true}

@@ -18,7 +18,7 @@ func leadingNames(t *testing.T, s *stage) {
 	b := s.raw(t)
 	ask := func(host, mark string) string {
 		t.Helper()
-		out, said, _ := s.r.Inside(b.slug, "curl", "-sS", "-i", "--suppress-connect-headers", "https://"+host+mark)
+		out, said, _ := s.r.Inside(b.slug, "curl", http11, "-sS", "-i", "--suppress-connect-headers", "https://"+host+mark)
 		return out + said
 	}
 	if got := ask(secured, "/e24"); !strings.Contains(got, "200 OK") {

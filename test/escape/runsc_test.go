@@ -139,7 +139,7 @@ func TestBottleOnRunscHasItsWallsAndWorks(t *testing.T) {
 		if got, said, _ := r.Inside(slug, "curl", "-sS", "https://"+allowed+"/mark"); !strings.Contains(got, "/mark") {
 			t.Errorf("an allowed request does not arrive: %s%s", got, said)
 		}
-		if got, said, _ := r.Inside(slug, "curl", "-sSi", "--noproxy", "*", "https://"+refused+"/"); !strings.Contains(got, "403 "+reason) {
+		if got, said, _ := r.Inside(slug, "curl", http11, "-sSi", "--noproxy", "*", "https://"+refused+"/"); !strings.Contains(got, "403 "+reason) {
 			t.Errorf("a refused one says %s%s", got, said)
 		}
 	})

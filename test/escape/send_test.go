@@ -106,7 +106,7 @@ func (s *stage) post(t *testing.T, slug, row string, letters []letter) map[strin
 	for i, l := range letters {
 		at := fmt.Sprintf("https://%s%s", l.target(), l.at(row)+l.tail)
 		script.WriteString("{ ")
-		args := []string{"curl", "-sS", "-i", "-g", "-m", "60", "--path-as-is"}
+		args := []string{"curl", http11, "-sS", "-i", "-g", "-m", "60", "--path-as-is"}
 		if l.body != nil {
 			fmt.Fprintf(&script, "printf %%s %s | base64 -d | gzip -d >%d.in; ", base64.StdEncoding.EncodeToString(packed(l.body)), i)
 			args = append(args, "-H", "Expect:", "--data-binary", fmt.Sprintf("@%d.in", i))

@@ -37,6 +37,7 @@ type Entry struct {
 	Host   string   `json:"host"`
 	Method string   `json:"method"`
 	Path   string   `json:"path"`
+	Proto  string   `json:"proto"`
 	Detail string   `json:"detail"`
 	Header []string `json:"header"` // of a request: NAME: VALUE
 }

@@ -40,6 +40,7 @@ type entry struct {
 	Host   string    `json:"host,omitempty"` // the name that was asked for
 	Method string    `json:"method,omitempty"`
 	Path   string    `json:"path,omitempty"`
+	Proto  string    `json:"proto,omitempty"` // HTTP/1.1; HTTP/2.0 is spoken for names that begin with h2.
 	Detail string    `json:"detail,omitempty"`
 	// Header are a request's header lines, as NAME: VALUE.
 	Header []string `json:"header,omitempty"`
@@ -150,7 +151,14 @@ func serveHTTPS(at string, issuer *ca.Issuer, d *diary) (string, error) {
 	server.TLSConfig = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return issuer.Leaf(strings.ToLower(hello.ServerName))
 	}}
-	server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){} // HTTP/1.1 only
+	old, both := server.TLSConfig.Clone(), server.TLSConfig.Clone()
+	old.NextProtos, both.NextProtos = []string{"http/1.1"}, []string{"h2", "http/1.1"}
+	server.TLSConfig.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if strings.HasPrefix(hello.ServerName, "h2.") {
+			return both, nil
+		}
+		return old, nil
+	}
 	go server.ServeTLS(l, "", "")
 	return l.Addr().String(), nil
 }
@@ -261,7 +269,7 @@ func (d *diary) handler(kind string) http.Handler {
 				return
 			}
 		}
-		e := entry{Kind: kind, From: r.RemoteAddr, Host: r.Host, Method: r.Method, Path: r.URL.RequestURI(), Detail: string(body), Header: headerLines(r)}
+		e := entry{Kind: kind, From: r.RemoteAddr, Host: r.Host, Method: r.Method, Path: r.URL.RequestURI(), Proto: r.Proto, Detail: string(body), Header: headerLines(r)}
 		d.note(e)
 		if r.Header.Get("Upgrade") == "websocket" {
 			d.socket(w, r)
