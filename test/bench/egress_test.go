@@ -238,7 +238,7 @@ func TestEgressAgainstOthers(t *testing.T) {
 		name string
 		run  func(*ring, scale)
 	}{{"requests", (*ring).requests}, {"latency", (*ring).latency}, {"connections", (*ring).connections}, {"events", (*ring).events},
-		{"download", (*ring).download}, {"streams", (*ring).streams}, {"posts", (*ring).posts}, {"start", (*ring).starts}} {
+		{"download", (*ring).download}, {"HTTP2", (*ring).secondVersion}, {"streams", (*ring).streams}, {"posts", (*ring).posts}, {"start", (*ring).starts}} {
 		t.Run(part.name, func(t *testing.T) {
 			whole := r.t
 			r.t = t
@@ -317,6 +317,29 @@ func (r *ring) download(s scale) {
 	}
 	rate.print(r, "a download of 64 MiB", "MiB/s", "÷")
 	added.print(r, "memory that it adds", "MiB", "−")
+}
+
+// secondVersion is HTTP/2 on both hops, for those that speak it.
+func (r *ring) secondVersion(s scale) {
+	rate, cpu, p50, p99, large := figures{}, figures{}, figures{}, figures{}, figures{}
+	for range s.rounds {
+		for _, c := range r.all[:2] {
+			o := r.load(c, "h2requests", "-time", s.span)
+			rate.add(c, o.Rate)
+			if c.pid != 0 {
+				cpu.add(c, float64(o.cpu.Microseconds())/float64(o.Done))
+			}
+			o = r.load(c, "h2rate", "-time", s.long)
+			p50.add(c, o.P50/1000)
+			p99.add(c, o.P99/1000)
+			large.add(c, r.load(c, "h2download", "-size", fmt.Sprint(64<<20)).Rate)
+		}
+	}
+	rate.print(r, "HTTP/2: requests a second, 1 KB", "/s", "÷")
+	cpu.print(r, "HTTP/2: CPU a request, saturated", "µs", "÷")
+	p50.print(r, "HTTP/2: latency at 200/s, p50", "ms", "−")
+	p99.print(r, "HTTP/2: latency at 200/s, p99", "ms", "−")
+	large.print(r, "HTTP/2: a download of 64 MiB", "MiB/s", "÷")
 }
 
 // streams are many that are open at once, and idle.

@@ -67,7 +67,7 @@ func load(mode string, args []string) (result, error) {
 	j.roots = x509.NewCertPool()
 	j.roots.AppendCertsFromPEM(pem)
 	do, ok := map[string]func() (result, error){"requests": j.requests, "rate": j.atRate, "connections": j.connections, "stream": j.stream,
-		"download": j.download, "hold": j.hold}[mode]
+		"download": j.download, "hold": j.hold, "h2requests": j.requestsH2, "h2rate": j.atRateH2, "h2download": j.downloadH2}[mode]
 	if !ok {
 		return result{}, fmt.Errorf("there is no load %q", mode)
 	}

@@ -63,8 +63,17 @@ func serve(dir string) error {
 		w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 		io.CopyN(w, zeros{}, n)
 	})
-	s := &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0),
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{*leaf}, NextProtos: []string{"http/1.1"}}}
+	old := &tls.Config{Certificates: []tls.Certificate{*leaf}, NextProtos: []string{"http/1.1"}}
+	both := old.Clone()
+	both.NextProtos = []string{"h2", "http/1.1"}
+	// HTTP/2 is for those that would rather have it.
+	old.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if len(hello.SupportedProtos) > 0 && hello.SupportedProtos[0] == "h2" {
+			return both, nil
+		}
+		return nil, nil
+	}
+	s := &http.Server{Handler: mux, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: old}
 	return s.ServeTLS(l, "", "")
 }
 
