@@ -1,6 +1,6 @@
 // Package egress is the sidecar through which everything leaves a bottle: a
 // forward proxy that judges each request against the bottle's policy, and the
-// bottle's DNS server. It is not a general proxy: it speaks HTTP/1.1 to both
+// bottle's DNS server. It is not a general proxy: it speaks HTTP to both
 // sides, looks into every TLS connection with the bottle's own CA, and refuses
 // what it does not understand.
 //
@@ -15,4 +15,9 @@
 //
 // A WebSocket is a request whose answer goes on: webSocket relays its frames,
 // and scans each message of the client's as a body.
+//
+// HTTP/2 is net/http's, on both sides. Each stream is written as the HTTP/1.1
+// request that it says, and goes through the same parser, judge, scanner and
+// exchange as a client with a connection of its own; towards an upstream that
+// speaks HTTP/2 it is a call on a line that many share.
 package egress
