@@ -138,9 +138,11 @@ func TestNoSecretLeavesByHTTP2(t *testing.T) {
 		c := w.agentH2(false)
 		filler := strings.Repeat("all is well. ", 4000)
 		for name, make := range map[string]func() *http.Request{
-			"in the query":    func() *http.Request { return requestFor("https://a.example/?"+aKey, "") },
-			"in a header":     func() *http.Request { return requestFor("https://a.example/", "", "X-Note", aKey) },
-			"in crumbs":       func() *http.Request { return requestFor("https://a.example/", "", "Cookie", "a=b", "Cookie", "b="+aKey) },
+			"in the query": func() *http.Request { return requestFor("https://a.example/?"+aKey, "") },
+			"in a header":  func() *http.Request { return requestFor("https://a.example/", "", "X-Note", aKey) },
+			"in crumbs": func() *http.Request {
+				return requestFor("https://a.example/", "", "Cookie", "a=b", "Cookie", "b="+aKey)
+			},
 			"in a short body": func() *http.Request { return requestFor("https://a.example/", "is "+aKey) },
 			"at the end": func() *http.Request {
 				return requestFor("https://a.example/", filler+aKey)
