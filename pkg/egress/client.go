@@ -45,7 +45,6 @@ type client struct {
 
 // serve answers requests until the connection ends.
 func (c *client) serve(begin func(*client) bool) {
-	defer c.s.clients.remove(c)
 	c.in = newReader(c.conn)
 	defer c.in.release()
 	c.sock.limit(c.s.headTime)

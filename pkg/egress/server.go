@@ -229,6 +229,7 @@ func (s *Server) accept(l net.Listener, f front, begin func(*client) bool) {
 		c := &client{s: s, sock: sock, link: sock, conn: sock, front: f}
 		s.clients.add(c)
 		go func() {
+			defer s.clients.remove(c) // last: who waits for it finds nothing left
 			defer func() { <-s.slots }()
 			c.serve(begin)
 		}()
