@@ -31,7 +31,7 @@ func mountable(ctx context.Context, info Info) error {
 		if fi, err := os.Lstat(filepath.Join(info.Root, ".git")); err != nil || !fi.IsDir() {
 			return errors.New("its .git is not a directory (a linked worktree, or a submodule)")
 		}
-		if err := ownGitStaysOut(ctx, info.Root); err != nil {
+		if err := errors.Join(ownGitStaysOut(ctx, info.Root), noSubmodules(ctx, info.Root)); err != nil {
 			return err
 		}
 	}
@@ -41,51 +41,6 @@ func mountable(ctx context.Context, info Info) error {
 		}
 		return nil
 	})
-}
-
-// ownGitStaysOut refuses a repository whose configuration has the operator's git
-// run hooks, or read settings, from where the agent writes.
-func ownGitStaysOut(ctx context.Context, root string) error {
-	// Whatever quiet says of hooks: this is about what the operator's own git does.
-	g := trusted(root)
-	g.args = nil
-	out, err := g.out(ctx, "config", "--list", "--show-origin", "-z")
-	if err != nil {
-		return err
-	}
-	fields := zsplit(out)
-	for i := 0; i+1 < len(fields); i += 2 {
-		origin, setting := fields[i], fields[i+1]
-		key, value, _ := strings.Cut(setting, "\n")
-		if file, ok := strings.CutPrefix(origin, "file:"); ok && agents(root, file) {
-			return fmt.Errorf("your git reads settings from %s, which the agent could write", file)
-		}
-		if key == "core.hookspath" && value != "" && agents(root, value) {
-			return fmt.Errorf("your git runs hooks from %s (core.hooksPath), which the agent could write", value)
-		}
-	}
-	return nil
-}
-
-// agents says whether an agent that works in root can write a path, or what it
-// leads to.
-func agents(root, path string) bool {
-	if strings.HasPrefix(path, "~") {
-		if home, err := os.UserHomeDir(); err == nil {
-			path = filepath.Join(home, strings.TrimPrefix(path, "~"))
-		}
-	}
-	path = from(root, path)
-	paths := []string{path}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		paths = append(paths, real)
-	}
-	for _, p := range paths {
-		if rel, err := filepath.Rel(root, p); err == nil && filepath.IsLocal(rel) && rel != ".git" && !strings.HasPrefix(rel, ".git/") {
-			return true
-		}
-	}
-	return false
 }
 
 // eachOf calls do for all below root but what is in its .git, and symlinks are

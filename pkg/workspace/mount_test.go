@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,34 @@ func TestWhatCanBeMounted(t *testing.T) {
 			write(t, dir, ".gitconfig", "[user]\n\tname = x\n")
 			run(t, dir, "config", "include.path", "../.gitconfig")
 		}, "reads settings from"},
+		"settings that are yet to come": {func(t *testing.T, dir string) { run(t, dir, "config", "include.path", "../.gitconfig") }, "reads settings from ../.gitconfig"},
+		"settings on a condition":       {func(t *testing.T, dir string) { run(t, dir, "config", "includeIf.onbranch:x.path", "../x.config") }, "reads settings from"},
+		"settings in .git":              {func(t *testing.T, dir string) { run(t, dir, "config", "include.path", "more") }, ""},
+		"a filter in the folder":        {func(t *testing.T, dir string) { run(t, dir, "config", "filter.x.clean", "./tools/clean %f") }, "runs ./tools/clean (filter.x.clean)"},
+		"a script for a filter": {func(t *testing.T, dir string) {
+			write(t, dir, "clean.py", "")
+			run(t, dir, "config", "filter.x.clean", "python3 'clean.py' %f")
+		}, "runs clean.py"},
+		"commands elsewhere": {func(t *testing.T, dir string) {
+			write(t, dir, "log/README", "")
+			run(t, dir, "config", "alias.l", "log --format=%h/%s -- log/README")
+			run(t, dir, "config", "alias.m", "!git log --format=%h/%s log")
+			run(t, dir, "config", "credential.helper", "store --file ~/.credentials")
+			run(t, dir, "config", "core.fsmonitor", "true")
+			run(t, dir, "config", "remote.origin.url", "log/README")
+		}, ""},
+		"an alias in the folder": {func(t *testing.T, dir string) {
+			write(t, dir, "tools/x", "")
+			run(t, dir, "config", "alias.x", "!sh tools/x")
+		}, "runs tools/x (alias.x)"},
+		"a hook that is a symlink": {func(t *testing.T, dir string) {
+			if err := errors.Join(os.MkdirAll(dir+"/.git/hooks", 0o755), os.Symlink("../../tools/hook", dir+"/.git/hooks/pre-commit")); err != nil {
+				t.Fatal(err)
+			}
+		}, ".git/hooks/pre-commit is a symlink to ../../tools/hook"},
+		"a submodule that is not here": {func(t *testing.T, dir string) {
+			run(t, dir, "update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("12", 20)+",sub/module")
+		}, "it has a submodule, sub/module"},
 		"another below":         {func(t *testing.T, dir string) { run(t, dir, "init", "-q", "sub/other") }, "another repository in it, sub/other"},
 		"a worktree's file":     {func(t *testing.T, dir string) { write(t, dir, "sub/.git", "gitdir: /nowhere\n") }, "another repository in it, sub"},
 		"one of another system": {func(t *testing.T, dir string) { write(t, dir, "sub/.GIT/config", "") }, "another repository in it, sub"},
