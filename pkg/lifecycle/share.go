@@ -19,7 +19,7 @@ func (m *making) shareFolder(ctx context.Context) error {
 	m.log.step("sharing %s", m.spec.Mount.Root)
 	others, err := workspace.Share(ctx, m.spec.Mount.Root, plan.AgentUID, os.Getuid())
 	if others > 0 {
-		m.log.step("note: %d files there are not yours, and not shared", others)
+		m.log.step("note: %d files there are not shared: they are another user's, or have a second name (hard links)", others)
 	}
 	return err
 }
@@ -42,8 +42,12 @@ func (m *Manager) unshare(ctx context.Context, b bottle.Bottle, log *journal) {
 			return
 		}
 	}
-	if err := workspace.Unshare(ctx, b.Folder, plan.AgentUID, os.Getuid()); err != nil {
+	closed, err := workspace.Unshare(ctx, b.Folder, plan.AgentUID, os.Getuid())
+	if err != nil {
 		log.step("note: %v", err)
+	}
+	if closed > 0 {
+		log.step("note: %d directories there are closed to you: what is in them stays the agent's. As root: setfacl -R -P -x u:%d %s", closed, plan.AgentUID, b.Folder)
 	}
 }
 

@@ -35,31 +35,32 @@ func mountable(ctx context.Context, info Info) error {
 			return err
 		}
 	}
-	return eachOf(ctx, info.Root, func(rel string, d fs.DirEntry) error {
-		if strings.EqualFold(d.Name(), ".git") && rel != ".git" {
+	return eachOf(ctx, info.Root, func(rel string, d fs.DirEntry, err error) error {
+		if err == nil && strings.EqualFold(d.Name(), ".git") && rel != ".git" {
 			return fmt.Errorf("there is another repository in it, %s", filepath.Dir(rel))
 		}
-		return nil
+		return err
 	})
 }
 
 // eachOf calls do for all below root but what is in its .git, and symlinks are
-// what they are.
-func eachOf(ctx context.Context, root string, do func(rel string, d fs.DirEntry) error) error {
+// what they are. Of a directory that cannot be read do hears a second time, with
+// the error.
+func eachOf(ctx context.Context, root string, do func(rel string, d fs.DirEntry, err error) error) error {
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, fs.ErrNotExist) && name != root:
 			return nil // it vanished meanwhile
-		case err != nil:
+		case d == nil:
 			return err
 		}
-		rel, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
+		rel, lost := filepath.Rel(root, name)
+		if lost != nil {
+			return lost
 		}
-		if err := do(rel, d); err != nil {
+		if err := do(rel, d, err); err != nil {
 			return err
 		}
 		if rel == ".git" && d.IsDir() {

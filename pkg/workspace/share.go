@@ -6,34 +6,42 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // Share lets uid read and write all files below root, and what will be made
 // there, by POSIX ACLs; owner keeps its rights to what uid makes. Its .git and
-// what symlinks lead to are left alone. Files of other people are passed over:
-// others tells how many.
+// what symlinks lead to are left alone. Passed over are files of other people,
+// and files with a second name, which may lie anywhere (package managers link
+// from a store that all projects have in common): others tells how many.
 func Share(ctx context.Context, root string, uid, owner int) (others int, err error) {
-	err = eachShared(ctx, root, func(r *os.Root, rel string, d fs.DirEntry) error {
-		err := onACL(r, rel, d, accessACL, func(a acl, mode fs.FileMode) acl {
-			perm := uint16(6)
-			if mode.IsDir() || mode&0o111 != 0 {
-				perm = 7
-			}
-			return a.grant(uid, perm)
-		})
+	err = eachShared(ctx, root, func(r *os.File, rel string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = onACL(r, rel, d, accessACL, func(a acl, fi fs.FileInfo) acl {
+				if !fi.IsDir() && fi.Sys().(*syscall.Stat_t).Nlink > 1 {
+					others++
+					return a
+				}
+				perm := uint16(6)
+				if fi.IsDir() || fi.Mode()&0o111 != 0 {
+					perm = 7
+				}
+				return a.grant(uid, perm)
+			})
+		}
 		if err == nil && d.IsDir() {
-			err = onACL(r, rel, d, defaultACL, func(a acl, _ fs.FileMode) acl { return a.grant(uid, 7).grant(owner, 7) })
+			err = onACL(r, rel, d, defaultACL, func(a acl, _ fs.FileInfo) acl { return a.grant(uid, 7).grant(owner, 7) })
 		}
 		if errors.Is(err, fs.ErrPermission) && rel != "." {
 			others++
-			return nil
+			return passOver(d)
 		}
 		return err
 	})
 	if errors.Is(err, unix.ENOTSUP) {
-		err = errors.New("its file system has no ACLs")
+		err = errors.New("its file system has no ACLs; --workspace copy needs none")
 	}
 	if err != nil {
 		return others, fmt.Errorf("cannot share %s: %w", root, err)
@@ -42,46 +50,75 @@ func Share(ctx context.Context, root string, uid, owner int) (others int, err er
 }
 
 // Unshare takes back what Share gave to uid. What uid made stays its own, and
-// open to owner.
-func Unshare(ctx context.Context, root string, uid, owner int) error {
-	err := eachShared(ctx, root, func(r *os.Root, rel string, d fs.DirEntry) error {
-		err := onACL(r, rel, d, accessACL, func(a acl, _ fs.FileMode) acl { return a.revoke(uid) })
+// open to owner. What cannot be changed, or not be looked into, keeps nothing
+// else from being taken back: the error is the first, and closed tells how many
+// directories nobody but uid can look into.
+func Unshare(ctx context.Context, root string, uid, owner int) (closed int, err error) {
+	var first error
+	err = eachShared(ctx, root, func(r *os.File, rel string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrPermission) && rel != "." {
+			closed++
+			return passOver(d)
+		}
+		if err == nil {
+			err = onACL(r, rel, d, accessACL, func(a acl, _ fs.FileInfo) acl { return a.revoke(uid) })
+		}
 		if err == nil && d.IsDir() {
-			err = onACL(r, rel, d, defaultACL, func(a acl, _ fs.FileMode) acl { return a.revoke(uid).revoke(owner) })
+			err = onACL(r, rel, d, defaultACL, func(a acl, _ fs.FileInfo) acl { return a.revoke(uid).revoke(owner) })
 		}
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
-			return nil // another's, or gone
+		if err == nil || errors.Is(err, fs.ErrPermission) { // another's
+			return nil
 		}
-		return err
+		if first == nil {
+			first = err
+		}
+		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("cannot take back what the agent was given in %s: %w", root, err)
+	if first == nil {
+		first = err
+	}
+	if first != nil {
+		return closed, fmt.Errorf("cannot take back all that the agent was given in %s: %w", root, first)
+	}
+	return closed, nil
+}
+
+// passOver goes on behind a file or directory.
+func passOver(d fs.DirEntry) error {
+	if d.IsDir() {
+		return fs.SkipDir
 	}
 	return nil
 }
 
-// eachShared calls do for the files and directories below root but its .git.
-func eachShared(ctx context.Context, root string, do func(r *os.Root, rel string, d fs.DirEntry) error) error {
-	r, err := os.OpenRoot(root)
+// eachShared calls do for the files and directories below root but its .git, and
+// again, with an error, for directories that cannot be read.
+func eachShared(ctx context.Context, root string, do func(r *os.File, rel string, d fs.DirEntry, err error) error) error {
+	r, err := os.Open(root)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	return eachOf(ctx, root, func(rel string, d fs.DirEntry) error {
+	return eachOf(ctx, root, func(rel string, d fs.DirEntry, err error) error {
 		if rel == ".git" || !d.IsDir() && !d.Type().IsRegular() {
 			return nil
 		}
-		return do(r, rel, d)
+		return do(r, rel, d, err)
 	})
 }
 
-// onACL changes one list of a file or directory. The file is opened without
-// following a link, so that nobody can have another one changed.
-func onACL(r *os.Root, rel string, d fs.DirEntry, list string, change func(acl, fs.FileMode) acl) error {
-	f, err := r.OpenFile(rel, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
+// onACL changes one list of a file or directory. No link is followed on the way
+// to it, so that nobody can have another one changed, those in .git among them;
+// what is another thing by now, or gone, is left alone.
+func onACL(r *os.File, rel string, d fs.DirEntry, list string, change func(acl, fs.FileInfo) acl) error {
+	fd, err := unix.Openat2(int(r.Fd()), rel, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENXIO) {
+		return nil
 	}
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: rel, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), rel)
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil || fi.IsDir() != d.IsDir() || !fi.IsDir() && !fi.Mode().IsRegular() {
@@ -98,7 +135,7 @@ func onACL(r *os.Root, rel string, d fs.DirEntry, list string, change func(acl, 
 	if len(from) == 0 {
 		from = fromMode(fi.Mode())
 	}
-	changed := change(from, fi.Mode())
+	changed := change(from, fi)
 	if changed.equal(from) {
 		return nil
 	}

@@ -2,9 +2,11 @@ package workspace
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -86,7 +88,7 @@ func TestAFolderIsSharedAndTakenBack(t *testing.T) {
 	if got := aclOf(t, filepath.Join(dir, "sub/new")); !strings.Contains(got, "user:83001:rwx #effective:rw- user:83002:rwx #effective:rw-") {
 		t.Errorf("a new file has %q", got)
 	}
-	if err := Unshare(t.Context(), dir, testAgent, testOwner); err != nil {
+	if _, err := Unshare(t.Context(), dir, testAgent, testOwner); err != nil {
 		t.Fatal(err)
 	}
 	if got := all(); !slices.Equal(got, before) {
@@ -108,11 +110,128 @@ func TestOtherListsOfAFolderStay(t *testing.T) {
 	if got := aclOf(t, path); !strings.Contains(got, "user:7:r-- user:83001:rw- group::r-- mask::rw-") {
 		t.Errorf("%q", got)
 	}
-	if err := Unshare(t.Context(), dir, testAgent, testOwner); err != nil {
+	if _, err := Unshare(t.Context(), dir, testAgent, testOwner); err != nil {
 		t.Fatal(err)
 	}
 	if got := aclOf(t, path); got != before {
 		t.Errorf("%q, not %q", got, before)
+	}
+}
+
+// withoutPrivileges makes of a test's root, for good, somebody to whom modes
+// and owners count.
+func withoutPrivileges(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("it takes root to make another user's files")
+	}
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&head, &none[0]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A directory that the agent closed keeps nothing else open.
+func TestAClosedDirectoryStopsNoUnshare(t *testing.T) {
+	dir := sharedFolder(t)
+	before := aclOf(t, filepath.Join(dir, "sub/open"))
+	if _, err := Share(t.Context(), dir, testAgent, testOwner); err != nil {
+		t.Fatal(err)
+	}
+	closed := filepath.Join(dir, "a")
+	if err := errors.Join(os.Mkdir(closed, 0o700), os.Chown(closed, testAgent, testAgent), os.Chmod(closed, 0o700)); err != nil {
+		t.Skip(err)
+	}
+	withoutPrivileges(t)
+	if n, err := Unshare(t.Context(), dir, testAgent, testOwner); n != 1 || err != nil {
+		t.Errorf("%d closed, %v", n, err)
+	}
+	if got := aclOf(t, filepath.Join(dir, "sub/open")); got != before {
+		t.Errorf("behind it: %q, not %q", got, before)
+	}
+	if n, err := Share(t.Context(), dir, testAgent, testOwner); n != 1 || err != nil {
+		t.Errorf("shared again: %d are others', %v", n, err)
+	}
+}
+
+// Nor does a path that is longer than the kernel takes.
+func TestADeepDirectoryStopsNoUnshare(t *testing.T) {
+	dir := sharedFolder(t)
+	if _, err := Share(t.Context(), dir, testAgent, testOwner); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	name := strings.Repeat("a", 250)
+	for i := 0; i < 20 && err == nil; i++ {
+		if err = unix.Mkdirat(fd, name, 0o755); err == nil {
+			var below int
+			below, err = unix.Openat(fd, name, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			unix.Close(fd)
+			fd = below
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	t.Cleanup(func() { exec.Command("rm", "-rf", dir).Run() })
+	if _, err := Unshare(t.Context(), dir, testAgent, testOwner); !errors.Is(err, unix.ENAMETOOLONG) {
+		t.Errorf("%v", err)
+	}
+	if got := aclOf(t, filepath.Join(dir, "sub/open")); strings.Contains(got, "83001") {
+		t.Errorf("behind it: %q", got)
+	}
+}
+
+// What is a file of another place, too, is not the agent's to change.
+func TestAFileOfTwoNamesIsNotShared(t *testing.T) {
+	dir, store := sharedFolder(t), t.TempDir()
+	if err := os.Link(filepath.Join(dir, "private"), filepath.Join(store, "private")); err != nil {
+		t.Fatal(err)
+	}
+	before := aclOf(t, filepath.Join(store, "private"))
+	n, err := Share(t.Context(), dir, testAgent, testOwner)
+	if n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if got := aclOf(t, filepath.Join(store, "private")); got != before {
+		t.Errorf("%q", got)
+	}
+	// What the agent links itself is taken back all the same.
+	if err := os.Link(filepath.Join(dir, "run.sh"), filepath.Join(dir, "sub/again")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unshare(t.Context(), dir, testAgent, testOwner); err != nil {
+		t.Fatal(err)
+	}
+	if got := aclOf(t, filepath.Join(dir, "run.sh")); strings.Contains(got, "83001") {
+		t.Errorf("%q", got)
+	}
+}
+
+// A directory that becomes a symlink while it is looked at leads nowhere.
+func TestNoSymlinkLeadsToAList(t *testing.T) {
+	dir := sharedFolder(t)
+	before := aclOf(t, filepath.Join(dir, ".git/config"))
+	entries, err := os.ReadDir(filepath.Join(dir, ".git"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(".git", filepath.Join(dir, "way")); err != nil {
+		t.Fatal(err)
+	}
+	r, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := onACL(r, "way/config", entries[0], accessACL, func(a acl, _ fs.FileInfo) acl { return a.grant(testAgent, 7) }); err != nil {
+		t.Error(err)
+	}
+	if got := aclOf(t, filepath.Join(dir, ".git/config")); got != before {
+		t.Errorf("%q", got)
 	}
 }
 
