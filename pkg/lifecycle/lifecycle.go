@@ -55,6 +55,9 @@ var (
 	// ErrElsewhere is the error for a bottle that this engine knows nothing of,
 	// since it was made on another one.
 	ErrElsewhere = errors.New("it was made on another engine")
+	// ErrNested is the error for a folder to be mounted that is in another
+	// bottle's mounted folder, or has it in it.
+	ErrNested = errors.New("one folder is in the other")
 	// ErrRemains is the error for a name under which the engine still holds an
 	// earlier bottle, whose state directory somebody removed.
 	ErrRemains = errors.New("the engine still holds an earlier bottle of that name")

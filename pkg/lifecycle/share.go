@@ -2,8 +2,10 @@ package lifecycle
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/plan"
@@ -24,23 +26,57 @@ func (m *making) shareFolder(ctx context.Context) error {
 	return err
 }
 
+// standsAlone refuses to mount a folder that is in another bottle's, or has one
+// in it: the outer agent could put a symlink in the place of the inner folder,
+// and the engine would mount what that leads to. It is asked when this bottle is
+// recorded, so that of two at once one sees the other.
+func (u *bringUp) standsAlone() error {
+	if u.spec.Workspace != WorkspaceMount {
+		return nil
+	}
+	return u.others(u.bottle, func(other bottle.Bottle, err error) error {
+		if err == nil && other.Folder != u.bottle.Folder {
+			return fmt.Errorf("cannot mount %s: %s works in %s: %w", u.bottle.Folder, other.Slug, other.Folder, ErrNested)
+		}
+		return nil
+	})
+}
+
+// others calls do for the bottles that may work where b does, above or below it.
+// The error that do is given is of one that cannot be read.
+func (m *Manager) others(b bottle.Bottle, do func(other bottle.Bottle, err error) error) error {
+	slugs, err := m.Home.Slugs()
+	if err != nil {
+		return err
+	}
+	for _, slug := range slugs {
+		if slug == b.Slug {
+			continue
+		}
+		other, err := m.Home.Bottle(slug)
+		if err != nil {
+			other.Slug = slug
+		} else if other.Workspace != WorkspaceMount || !within(b.Folder, other.Folder) && !within(other.Folder, b.Folder) {
+			continue
+		}
+		if err := do(other, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // unshare takes back what shareFolder gave, unless another bottle works there. A
 // folder that it cannot change, or that is gone, keeps no bottle.
 func (m *Manager) unshare(ctx context.Context, b bottle.Bottle, log *journal) {
 	if b.Workspace != WorkspaceMount || b.Folder == "" {
 		return
 	}
-	slugs, err := m.Home.Slugs()
+	m.tellOfPlanted(ctx, b, log)
+	err := m.others(b, func(other bottle.Bottle, _ error) error { return fmt.Errorf("%s may work there", other.Slug) })
 	if err != nil {
 		log.step("note: %s stays open to agents: %v", b.Folder, err)
 		return
-	}
-	for _, slug := range slugs {
-		other, err := m.Home.Bottle(slug)
-		if slug != b.Slug && (err != nil || other.Workspace == WorkspaceMount && (within(b.Folder, other.Folder) || within(other.Folder, b.Folder))) {
-			log.step("note: %s stays open to agents: %s may work there", b.Folder, slug)
-			return
-		}
 	}
 	closed, err := workspace.Unshare(ctx, b.Folder, plan.AgentUID, os.Getuid())
 	if err != nil {
@@ -49,6 +85,31 @@ func (m *Manager) unshare(ctx context.Context, b bottle.Bottle, log *journal) {
 	if closed > 0 {
 		log.step("note: %d directories there are closed to you: what is in them stays the agent's. As root: setfacl -R -P -x u:%d %s", closed, plan.AgentUID, b.Folder)
 	}
+}
+
+// maxPlaces is how many places are named; more are counted.
+const maxPlaces = 5
+
+// tellOfPlanted warns of repositories that the agent made in the operator's
+// folder: his git, or a prompt that asks it, would run what is configured there.
+func (m *Manager) tellOfPlanted(ctx context.Context, b bottle.Bottle, log *journal) {
+	found, err := workspace.Planted(ctx, b.Folder, m.coversGit(b.Slug))
+	if err != nil {
+		return // the folder is gone, or nobody waits
+	}
+	for _, rel := range found[:min(len(found), maxPlaces)] {
+		log.step("note: %q looks like a repository to git, and may run programs of the agent's when git is run there: look before you go in", filepath.Join(b.Folder, rel))
+	}
+	if more := len(found) - maxPlaces; more > 0 {
+		log.step("note: and %d more such places", more)
+	}
+}
+
+// coversGit says whether a bottle has a .git of its own over the operator's. A
+// plan that is lost does not tell; most have.
+func (m *Manager) coversGit(slug string) bool {
+	p, err := m.loadPlan(slug)
+	return err != nil || slices.ContainsFunc(p.Find(plan.AgentService).Mounts, func(m plan.Mount) bool { return m.Target == plan.DotGit })
 }
 
 // within says whether a path is below dir, or dir itself.

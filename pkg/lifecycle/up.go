@@ -161,7 +161,7 @@ type bringUp struct {
 
 func (u *bringUp) run(ctx context.Context) error {
 	u.log.step("making the bottle")
-	if err := <-u.planned; err != nil {
+	if err := errors.Join(<-u.planned, u.standsAlone()); err != nil {
 		return err
 	}
 	if err := u.makeImages(ctx); err != nil {

@@ -77,6 +77,8 @@ func Explain(slug string, err error) error {
 			Hint: "bottle-attach " + slug + " returns to it"}
 	case errors.Is(err, manifest.ErrNoAgent):
 		return cli.Error{Code: cli.NotFound, Msg: err.Error(), Hint: "run bottle-ls agents"}
+	case errors.Is(err, lifecycle.ErrNested):
+		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "stop that bottle first, or give --workspace copy"}
 	case errors.Is(err, lifecycle.ErrRemains):
 		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: fmt.Sprintf("bottle-stop %s keeps its work and clears up; or choose another --name", slug)}
 	case errors.Is(err, state.ErrExists):
