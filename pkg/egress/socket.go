@@ -136,6 +136,13 @@ func (s *socket) Write(p []byte) (int, error) {
 	return s.TCPConn.Write(p)
 }
 
+// hurry bounds what is yet to be written, for good. Who calls it is the only one
+// that writes.
+func (s *socket) hurry(d time.Duration) {
+	s.sendUntil = time.Now().Add(idleTime) // Write would move a deadline that is due
+	s.SetWriteDeadline(time.Now().Add(d))
+}
+
 // limit bounds the time in which what comes next must have come, until unlimit.
 func (s *socket) limit(d time.Duration) {
 	s.limited = true

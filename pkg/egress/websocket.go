@@ -229,7 +229,7 @@ func (w *webSocket) finish(cut bool) bool {
 		told.note(ev)
 	}
 	if e.code != 0 {
-		c.sock.SetWriteDeadline(time.Now().Add(cutTime))
+		c.sock.hurry(cutTime)
 		c.send(appendFrame(getBuf(), true, opClose, false, closePayload(e.code, e.reason)))
 	}
 	c.more = true

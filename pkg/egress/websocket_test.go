@@ -3,10 +3,12 @@ package egress
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -291,5 +293,26 @@ func TestASilentWebSocketLives(t *testing.T) {
 	io.WriteString(other, "x")
 	if _, err := s.Read(make([]byte, 1)); err != nil || !s.readUntil.IsZero() {
 		t.Errorf("%v; it waits until %v", err, s.readUntil)
+	}
+}
+
+// A client that reads nothing holds up the last word, and the event behind it, no
+// longer than that, also where nothing was written for long before.
+func TestTheLastWordDoesNotWait(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	must(t, err)
+	defer c.Close()
+	s := &socket{TCPConn: c.(*net.TCPConn), sendUntil: time.Now().Add(idleTime / 2)}
+	s.hurry(20 * time.Millisecond)
+	guard := time.AfterFunc(10*time.Second, func() { c.Close() })
+	defer guard.Stop()
+	for err == nil {
+		_, err = s.Write(make([]byte, 1<<20))
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%v", err)
 	}
 }
