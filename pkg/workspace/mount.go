@@ -14,7 +14,7 @@ import (
 // is a repository, its .git is a directory, which a mount can cover, and there is
 // no other one below: a later start would find it elsewhere, had the agent moved
 // the folder above it. What the operator's own git reads and runs must not lie
-// where the agent writes.
+// where the agent writes, and nobody may listen there.
 func Mountable(ctx context.Context, dir string) (Info, error) {
 	info, err := Inspect(ctx, dir)
 	if err != nil {
@@ -36,16 +36,22 @@ func mountable(ctx context.Context, info Info) error {
 		}
 	}
 	return eachOf(ctx, info.Root, func(rel string, d fs.DirEntry, err error) error {
-		if err == nil && strings.EqualFold(d.Name(), ".git") && rel != ".git" {
+		switch {
+		case err != nil:
+			return err
+		case rel == ".git":
+			return passOver(d)
+		case strings.EqualFold(d.Name(), ".git"):
 			return fmt.Errorf("there is another repository in it, %s", filepath.Dir(rel))
+		case d.Type()&fs.ModeSocket != 0:
+			return fmt.Errorf("there is a socket in it, %s, by which the agent could speak to a program of yours: remove it", rel)
 		}
-		return err
+		return nil
 	})
 }
 
-// eachOf calls do for all below root but what is in its .git, and symlinks are
-// what they are. Of a directory that cannot be read do hears a second time, with
-// the error.
+// eachOf calls do for root and all below, and symlinks are what they are. Of a
+// directory that cannot be read do hears a second time, with the error.
 func eachOf(ctx context.Context, root string, do func(rel string, d fs.DirEntry, err error) error) error {
 	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -60,12 +66,14 @@ func eachOf(ctx context.Context, root string, do func(rel string, d fs.DirEntry,
 		if lost != nil {
 			return lost
 		}
-		if err := do(rel, d, err); err != nil {
-			return err
-		}
-		if rel == ".git" && d.IsDir() {
-			return fs.SkipDir
-		}
-		return nil
+		return do(rel, d, err)
 	})
+}
+
+// passOver goes on behind a file or directory.
+func passOver(d fs.DirEntry) error {
+	if d.IsDir() {
+		return fs.SkipDir
+	}
+	return nil
 }

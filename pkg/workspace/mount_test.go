@@ -3,6 +3,7 @@ package workspace
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,13 @@ func TestWhatCanBeMounted(t *testing.T) {
 		"a submodule that is not here": {func(t *testing.T, dir string) {
 			run(t, dir, "update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("12", 20)+",sub/module")
 		}, "it has a submodule, sub/module"},
+		"who listens there": {func(t *testing.T, dir string) {
+			l, err := net.Listen("unix", dir+"/control")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+		}, "a socket in it, control"},
 		"another below":         {func(t *testing.T, dir string) { run(t, dir, "init", "-q", "sub/other") }, "another repository in it, sub/other"},
 		"a worktree's file":     {func(t *testing.T, dir string) { write(t, dir, "sub/.git", "gitdir: /nowhere\n") }, "another repository in it, sub"},
 		"one of another system": {func(t *testing.T, dir string) { write(t, dir, "sub/.GIT/config", "") }, "another repository in it, sub"},

@@ -16,7 +16,9 @@ import (
 func Planted(ctx context.Context, root string, covered bool) (found []string, err error) {
 	err = eachOf(ctx, root, func(rel string, d fs.DirEntry, err error) error {
 		switch {
-		case err != nil || rel == ".git" && covered:
+		case err != nil:
+		case rel == ".git" && covered:
+			return passOver(d)
 		case strings.EqualFold(d.Name(), ".git") && rel != ".":
 			found = append(found, filepath.Dir(rel))
 		case d.IsDir() && isBareShaped(filepath.Join(root, rel)):

@@ -18,6 +18,9 @@ import (
 // from a store that all projects have in common): others tells how many.
 func Share(ctx context.Context, root string, uid, owner int) (others int, err error) {
 	err = eachShared(ctx, root, func(r *os.File, rel string, d fs.DirEntry, err error) error {
+		if rel == ".git" {
+			return passOver(d)
+		}
 		if err == nil {
 			err = onACL(r, rel, d, accessACL, func(a acl, fi fs.FileInfo) acl {
 				if !fi.IsDir() && fi.Sys().(*syscall.Stat_t).Nlink > 1 {
@@ -49,8 +52,8 @@ func Share(ctx context.Context, root string, uid, owner int) (others int, err er
 	return others, nil
 }
 
-// Unshare takes back what Share gave to uid. What uid made stays its own, and
-// open to owner. What cannot be changed, or not be looked into, keeps nothing
+// Unshare takes back what Share gave to uid, also where it was passed on to a
+// .git that was made since. What uid made stays its own, and open to owner. What cannot be changed, or not be looked into, keeps nothing
 // else from being taken back: the error is the first, and closed tells how many
 // directories nobody but uid can look into.
 func Unshare(ctx context.Context, root string, uid, owner int) (closed int, err error) {
@@ -83,16 +86,8 @@ func Unshare(ctx context.Context, root string, uid, owner int) (closed int, err 
 	return closed, nil
 }
 
-// passOver goes on behind a file or directory.
-func passOver(d fs.DirEntry) error {
-	if d.IsDir() {
-		return fs.SkipDir
-	}
-	return nil
-}
-
-// eachShared calls do for the files and directories below root but its .git, and
-// again, with an error, for directories that cannot be read.
+// eachShared calls do for root and the files and directories below, and again,
+// with an error, for directories that cannot be read.
 func eachShared(ctx context.Context, root string, do func(r *os.File, rel string, d fs.DirEntry, err error) error) error {
 	r, err := os.Open(root)
 	if err != nil {
@@ -100,7 +95,7 @@ func eachShared(ctx context.Context, root string, do func(r *os.File, rel string
 	}
 	defer r.Close()
 	return eachOf(ctx, root, func(rel string, d fs.DirEntry, err error) error {
-		if rel == ".git" || !d.IsDir() && !d.Type().IsRegular() {
+		if !d.IsDir() && !d.Type().IsRegular() {
 			return nil
 		}
 		return do(r, rel, d, err)

@@ -133,6 +133,27 @@ func withoutPrivileges(t *testing.T) {
 	}
 }
 
+// The operator's git init, or clone, while the agent is there makes a .git that
+// is open to it.
+func TestARepositoryMadeSinceIsTakenBack(t *testing.T) {
+	dir := sharedFolder(t)
+	if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Share(t.Context(), dir, testAgent, testOwner); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, ".git/hooks/x", "")
+	if _, err := Unshare(t.Context(), dir, testAgent, testOwner); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{".git", ".git/hooks/x"} {
+		if got := aclOf(t, filepath.Join(dir, name)); strings.Contains(got, "83001") {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 // A directory that the agent closed keeps nothing else open.
 func TestAClosedDirectoryStopsNoUnshare(t *testing.T) {
 	dir := sharedFolder(t)
