@@ -23,7 +23,7 @@ type Took struct {
 	Kept    bool     // state and volumes are still there
 	Bundle  string   // path of the captured work, empty if there is none
 	Diff    string   // path of how it differs from what it began with
-	Notes   []string // what could not be captured, or not as it was; the agent's words
+	Notes   []string // what could not be captured, or not as it was, and what to look out for; the agent's words
 	Pushed  []Pushed // what the git gate took and kept
 	History string
 }

@@ -67,42 +67,52 @@ func (m *Manager) others(b bottle.Bottle, do func(other bottle.Bottle, err error
 }
 
 // unshare takes back what shareFolder gave, unless another bottle works there. A
-// folder that it cannot change, or that is gone, keeps no bottle.
-func (m *Manager) unshare(ctx context.Context, b bottle.Bottle, log *journal) {
+// folder that it cannot change, or that is gone, keeps no bottle: the notes say
+// what the operator should know of it.
+func (m *Manager) unshare(ctx context.Context, b bottle.Bottle, log *journal) (notes []string) {
 	if b.Workspace != WorkspaceMount || b.Folder == "" {
-		return
+		return nil
 	}
-	m.tellOfPlanted(ctx, b, log)
+	defer func() {
+		for _, note := range notes {
+			log.step("note: %s", note)
+		}
+	}()
+	notes = m.planted(ctx, b)
 	err := m.others(b, func(other bottle.Bottle, _ error) error { return fmt.Errorf("%s may work there", other.Slug) })
 	if err != nil {
-		log.step("note: %s stays open to agents: %v", b.Folder, err)
-		return
+		return append(notes, fmt.Sprintf("%s stays open to agents: %v", b.Folder, err))
 	}
 	closed, err := workspace.Unshare(ctx, b.Folder, plan.AgentUID, os.Getuid())
 	if err != nil {
-		log.step("note: %v", err)
+		notes = append(notes, err.Error())
 	}
 	if closed > 0 {
-		log.step("note: %d directories there are closed to you: what is in them stays the agent's. As root: setfacl -R -P -x u:%d %s", closed, plan.AgentUID, b.Folder)
+		notes = append(notes, fmt.Sprintf("%d directories in %s are closed to you: what is in them stays the agent's. As root: setfacl -R -P -x u:%d %[2]s", closed, b.Folder, plan.AgentUID))
 	}
+	return notes
 }
 
 // maxPlaces is how many places are named; more are counted.
 const maxPlaces = 5
 
-// tellOfPlanted warns of repositories that the agent made in the operator's
-// folder: his git, or a prompt that asks it, would run what is configured there.
-func (m *Manager) tellOfPlanted(ctx context.Context, b bottle.Bottle, log *journal) {
+// planted tells of repositories that the agent made in the operator's folder: his
+// git, or a prompt that asks it, would run what is configured there.
+func (m *Manager) planted(ctx context.Context, b bottle.Bottle) (notes []string) {
+	if b.Workspace != WorkspaceMount || b.Folder == "" {
+		return nil
+	}
 	found, err := workspace.Planted(ctx, b.Folder, m.coversGit(b.Slug))
 	if err != nil {
-		return // the folder is gone, or nobody waits
+		return nil // the folder is gone, or nobody waits
 	}
 	for _, rel := range found[:min(len(found), maxPlaces)] {
-		log.step("note: %q looks like a repository to git, and may run programs of the agent's when git is run there: look before you go in", filepath.Join(b.Folder, rel))
+		notes = append(notes, fmt.Sprintf("%q is a repository to git, which may run there what the agent configured: look before you go in", filepath.Join(b.Folder, rel)))
 	}
 	if more := len(found) - maxPlaces; more > 0 {
-		log.step("note: and %d more such places", more)
+		notes = append(notes, fmt.Sprintf("and %d more such places", more))
 	}
+	return notes
 }
 
 // coversGit says whether a bottle has a .git of its own over the operator's. A

@@ -49,15 +49,14 @@ func TestTheStopTellsOfPlantedRepositories(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var said []string
-	log, err := openJournal(filepath.Join(t.TempDir(), "log"), func(step string) { said = append(said, step) })
+	log, err := openJournal(filepath.Join(t.TempDir(), "log"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	l.unshare(t.Context(), b, log)
+	said := l.unshare(t.Context(), b, log)
 	text := strings.Join(said, "\n")
-	if strings.Count(text, "looks like a repository") != 2 || !strings.Contains(text, `/data"`) || !strings.Contains(text, `\x1b[2J`) || strings.Contains(text, "\x1b") {
+	if strings.Count(text, "is a repository to git") != 2 || !strings.Contains(text, `/data"`) || !strings.Contains(text, `\x1b[2J`) || strings.Contains(text, "\x1b") {
 		t.Errorf("%q", said)
 	}
 }

@@ -34,6 +34,7 @@ func (t *tearDown) run(ctx context.Context) error {
 		if err := t.stop(ctx); err != nil {
 			return err
 		}
+		t.took.Notes = t.planted(ctx, t.bottle)
 		return t.keep()
 	}
 	if err := t.stopAndCapture(ctx); err != nil {
@@ -170,7 +171,7 @@ func (t *tearDown) demolish(ctx context.Context) error {
 	if err := errors.Join(t.remove(ctx, t.left), t.dropRebuilt(ctx)); err != nil {
 		return fmt.Errorf("cannot take %s down whole; run bottle-stop %s again: %w", slug, slug, err)
 	}
-	t.unshare(ctx, t.bottle, t.log)
+	t.took.Notes = append(t.took.Notes, t.unshare(ctx, t.bottle, t.log)...)
 	pushed := t.pushed(slug)
 	if err := t.Home.Retire(slug, t.historyFiles(slug)); err != nil {
 		return err
