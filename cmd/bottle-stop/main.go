@@ -60,7 +60,7 @@ type stopped struct {
 	// Pushed are bundles of what was pushed to remotes without an upstream, by name.
 	Pushed  map[string]string `json:"pushed,omitempty"`
 	History string            `json:"history,omitempty"`
-	Notes   []string          `json:"notes,omitempty"` // what was not captured, or not as it was
+	Notes   []string          `json:"notes,omitempty"` // what was not captured, or not as it was, and what to look out for in a mounted folder
 	Error   string            `json:"error,omitempty"`
 }
 
