@@ -33,6 +33,8 @@ var rules = map[string]rule{
 
 	"pkg/proposal": {may: []string{"pkg/bottle", "pkg/dlp/ruleids", "pkg/dockerfile", "pkg/policy"}, pure: true,
 		why: "what a proposal is and what its approval changes, as values: for sidecars that ask and for the host that decides"},
+	"pkg/pipelock": {may: []string{"pkg/policy"}, pure: true,
+		why: "what pipelock is told is a function of a policy and of the file as it stands, so that golden files can show it"},
 	"pkg/manifest": {may: []string{"pkg/agent", "pkg/bottle", "pkg/dlp/ruleids", "pkg/policy", "pkg/tokenref"},
 		why: "reads what the operator wrote, by the names and hosts that these call good; it makes nothing"},
 	"pkg/proxy": {may: []string{"pkg/bottle", "pkg/tokenref"},
