@@ -34,6 +34,7 @@ type Manifest struct {
 	AskTimeout time.Duration
 	Runtime    string // auto, runc or runsc
 	Supervise  bool   // the agent can ask its operator for more
+	Pipelock   Pipelock
 	AgentFile  string // absolute paths
 	BottleFile string
 	Dockerfile string   // the operator's own last step of the image; empty: none
@@ -57,6 +58,15 @@ type Credential struct {
 	Ref   tokenref.Ref
 	Hosts []string // canonical
 	Where string
+}
+
+// Pipelock is the second scanner that stands behind egress.
+type Pipelock struct {
+	Image string // a reference, as the engine knows it; empty: there is none
+	// Passthrough are hosts whose TLS it does not open, canonical. Set says that the
+	// manifest named them; otherwise they are the agent's model's.
+	Passthrough []string
+	Set         bool
 }
 
 // Skill is a folder of the operator's that the agent gets a copy of.

@@ -78,8 +78,13 @@ func Make(slug string, m manifest.Manifest, a agent.Agent, h Host) (*Plan, error
 		return nil, err
 	}
 	b := builder{slug: slug, project: Project(slug), h: h, runtime: runtime}
+	b.halved = hasPipelock(m)
 	p := &Plan{Slug: slug, Project: b.project, Home: h.Home, StateDir: h.StateDir}
-	p.Networks = []Network{b.inner(), Uplink(h.Home, h.Uplink)}
+	p.Networks = []Network{b.inner()}
+	if b.halved {
+		p.Networks = append(p.Networks, b.behind())
+	}
+	p.Networks = append(p.Networks, Uplink(h.Home, h.Uplink))
 	p.Volumes = []Volume{b.volume(HomeVolume), b.volume(WorkVolume)}
 	for _, row := range sidecars {
 		if row.wanted(m) {
@@ -144,6 +149,7 @@ type builder struct {
 	slug, project, runtime string
 	h                      Host
 	with                   []sidecar // those that this bottle has
+	halved                 bool      // its subnet is two networks: the agent's, and pipelock's behind egress
 }
 
 // Address returns the n-th address of a subnet; the gateway is the first.
@@ -167,14 +173,35 @@ func (b builder) labels(more ...string) map[string]string {
 	return l
 }
 
-func (b builder) inner() Network {
+func (b builder) behindName() string { return b.project + "_behind" }
+
+// innerSubnet is the bottle's subnet, or its first half.
+func (b builder) innerSubnet() netip.Prefix {
+	if !b.halved {
+		return b.h.Subnet
+	}
+	return netip.PrefixFrom(b.h.Subnet.Addr(), b.h.Subnet.Bits()+1)
+}
+
+// behindSubnet is its second half.
+func (b builder) behindSubnet() netip.Prefix {
+	return netip.PrefixFrom(Address(b.h.Subnet, 1<<(31-b.h.Subnet.Bits())), b.h.Subnet.Bits()+1)
+}
+
+func (b builder) inner() Network { return b.private(b.innerName(), "inner", b.innerSubnet()) }
+
+// behind is the network in which egress and pipelock are alone.
+func (b builder) behind() Network { return b.private(b.behindName(), "behind", b.behindSubnet()) }
+
+// private is a network that leads to its members and nowhere else.
+func (b builder) private(name, key string, subnet netip.Prefix) Network {
 	// Without an address of the host on the bridge, nothing of the host is there to be reached.
 	options := map[string]string{"com.docker.network.bridge.inhibit_ipv4": "true"}
 	if b.h.Docker28 {
 		options["com.docker.network.bridge.gateway_mode_ipv4"] = "isolated"
 	}
-	return Network{Name: b.innerName(), Key: "inner", Subnet: b.h.Subnet, Internal: true, Options: options,
-		Labels: b.labels("com.docker.compose.network", "inner")}
+	return Network{Name: name, Key: key, Subnet: subnet, Internal: true, Options: options,
+		Labels: b.labels("com.docker.compose.network", key)}
 }
 
 // Uplink is the network that the sidecars of a home get out by. Its members
@@ -232,7 +259,7 @@ func (b builder) agent(m manifest.Manifest, a agent.Agent) Container {
 	c.DNSOptions = []string{"timeout:1", "attempts:1"}
 	// In /etc/hosts the sidecars are found while the engine, and its DNS, are away.
 	c.Hosts = map[string]string{}
-	for _, row := range b.with {
+	for _, row := range b.beside() {
 		c.Hosts[row.service] = b.addressOf(row).String()
 	}
 	// The engine takes away the namespace of a container that was killed, so nobody

@@ -26,10 +26,19 @@ func (p *Plan) labelNetworks() {
 
 var literal = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b[0-9]{1,3}(\.[0-9]{1,3}){3}\b`) })
 
-// Move gives the bottle's own network another subnet of the same size, and all
-// that the plan says of its addresses with it.
+// subnet is what the bottle's networks were cut out of.
+func (p *Plan) subnet() netip.Prefix {
+	own := p.Own().Subnet
+	if len(p.Private()) == 1 {
+		return own
+	}
+	return netip.PrefixFrom(own.Addr(), own.Bits()-1)
+}
+
+// Move gives the bottle another subnet of the same size, and all that the plan
+// says of its addresses with it.
 func (p *Plan) Move(to netip.Prefix) {
-	from := p.Own().Subnet
+	from := p.subnet()
 	move := func(a netip.Addr) netip.Addr {
 		if !from.Contains(a) {
 			return a
@@ -48,7 +57,11 @@ func (p *Plan) Move(to netip.Prefix) {
 			return ip
 		})
 	}
-	p.Networks[0].Subnet = to
+	for i, n := range p.Networks {
+		if !n.External {
+			p.Networks[i].Subnet = netip.PrefixFrom(move(n.Subnet.Addr()), n.Subnet.Bits())
+		}
+	}
 	for i := range p.Containers {
 		c := &p.Containers[i]
 		for j := range c.Entrypoint {
@@ -61,9 +74,7 @@ func (p *Plan) Move(to netip.Prefix) {
 			c.Hosts[name] = text(ip)
 		}
 		for j, e := range c.Endpoints {
-			if e.Network == p.Own().Name {
-				c.Endpoints[j].IP = move(e.IP)
-			}
+			c.Endpoints[j].IP = move(e.IP)
 		}
 	}
 }

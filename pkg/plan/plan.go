@@ -3,7 +3,10 @@
 // holds no secret.
 package plan
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // AgentUID is the user an agent runs as: fixed, above every range that
 // distributions and container tools hand out, nobody on the host, and never a
@@ -16,6 +19,7 @@ const (
 	EgressService    = "egress"
 	SuperviseService = "supervise"
 	GateService      = "git-gate"
+	PipelockService  = "pipelock"
 )
 
 // Labels on all that belongs to a bottle.
@@ -134,23 +138,43 @@ func (p *Plan) Find(service string) *Container {
 // zero address where it has none.
 func (p *Plan) IP(service string) netip.Addr {
 	if c := p.Find(service); c != nil {
-		for _, e := range c.Endpoints {
-			if e.IP.IsValid() {
-				return e.IP
-			}
+		return c.ip(p.Own().Name)
+	}
+	return netip.Addr{}
+}
+
+// Pipelock is the address of a bottle's pipelock; the zero address where it has
+// none.
+func (p *Plan) Pipelock() netip.Addr {
+	if c := p.Find(PipelockService); c != nil {
+		return c.ip(builder{project: p.Project}.behindName())
+	}
+	return netip.Addr{}
+}
+
+// ip is a container's address in a network.
+func (c *Container) ip(network string) netip.Addr {
+	for _, e := range c.Endpoints {
+		if e.Network == network {
+			return e.IP
 		}
 	}
 	return netip.Addr{}
 }
 
-// Own is the network that is the bottle's alone.
+// Own is the bottle's own network: the agent's.
 func (p *Plan) Own() Network { return p.Networks[0] }
 
+// Private are the networks that are the bottle's alone, its own first.
+func (p *Plan) Private() []Network {
+	return slices.DeleteFunc(slices.Clone(p.Networks), func(n Network) bool { return n.External })
+}
+
 // Early splits a container's endpoints: those in networks that all bottles
-// share, which are there before the bottle's own is, and the rest.
+// share, which are there before the bottle's are, and the rest.
 func (p *Plan) Early(c Container) (early, late []Endpoint) {
 	for _, e := range c.Endpoints {
-		if e.Network == p.Own().Name {
+		if slices.ContainsFunc(p.Private(), func(n Network) bool { return n.Name == e.Network }) {
 			late = append(late, e)
 		} else {
 			early = append(early, e)

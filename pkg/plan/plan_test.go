@@ -62,6 +62,54 @@ func withRemotes(remotes ...manifest.Remote) manifest.Manifest {
 	return m
 }
 
+func withPipelock() manifest.Manifest {
+	m := simple("shell")
+	m.Pipelock.Image = "ghcr.io/luckypipewrench/pipelock:2.3.0"
+	return m
+}
+
+// Egress has no other way than pipelock, and pipelock no company but egress: the
+// agent's network and pipelock's have one member in common.
+func TestPipelockStandsBehindEgressAlone(t *testing.T) {
+	p := made(t, withPipelock(), host())
+	members := map[string][]string{}
+	for _, c := range p.Containers {
+		for _, e := range c.Endpoints {
+			members[e.Network] = append(members[e.Network], c.Service)
+		}
+	}
+	uplink := UplinkName(host().Home)
+	if want := []string{PipelockService}; !slices.Equal(members[uplink], want) {
+		t.Errorf("in the uplink are %q, want %q", members[uplink], want)
+	}
+	if want := []string{EgressService, PipelockService}; !slices.Equal(members["bottle-dev-k3zq_behind"], want) {
+		t.Errorf("behind egress are %q, want %q", members["bottle-dev-k3zq_behind"], want)
+	}
+	agent, egress, pipelock := p.Find(AgentService), p.Find(EgressService), p.Find(PipelockService)
+	if _, told := agent.Hosts[PipelockService]; told || strings.Contains(strings.Join(egress.Entrypoint, " "), PipelockService) {
+		t.Error("the agent is told of pipelock")
+	}
+	if !slices.Equal(pipelock.CapDrop, egress.CapDrop) || !slices.Equal(pipelock.SecurityOpt, egress.SecurityOpt) || !pipelock.ReadOnly || pipelock.User != egress.User {
+		t.Errorf("pipelock's walls are not egress': %+v", pipelock)
+	}
+	for _, m := range append(slices.Clone(pipelock.Mounts), p.PipelockCheck("candidate.yaml").Mounts...) {
+		if !m.ReadOnly {
+			t.Errorf("it may write %s", m.Source)
+		}
+	}
+	if c := p.PipelockCheck("candidate.yaml"); len(c.Endpoints) > 0 {
+		t.Error("what checks a file has a network")
+	}
+	old := p.Pipelock()
+	p.Move(netip.MustParsePrefix("10.213.9.32/28"))
+	for name, want := range map[string]string{p.IP(EgressService).String(): "10.213.9.34", p.Pipelock().String(): "10.213.9.43", old.String(): "10.213.4.27",
+		p.Networks[0].Subnet.String(): "10.213.9.32/29", p.Networks[1].Subnet.String(): "10.213.9.40/29", egress.Endpoints[1].IP.String(): "10.213.9.42"} {
+		if name != want {
+			t.Errorf("%s, want %s", name, want)
+		}
+	}
+}
+
 // The golden plans are what reviewers look at when a wall changes.
 func TestGoldenPlans(t *testing.T) {
 	newer := host()
@@ -76,6 +124,7 @@ func TestGoldenPlans(t *testing.T) {
 		"small-host":      made(t, simple("shell"), small),
 		"git":             made(t, withRemotes(manifest.Remote{Name: "origin"}), host()),
 		"git-upstream":    made(t, withRemotes(manifest.Remote{Name: "origin", Upstream: "https://git.example.com/engine.git"}), host()),
+		"pipelock":        made(t, withPipelock(), host()),
 	} {
 		data, err := json.MarshalIndent(p, "", "  ")
 		if err != nil {

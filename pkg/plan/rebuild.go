@@ -11,8 +11,9 @@ import (
 // a bottle's new image.
 const BuildService = "build"
 
-// buildAddress is its number in the bottle's own subnet.
-const buildAddress = 13
+// buildAddress is its number in the bottle's own network, the last that one of
+// half the size has.
+const buildAddress = 6
 
 // buildCaps are what installing programs needs, and no more.
 var buildCaps = []string{"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}

@@ -13,6 +13,7 @@ type sidecar struct {
 	service string
 	address int    // its number in the bottle's own subnet, the same in every bottle
 	volume  string // key of one that is its own; empty: none
+	apart   bool   // in none of the agent's networks: nobody in these is told of it
 	wanted  func(manifest.Manifest) bool
 	// make completes the container that all sidecars begin as.
 	make func(builder, Container, manifest.Manifest) Container
@@ -26,16 +27,26 @@ const (
 	gateAddress      = 5
 )
 
+// Addresses in the second half of the bottle's subnet, where egress and pipelock
+// are alone: the first is the gateway's there too.
+const (
+	egressBehind    = 2
+	pipelockAddress = 3
+)
+
 // sidecars is the table, in the order in which sidecars are told of.
 var sidecars = []sidecar{
 	{service: EgressService, address: egressAddress, wanted: always, make: builder.egress},
 	{service: SuperviseService, address: superviseAddress, wanted: func(m manifest.Manifest) bool { return m.Supervise }, make: builder.supervise},
 	{service: GateService, address: gateAddress, volume: GitVolume, wanted: hasGate, make: builder.gate},
+	{service: PipelockService, apart: true, wanted: hasPipelock, make: builder.pipelock},
 }
 
 func always(manifest.Manifest) bool { return true }
 
 func hasGate(m manifest.Manifest) bool { return len(m.Git.Remotes) > 0 }
+
+func hasPipelock(m manifest.Manifest) bool { return m.Pipelock.Image != "" }
 
 func (b builder) addressOf(s sidecar) netip.Addr { return Address(b.h.Subnet, s.address) }
 
@@ -64,12 +75,21 @@ func (b builder) uplink(c *Container) {
 // egress answers the names of all sidecars with their addresses.
 func (b builder) egress(c Container, _ manifest.Manifest) Container {
 	c.Entrypoint = []string{"/bottle-egress", "--in", SidecarIn, "--out", SidecarOut,
-		"--listen", netip.PrefixFrom(b.egressIP(), b.h.Subnet.Bits()).String(), "--proxy-port", fmt.Sprint(ProxyPort)}
-	for _, row := range b.with {
+		"--listen", netip.PrefixFrom(b.egressIP(), b.innerSubnet().Bits()).String(), "--proxy-port", fmt.Sprint(ProxyPort)}
+	for _, row := range b.beside() {
 		c.Entrypoint = append(c.Entrypoint, "--name", row.service+"="+b.addressOf(row).String())
 	}
-	b.uplink(&c)
+	if !b.halved {
+		b.uplink(&c)
+		return c
+	}
+	c.Endpoints = append(c.Endpoints, Endpoint{Network: b.behindName(), IP: Address(b.behindSubnet(), egressBehind)})
 	return c
+}
+
+// beside are the sidecars that are in the agent's network.
+func (b builder) beside() []sidecar {
+	return slices.DeleteFunc(slices.Clone(b.with), func(s sidecar) bool { return s.apart })
 }
 
 // SupervisePort is where supervise listens for the agent.
@@ -107,11 +127,27 @@ const gatePids = 256
 func (b builder) gate(c Container, m manifest.Manifest) Container {
 	c.Image = b.h.Gate
 	c.Entrypoint = []string{"/bottle-git-gate", "--in", SidecarIn, "--out", SidecarOut, "--repos", GateRepos,
-		"--listen", netip.PrefixFrom(Address(b.h.Subnet, gateAddress), b.h.Subnet.Bits()).String()}
+		"--listen", netip.PrefixFrom(Address(b.h.Subnet, gateAddress), b.innerSubnet().Bits()).String()}
 	c.Mounts = append(c.Mounts, Mount{Type: "volume", Source: VolumeName(b.slug, GitVolume), Target: GateRepos})
 	c.Memory, c.Pids = fit(gateMemory, b.h.Memory), gatePids
 	if slices.ContainsFunc(m.Git.Remotes, func(r manifest.Remote) bool { return r.Upstream != "" }) {
 		b.uplink(&c)
 	}
+	return c
+}
+
+// pipelockMemory is for the bodies that it scans whole.
+const pipelockMemory = 1024 * megabyte
+
+// pipelock is somebody else's program behind egress: it reads its file, and writes
+// nothing but its log. It has the way out, and egress alone for company.
+func (b builder) pipelock(c Container, m manifest.Manifest) Container {
+	c.Image = m.Pipelock.Image
+	c.Entrypoint = []string{PipelockProgram, "run", "--config", PipelockFile}
+	c.Env = map[string]string{"HOME": "/tmp", "SSL_CERT_FILE": SidecarIn + "/roots.pem"}
+	c.Mounts = []Mount{b.bind(PipelockService+"/in", SidecarIn, true)}
+	c.Endpoints = []Endpoint{{Network: b.behindName(), IP: Address(b.behindSubnet(), pipelockAddress)}}
+	b.uplink(&c)
+	c.Memory = fit(pipelockMemory, b.h.Memory)
 	return c
 }
