@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -20,6 +21,9 @@ import (
 	"bottle/pkg/sidecar"
 )
 
+// inDir is where the host's files are.
+const inDir = "/in"
+
 const dialTime = 5 * time.Second
 
 // memoryGoal is where the collector begins to work harder, in bytes: below the
@@ -33,10 +37,11 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		Name:  "bottle-egress",
 		Usage: "judge and forward what leaves a bottle",
 		About: "Runs in a bottle's egress container. SIGHUP reads the policy again; SIGTERM finishes what is under way and ends.\n" +
-			"\"bottle-egress secrets\" hands what it reads from standard input to the one that runs.",
+			"\"bottle-egress secrets\" hands what it reads from standard input to the one that runs;\n" +
+			"\"bottle-egress pipelock [HOST…]\" says which of these the pipelock behind it lists.",
 		Examples: "bottle-egress --in /in --out /out --listen 10.83.0.2 --name egress=10.83.0.2",
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "in", Value: "/in", Usage: "`DIR` with the policy, the bottle's CA and the roots"},
+			&urfave.StringFlag{Name: "in", Value: inDir, Usage: "`DIR` with the policy, the bottle's CA and the roots"},
 			&urfave.StringFlag{Name: "out", Value: "/out", Usage: "`DIR` for events and readiness"},
 			&urfave.StringFlag{Name: "listen", Usage: "the only `ADDRESS/BITS` to listen on, and the bottle's own network"},
 			&urfave.StringSliceFlag{Name: "name", Usage: "`NAME=ADDRESS` of a sidecar, for DNS; may be repeated"},
@@ -47,6 +52,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 			"relay": {Args: 2, Run: func(args []string, s cli.Streams) error {
 				return relay.Run(bottle.Proxy{Address: args[0], Except: args[1]}, s.In, s.Out)
 			}},
+			"pipelock": {Run: askPipelock},
 		},
 		Action: serve,
 	}.Run(args, in, out, errOut)
@@ -87,10 +93,21 @@ func serve(c *cli.Call) error {
 	}
 	dialer := sidecar.Dialer{Check: guard.Check, Lookup: sidecar.Resolve, Timeout: dialTime, Proxy: proxy}
 	start := func(events *sidecar.Events) (sidecar.Service, error) {
+		if host.Proxy != nil && host.Proxy.Pipelock { // what cannot lead anywhere is not ready
+			conn, err := dialer.AwaitPipelock(context.Background())
+			if err != nil {
+				return nil, err
+			}
+			conn.Close()
+		}
 		return egress.Start(egress.Config{In: c.String("in"), Listen: own.Addr(), Ports: ports, Names: names, Dial: dialer.Dial, Proxy: proxy,
 			Record: events.Add, Out: c.String("out"), Secrets: secrets})
 	}
 	return sidecar.Program{Name: "egress", In: c.String("in"), Out: c.String("out"), Start: start, Secrets: secrets, Socket: sidecar.SecretsSocket}.Run()
+}
+
+func askPipelock(hosts []string, s cli.Streams) error {
+	return sidecar.AskPipelock(context.Background(), inDir, hosts, s.Out)
 }
 
 func usage(format string, args ...any) error {

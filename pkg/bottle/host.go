@@ -10,13 +10,16 @@ type Host struct {
 	Proxy *Proxy `json:"proxy,omitempty"`
 }
 
-// Proxy is a company's HTTP proxy, through which upstreams are reached. It holds
-// no credentials.
+// Proxy is what upstreams are reached through: a company's HTTP proxy, or the
+// bottle's own pipelock. It holds no credentials.
 type Proxy struct {
 	Address string `json:"address"`          // host:port
 	Except  string `json:"except,omitempty"` // who is dialled all the same, as NO_PROXY has it
 	Login   string `json:"login,omitempty"`  // name of the value, user:password; empty: it asks for none
 	SSH     bool   `json:"ssh,omitempty"`    // ssh goes through it too
+	// Pipelock says that it is the bottle's own pipelock: it may be restarted, and is
+	// waited for.
+	Pipelock bool `json:"pipelock,omitempty"`
 }
 
 // ProxyLogin is the name of the value by which a proxy knows the operator. No

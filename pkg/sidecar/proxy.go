@@ -26,6 +26,7 @@ type Proxy struct {
 	host    string
 	port    int
 	login   string // name of the value; empty: it asks for none
+	own     bool   // it is the bottle's pipelock
 	except  func(*url.URL) (*url.URL, error)
 	secrets *Secrets
 	refused func(name string, came time.Time)
@@ -43,7 +44,7 @@ func NewProxy(doc *bottle.Proxy, secrets *Secrets) (*Proxy, error) {
 		return nil, errors.New("the address of the proxy in " + HostFile + " is none")
 	}
 	rules := httpproxy.Config{HTTPSProxy: "http://" + doc.Address, NoProxy: doc.Except}
-	return &Proxy{host: host, port: number, login: doc.Login, except: rules.ProxyFunc(), secrets: secrets}, nil
+	return &Proxy{host: host, port: number, login: doc.Login, own: doc.Pipelock, except: rules.ProxyFunc(), secrets: secrets}, nil
 }
 
 // OnRefuse sets what is called where the proxy refuses the login that came in
@@ -72,9 +73,19 @@ func (p *Proxy) Leads(host string, port int) bool {
 }
 
 // ProxyError is a way out that the proxy did not give. Its text names no address.
-type ProxyError struct{ reason string }
+type ProxyError struct {
+	reason string
+	own    bool // it is the bottle's pipelock
+}
 
-func (e *ProxyError) Error() string { return "the proxy on the way out " + e.reason }
+func (e *ProxyError) Error() string {
+	if e.own {
+		return "pipelock, behind egress, " + e.reason
+	}
+	return "the proxy on the way out " + e.reason
+}
+
+var errSlow = &ProxyError{reason: "did not answer in time"}
 
 // through connects to a host by the proxy. It is not looked up here, where there
 // may be no name server for it: only what its name says by itself is refused. The
@@ -83,10 +94,13 @@ func (d Dialer) through(ctx context.Context, host string, port int, mayPrivate b
 	if err := d.checkName(host, mayPrivate); err != nil {
 		return nil, err
 	}
+	if d.Proxy.own {
+		return d.throughPipelock(ctx, host, port)
+	}
 	values, came := d.Proxy.secrets.Now()
 	login := values[d.Proxy.login]
 	if d.Proxy.login != "" && login == "" {
-		return nil, &ProxyError{"needs a login that is not here (the sidecar was restarted): the operator must run bottle-start --resume"}
+		return nil, &ProxyError{reason: "needs a login that is not here (the sidecar was restarted): the operator must run bottle-start --resume"}
 	}
 	conn, err := d.proxyConn(ctx)
 	if err != nil {
@@ -104,11 +118,11 @@ func (d Dialer) through(ctx context.Context, host string, port int, mayPrivate b
 		if d.Proxy.refused != nil {
 			d.Proxy.refused(d.Proxy.login, came[d.Proxy.login])
 		}
-		return nil, &ProxyError{"refuses its login (407): the operator must mend it, and run bottle-start --renew"}
+		return nil, &ProxyError{reason: "refuses its login (407): the operator must mend it, and run bottle-start --renew"}
 	case status == 407:
-		return nil, &ProxyError{"asks for a login (407), and none is known: the operator must give it one"}
+		return nil, &ProxyError{reason: "asks for a login (407), and none is known: the operator must give it one"}
 	}
-	return nil, &ProxyError{fmt.Sprintf("does not lead there (%d)", status)}
+	return nil, &ProxyError{reason: fmt.Sprintf("does not lead there (%d)", status)}
 }
 
 // proxyConn connects to the proxy itself.
@@ -123,9 +137,9 @@ func (d Dialer) proxyConn(ctx context.Context) (*net.TCPConn, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, ErrRefused):
-		return nil, &ProxyError{"has an address that is refused"}
+		return nil, &ProxyError{reason: "has an address that is refused"}
 	}
-	return nil, &ProxyError{"cannot be reached"}
+	return nil, &ProxyError{reason: "cannot be reached"}
 }
 
 // connect asks the proxy for a way to a host, and returns the status that it
@@ -148,9 +162,9 @@ func connect(ctx context.Context, conn net.Conn, to, login string, patience time
 	var timeout net.Error
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return 0, &ProxyError{"did not answer in time"}
+		return 0, errSlow
 	case err != nil:
-		return 0, &ProxyError{"does not answer as a proxy does"}
+		return 0, &ProxyError{reason: "does not answer as a proxy does"}
 	}
 	return status, conn.SetDeadline(time.Time{})
 }
