@@ -93,6 +93,9 @@ func summary(spec lifecycle.Spec) (string, error) {
 	if p := spec.Way.Proxy; p != nil {
 		rows = append(rows, row{"proxy", []string{p.Summary()}})
 	}
+	if m.Pipelock.Image != "" {
+		rows = append(rows, row{"pipelock", []string{m.Pipelock.Image}})
+	}
 	if may := m.Model.Summary(); len(may) > 0 {
 		rows = append(rows, row{"model may", may})
 	}

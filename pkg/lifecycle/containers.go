@@ -15,7 +15,7 @@ type making struct {
 	volumes  func(context.Context) error
 	files    func(context.Context) error // what containers mount
 	share    func(context.Context) error // the operator's folder, where it is mounted
-	network  chan struct{}               // closed when the bottle's own network is made, or cannot be
+	network  chan struct{}               // closed when the bottle's own networks are made, or cannot be
 	failed   error                       // why it cannot; valid once network is closed
 	agentUp  chan struct{}               // closed when the agent's container runs
 	sidecars sync.WaitGroup
@@ -60,7 +60,11 @@ func once(step func(context.Context) error) func(context.Context) error {
 
 func (m *making) makeNetwork(ctx context.Context) error {
 	defer close(m.network)
-	m.failed = whole(ctx, func(ctx context.Context) error { return m.Engine.CreateNetwork(ctx, m.plan.Own()) })
+	for _, n := range m.plan.Private() {
+		if m.failed == nil {
+			m.failed = whole(ctx, func(ctx context.Context) error { return m.Engine.CreateNetwork(ctx, n) })
+		}
+	}
 	return m.failed
 }
 
@@ -114,6 +118,11 @@ func (m *making) makeSidecar(ctx context.Context, c plan.Container) error {
 	}
 	if slices.ContainsFunc(c.Mounts, func(mount plan.Mount) bool { return mount.Type == "volume" }) {
 		if err := m.volumes(ctx); err != nil {
+			return err
+		}
+	}
+	if c.Service == plan.PipelockService {
+		if err := m.checkPipelock(ctx, m.plan); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ import (
 )
 
 // writeFiles fills the state directory with what the containers read.
-func (u *bringUp) writeFiles(context.Context) error {
+func (u *bringUp) writeFiles(ctx context.Context) error {
 	certificate, key, err := ca.New("bottle "+u.bottle.Slug, time.Now())
 	if err != nil {
 		return err
@@ -43,11 +43,15 @@ func (u *bringUp) writeFiles(context.Context) error {
 	if err != nil {
 		return err
 	}
-	host, err := hostFacts(u.spec.Way.Proxy)
+	host, err := hostFacts(wayOf(u.plan, plan.EgressService, u.spec.Way.Proxy))
 	if err != nil {
 		return err
 	}
 	t := tree{root: u.bottle.StateDir}
+	trusted := roots
+	if hasPipelock(u.spec) {
+		trusted = trusting(roots, u.pipelockFiles(ctx, &t, routes, roots))
+	}
 	t.put(state.ComposeFile, compose, 0o600)
 	t.put(plan.SeccompFile, plan.Seccomp(), 0o600)
 	t.dir("egress/out", 0o700)
@@ -55,10 +59,14 @@ func (u *bringUp) writeFiles(context.Context) error {
 	t.put("egress/in/"+hostFile, host, 0o600)
 	t.put("egress/in/ca.crt", certificate, 0o600)
 	t.put("egress/in/ca.key", key, 0o600)
-	t.put("egress/in/roots.pem", roots, 0o600)
+	t.put("egress/in/roots.pem", trusted, 0o600)
 	if hasGate(u.spec) {
 		t.dir("git-gate/out", 0o700)
-		t.put("git-gate/in/"+hostFile, host, 0o600)
+		gateHost, err := hostFacts(u.spec.Way.Proxy)
+		if err != nil {
+			return err
+		}
+		t.put("git-gate/in/"+hostFile, gateHost, 0o600)
 		t.put("git-gate/in/roots.pem", roots, 0o600)
 		t.gate(u.spec, routes, u.facts)
 	}

@@ -101,6 +101,9 @@ func (u *bringUp) makeImages(ctx context.Context) error {
 	if u.images.gate.Tag != "" {
 		looks = append(looks, look(u.images.gate, &haveGate))
 	}
+	if hasPipelock(u.spec) {
+		looks = append(looks, func(ctx context.Context) error { return u.pipelockImage(ctx, u.spec.Manifest.Pipelock.Image) })
+	}
 	if err := together(ctx, looks...); err != nil {
 		return err
 	}

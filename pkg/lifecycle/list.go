@@ -112,7 +112,7 @@ func (l listing) why(ctx context.Context, e engine.Engine) map[string]string {
 			continue
 		}
 		for _, c := range containers {
-			if c.State != "exited" || c.Service == plan.CaptureService {
+			if c.State != "exited" || c.Service == plan.CaptureService || c.Service == plan.CheckService {
 				continue
 			}
 			end, err := e.LastEnd(ctx, c.Name)
@@ -205,7 +205,7 @@ func judge(b bottle.Bottle, containers []engine.Container, id string, busy func(
 		agentThere = agentThere || c.Service == plan.AgentService
 		agentPaused = agentPaused || c.Service == plan.AgentService && c.State == "paused"
 		switch {
-		case c.Service == plan.CaptureService || c.Service == plan.RelayService: // a program's own, or what a killed one left
+		case c.Service == plan.CaptureService || c.Service == plan.RelayService || c.Service == plan.CheckService: // a program's own, or what a killed one left
 		case c.Running():
 			b.Services = append(b.Services, c.Service)
 			agentUp = agentUp || c.Service == plan.AgentService

@@ -19,7 +19,7 @@ import (
 // file, in the form of docker-compose logs.
 func (m *Manager) saveLogs(ctx context.Context, slug string, containers []string, log *journal) error {
 	containers = slices.DeleteFunc(slices.Clone(containers), func(name string) bool {
-		return name == plan.ContainerName(slug, plan.CaptureService) // the engine keeps no log of it
+		return name == plan.ContainerName(slug, plan.CaptureService) || name == plan.ContainerName(slug, plan.CheckService) // the engine keeps no log of them
 	})
 	parts := make([]bytes.Buffer, len(containers))
 	var steps []func(context.Context) error

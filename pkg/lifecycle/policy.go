@@ -79,7 +79,7 @@ func Warnings(s Spec) []string {
 			}
 		}
 	}
-	return warnings
+	return append(warnings, warnPipelock(s.Manifest, p)...)
 }
 
 // choices are the hosts of which an agent needs one.

@@ -59,6 +59,9 @@ func (m *Manager) Resume(ctx context.Context, a Again, say Say) (bottle.Bottle, 
 	if err := r.look(ctx); err != nil {
 		return r.bottle, err
 	}
+	if err := checkWay(r.plan.Find(plan.PipelockService) != nil, a.Way); err != nil {
+		return r.bottle, err
+	}
 	r.was = r.bottle.Status
 	r.lived = r.alive && r.was != bottle.Stopped // nobody began a session then
 	if r.values, err = m.share(a); err != nil {
@@ -228,7 +231,7 @@ func (r *revival) clear(ctx context.Context) error {
 	if err := r.Home.SweepBottle(r.again.Slug); err != nil {
 		return err
 	}
-	for _, service := range []string{plan.BuildService, plan.RelayService} { // of a build that was killed
+	for _, service := range []string{plan.BuildService, plan.RelayService, plan.CheckService} { // of a build, or a check, that was killed
 		built, there := r.have[service]
 		if !there {
 			continue

@@ -41,7 +41,7 @@ func (r *revival) networks(ctx context.Context) error {
 		}
 		r.log.step("making the network %s anew", n.Name)
 		r.anew = append(r.anew, n.Name)
-		if err := r.network(ctx, n); err != nil {
+		if err := r.network(ctx, i); err != nil {
 			return err
 		}
 	}
@@ -57,13 +57,14 @@ func asPlanned(have engine.Network, n plan.Network) bool {
 		have.Labels[plan.LabelSlug] == n.Labels[plan.LabelSlug] && slices.Contains(have.Subnets, n.Subnet)
 }
 
-// network makes a network of the bottle's own. Where somebody took its subnet
-// meanwhile, the whole bottle moves: that is recorded before it is done, and what
-// was made for the old one goes.
-func (r *revival) network(ctx context.Context, n plan.Network) (err error) {
+// network makes the i-th network, one of the bottle's own. Where somebody took its
+// subnet meanwhile, the whole bottle moves: that is recorded before it is done, and
+// what was made for the old one goes.
+func (r *revival) network(ctx context.Context, i int) (err error) {
 	for range subnetTries {
+		n := r.plan.Networks[i]
 		err = whole(ctx, func(ctx context.Context) error { return r.Engine.CreateNetwork(ctx, n) })
-		if !errors.Is(err, engine.ErrSubnetTaken) || n.Name != r.plan.Own().Name {
+		if !errors.Is(err, engine.ErrSubnetTaken) {
 			return err
 		}
 		// A killed resume's request may have come to it just now: then it is ours that
@@ -81,12 +82,27 @@ func (r *revival) network(ctx context.Context, n plan.Network) (err error) {
 		}
 		r.log.step("its subnet %s was taken: moving to %s", n.Subnet, subnet)
 		r.plan.Move(subnet)
-		n.Subnet = subnet
-		if err := errors.Join(r.rewrite(), r.drop(ctx)); err != nil {
+		if err := errors.Join(r.rewrite(), r.drop(ctx), r.before(ctx, i)); err != nil {
 			return err
 		}
 	}
 	return err
+}
+
+// before makes those networks of the bottle's own anew that come before the i-th:
+// they have moved.
+func (r *revival) before(ctx context.Context, i int) error {
+	for j, n := range r.plan.Networks[:i] {
+		err := whole(ctx, func(ctx context.Context) error { return r.Engine.RemoveNetwork(ctx, n.Name) })
+		if err != nil {
+			return err
+		}
+		r.anew = append(r.anew, n.Name)
+		if err := r.network(ctx, j); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // drop removes all containers: none of them has the right address.
@@ -127,6 +143,9 @@ func (r *revival) images(ctx context.Context) error {
 		has, err := r.Engine.HasImage(ctx, c.Image)
 		if err != nil {
 			return err
+		}
+		if !has && c.Service == plan.PipelockService {
+			return r.pipelockImage(ctx, c.Image)
 		}
 		if !has {
 			gone[c.Image] = true
@@ -194,7 +213,7 @@ func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
 	if err := os.RemoveAll(filepath.Join(r.bottle.StateDir, c.Service, "out", readyFile)); err != nil {
 		return err
 	}
-	if slices.Contains(takers, c.Service) { // those that dial
+	if slices.Contains(takers, c.Service) || c.Service == plan.PipelockService { // those that dial
 		if err := r.refresh(c.Service); err != nil {
 			return err
 		}
@@ -225,13 +244,20 @@ func (r *revival) refresh(service string) error {
 	if err != nil {
 		return err
 	}
-	host, err := hostFacts(r.again.Way.Proxy)
+	host, err := hostFacts(wayOf(r.plan, service, r.again.Way.Proxy))
 	if err != nil {
 		return err
 	}
+	if service == plan.EgressService {
+		if roots, err = r.pipelockRoots(r.again.Slug, roots); err != nil {
+			return err
+		}
+	}
 	t := tree{root: filepath.Join(r.bottle.StateDir, service, "in")}
-	t.replace(hostFile, host, 0o600)
 	t.replace("roots.pem", roots, 0o600)
+	if service != plan.PipelockService {
+		t.replace(hostFile, host, 0o600)
+	}
 	if service == plan.GateService && t.err == nil {
 		t.err = r.refreshGate(&t)
 	}

@@ -70,6 +70,9 @@ func (f *Failure) Unwrap() error { return f.Err }
 // Up makes a bottle and starts its session. Whatever goes wrong, or when ctx
 // ends, everything that was made is taken down, and the error is a Failure.
 func (m *Manager) Up(ctx context.Context, s Spec, say Say) (bottle.Bottle, error) {
+	if err := checkWay(hasPipelock(s), s.Way); err != nil {
+		return bottle.Bottle{}, err
+	}
 	u := &bringUp{Manager: m, spec: s, planned: make(chan error, 1)}
 	go func() { // it reads all programs: meanwhile the engine is asked what it is
 		var err error

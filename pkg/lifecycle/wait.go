@@ -19,6 +19,9 @@ const readyFile = "ready"
 
 // awaitSidecar waits until a sidecar says that it can serve.
 func (u *bringUp) awaitSidecar(ctx context.Context, c plan.Container) error {
+	if c.Service == plan.PipelockService { // it is not ours, and says nothing
+		return u.awaitPipelock(ctx, c)
+	}
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	gone := make(chan struct{})

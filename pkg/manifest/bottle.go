@@ -21,6 +21,7 @@ type policyFile struct {
 	askTimeout  time.Duration
 	runtime     string
 	supervise   bool
+	pipelock    Pipelock
 	warnings    []string
 }
 
@@ -31,7 +32,8 @@ func parseBottle(name string, data []byte) (policyFile, error) {
 	if err != nil {
 		return p, err
 	}
-	keys := later("pipelock")
+	keys := map[string]key{}
+	keys["pipelock"] = key{read: func(n *yaml.Node) error { return p.readPipelock(f, n) }}
 	keys["git"] = key{read: func(n *yaml.Node) error { return p.readGit(f, n) }}
 	keys["env"] = key{read: func(n *yaml.Node) (err error) { p.env, err = f.env(n); return err }}
 	keys["egress"] = key{read: func(n *yaml.Node) error { return p.egress(f, n) }}

@@ -78,7 +78,7 @@ func (m *Manifest) loadBottle(home string, line int) error {
 		return err
 	}
 	m.Env, m.Routes, m.Credentials, m.Runtime, m.Supervise, m.Warnings = p.env, p.routes, p.credentials, p.runtime, p.supervise, p.warnings
-	m.Model, m.MaxBody, m.AskTimeout, m.Git = p.model, p.maxBody, p.askTimeout, p.git
+	m.Model, m.MaxBody, m.AskTimeout, m.Git, m.Pipelock = p.model, p.maxBody, p.askTimeout, p.git, p.pipelock
 	m.BottleFile = filepath.Join(home, relative(bottlesDir, m.BottleName))
 	return nil
 }

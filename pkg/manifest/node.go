@@ -13,20 +13,9 @@ func (f *file) err(line int, format string, args ...any) error {
 	return &Error{File: f.name, Line: line, Msg: fmt.Sprintf(format, args...)}
 }
 
-// key is one key of a mapping: how its value is read, or that it is not yet.
+// key is one key of a mapping: how its value is read.
 type key struct {
-	read  func(*yaml.Node) error
-	later bool
-}
-
-// later are keys that a manifest will have one day. An operator who writes them
-// counts on them, so that they are refused, not passed over.
-func later(names ...string) map[string]key {
-	keys := map[string]key{}
-	for _, n := range names {
-		keys[n] = key{later: true}
-	}
-	return keys
+	read func(*yaml.Node) error
 }
 
 // mapping reads the keys of a mapping; what names it in errors. No node at all,
@@ -34,18 +23,11 @@ func later(names ...string) map[string]key {
 func (f *file) mapping(n *yaml.Node, what string, keys map[string]key) error {
 	return f.pairs(n, what, func(k, value *yaml.Node) error {
 		known, ok := keys[k.Value]
-		switch {
-		case !ok:
-			return f.err(k.Line, "unknown key %q%s", k.Value, suggest(k.Value, supported(keys)))
-		case known.later:
-			return f.err(k.Line, "%q is not supported yet", k.Value)
+		if !ok {
+			return f.err(k.Line, "unknown key %q%s", k.Value, suggest(k.Value, slices.Sorted(maps.Keys(keys))))
 		}
 		return known.read(value)
 	})
-}
-
-func supported(keys map[string]key) []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(keys)), func(k string) bool { return keys[k].later })
 }
 
 // pairs calls each for all pairs of a mapping, none of them twice.

@@ -72,7 +72,7 @@ var rules = map[string]rule{
 	"pkg/gitgate": {may: []string{"pkg/bottle", "pkg/dlp", "pkg/proposal", "pkg/sidecar", "pkg/spool"},
 		why: "faces the agent: it knows its remotes and what a secret is, and nothing of the host"},
 	"pkg/lifecycle": {may: []string{"pkg/agent", "pkg/bottle", "pkg/ca", "pkg/dockerfile", "pkg/engine", "pkg/frame", "pkg/image", "pkg/manifest", "pkg/npm",
-		"pkg/plan", "pkg/policy", "pkg/probe", "pkg/proposal", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
+		"pkg/pipelock", "pkg/plan", "pkg/policy", "pkg/probe", "pkg/proposal", "pkg/session", "pkg/spool", "pkg/state", "pkg/workspace"},
 		why: "the one place where engine and state meet; it asks nobody and prints nothing"},
 	"pkg/dash": {may: []string{"pkg/bottle", "pkg/cli", "pkg/tmux"},
 		why: "the dashboard has no powers of its own: it reads what the programs print, and runs them"},
@@ -118,6 +118,8 @@ var rules = map[string]rule{
 	"test/forward":       {why: "a company's proxy, for whoever tests behind one: a leaf"},
 	"test/gitserver":     {why: "git's own server, for whoever tests against one: a leaf"},
 	"test/upstream":      {may: []string{"pkg/ca", "pkg/spool", "test/forward", "test/gitserver"}, why: "the suite's internet, in a container of its own"},
+	"test/pipelock":      {may: []string{"pkg/ca"}, why: "pipelock's stand-in reads the file by itself, as the real one does"},
+	"test/behind":        {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/rig": {may: []string{"pkg/agent", "pkg/bottle", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/proposal", "pkg/spool", "pkg/state"},
 		why: "builds, starts and weakens bottles for the suites"},
 }

@@ -70,7 +70,7 @@ func buildAll() (string, error) {
 		{filepath.Join(dir, "bin"), []string{"./cmd/bottle-start", "./cmd/bottle-attach", "./cmd/bottle-ls", "./cmd/bottle-approve", "./cmd/bottle-edit", "./cmd/bottle-log", "./cmd/bottle-stop", "./cmd/bottle-dash"}},
 		{filepath.Join(libexec, "sidecars"), []string{"./cmd/bottle-egress", "./cmd/bottle-supervise", "./cmd/bottle-git-gate"}},
 		{filepath.Join(libexec, "inside"), []string{"./cmd/bottle-inside"}},
-		{filepath.Join(dir, "upstream"), []string{"./test/upstream"}},
+		{filepath.Join(dir, "upstream"), []string{"./test/upstream", "./test/pipelock"}},
 	} {
 		if err := goBuild(root, b.to, b.sources); err != nil {
 			return "", err

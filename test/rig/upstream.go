@@ -176,37 +176,40 @@ var upstreamBuilt struct {
 	err   error
 }
 
-// upstreamImage imports the program as an image of one file, where it is not
-// there yet. Its tag is the hash of the program.
+// upstreamImage is the image of the tests' internet.
 func upstreamImage(t testing.TB) string {
 	t.Helper()
 	dir := build(t)
-	upstreamBuilt.Do(func() { upstreamBuilt.image, upstreamBuilt.err = importUpstream(filepath.Join(dir, "upstream")) })
+	upstreamBuilt.Do(func() {
+		upstreamBuilt.image, upstreamBuilt.err = importProgram(filepath.Join(dir, "upstream"), "upstream")
+	})
 	if upstreamBuilt.err != nil {
 		t.Fatalf("cannot make the upstream's image: %v", upstreamBuilt.err)
 	}
 	return upstreamBuilt.image
 }
 
-func importUpstream(dir string) (string, error) {
-	program, err := os.ReadFile(filepath.Join(dir, "upstream"))
+// importProgram makes of a program an image of one file, where it is not there yet.
+// Its tag is the hash of the program.
+func importProgram(dir, name string) (string, error) {
+	program, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		return "", err
 	}
-	tag := fmt.Sprintf("bottle-test-upstream:%x", sha256.Sum256(program))[:40]
+	tag := fmt.Sprintf("bottle-test-%s:%.19x", name, sha256.Sum256(program))
 	if _, err := client("image", "inspect", tag); err == nil {
 		return tag, nil
 	}
 	var packed bytes.Buffer
 	w := tar.NewWriter(&packed)
-	err = w.WriteHeader(&tar.Header{Name: "upstream", Mode: 0o755, Size: int64(len(program))})
+	err = w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(program))})
 	if err == nil {
 		_, err = w.Write(program)
 	}
 	if err := errors.Join(err, w.Close()); err != nil {
 		return "", err
 	}
-	load := exec.Command("docker", "import", "-c", `ENTRYPOINT ["/upstream"]`, "-", tag)
+	load := exec.Command("docker", "import", "-c", `ENTRYPOINT ["/`+name+`"]`, "-", tag)
 	load.Stdin = &packed
 	if out, err := load.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("docker import: %w: %s", err, out)
