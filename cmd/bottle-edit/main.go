@@ -16,6 +16,7 @@ import (
 	"bottle/pkg/decision"
 	"bottle/pkg/lifecycle"
 	"bottle/pkg/operator"
+	"bottle/pkg/pipelock"
 	"bottle/pkg/policy"
 	"bottle/pkg/state"
 )
@@ -28,9 +29,10 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 
 func app() cli.App {
 	return cli.App{
-		Name: "bottle-edit", Usage: "change a living bottle's policy", ArgsUsage: "SLUG [routes]",
+		Name: "bottle-edit", Usage: "change a living bottle's policy", ArgsUsage: "SLUG [routes|pipelock]",
 		About: "Opens the policy in $EDITOR, shows what changes, asks, and puts it in force. A\n" +
 			"mistake opens the editor again. It prints the difference.\n" +
+			"\"pipelock\" is the file of the bottle's pipelock, which checks it itself before it is used.\n" +
 			fmt.Sprintf("A policy has at most %d MiB.", decision.MaxPolicy>>20),
 		Flags:    []urfave.Flag{cli.YesFlag()},
 		Examples: "bottle-edit dev-k3zq routes\nEDITOR='sed -i s/GET/POST/' bottle-edit --yes dev-k3zq",
@@ -40,8 +42,8 @@ func app() cli.App {
 }
 
 func edit(c *cli.Call) error {
-	if len(c.Args) < 1 || len(c.Args) > 2 || len(c.Args) == 2 && c.Args[1] != "routes" {
-		return cli.Error{Code: cli.Usage, Msg: "it takes a bottle, and what of it to change", Hint: "write bottle-edit SLUG routes"}
+	if len(c.Args) < 1 || len(c.Args) > 2 || len(c.Args) == 2 && c.Args[1] != "routes" && c.Args[1] != "pipelock" {
+		return cli.Error{Code: cli.Usage, Msg: "it takes a bottle, and what of it to change", Hint: "write bottle-edit SLUG routes, or pipelock"}
 	}
 	if !c.Bool("yes") && !c.CanAsk() {
 		return cli.Error{Code: cli.Usage, Msg: "nobody can be asked whether the change is meant: this is no terminal", Hint: "say --yes"}
@@ -60,6 +62,9 @@ func edit(c *cli.Call) error {
 	defer operator.RenewDue(ctx, c, m)
 	if err := d.LookAfter(ctx, slug); err != nil {
 		return operator.ExplainDecision(slug, err)
+	}
+	if len(c.Args) == 2 && c.Args[1] == "pipelock" {
+		return editPipelock(ctx, c, m, d, slug)
 	}
 	old, err := d.Text(slug)
 	if err != nil {
@@ -84,19 +89,46 @@ func change(ctx context.Context, c *cli.Call, d *decision.Decider, slug string, 
 	if delta == "" {
 		return nil
 	}
+	if err := confirm(ctx, c, delta); err != nil {
+		return err
+	}
+	return operator.ExplainDecision(slug, d.Edit(ctx, slug, old, p, delta))
+}
+
+// editPipelock changes the file of a bottle's pipelock.
+func editPipelock(ctx context.Context, c *cli.Call, m *lifecycle.Manager, d *decision.Decider, slug string) error {
+	old, err := m.PipelockFile(slug)
+	switch {
+	case err != nil:
+		return operator.ExplainDecision(slug, err)
+	case old == nil:
+		return cli.Error{Code: cli.Failed, Msg: slug + " runs no pipelock", Hint: "name its image as pipelock: {image: …} in the bottle's manifest, and start another"}
+	}
+	text, changed, err := operator.Edit(ctx, c.Streams, pipelock.File, old, pipelock.Check)
+	if err != nil || !changed {
+		return err
+	}
+	delta := string(diff.Diff("in force", old, "edited", text))
+	if err := confirm(ctx, c, delta); err != nil {
+		return err
+	}
+	set := func(ctx context.Context) error { return m.SetPipelock(ctx, slug, old, text) }
+	return operator.ExplainDecision(slug, d.EditPipelock(ctx, slug, set, delta))
+}
+
+// confirm shows a difference, and asks whether it is meant.
+func confirm(ctx context.Context, c *cli.Call, delta string) error {
 	for line := range strings.Lines(delta) {
 		fmt.Fprintln(c.Out, cli.Inert(strings.TrimSuffix(line, "\n")))
 	}
-	if !c.Bool("yes") {
-		yes, err := c.Confirm(ctx, "put it in force?")
-		if err != nil {
-			return err
-		}
-		if !yes {
-			return cli.Error{Code: cli.Declined, Msg: "nothing was changed"}
-		}
+	if c.Bool("yes") {
+		return nil
 	}
-	return operator.ExplainDecision(slug, d.Edit(ctx, slug, old, p, delta))
+	yes, err := c.Confirm(ctx, "put it in force?")
+	if err == nil && !yes {
+		err = cli.Error{Code: cli.Declined, Msg: "nothing was changed"}
+	}
+	return err
 }
 
 // living refuses a bottle whose egress is not there to take a policy.

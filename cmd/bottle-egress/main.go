@@ -38,7 +38,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		Usage: "judge and forward what leaves a bottle",
 		About: "Runs in a bottle's egress container. SIGHUP reads the policy again; SIGTERM finishes what is under way and ends.\n" +
 			"\"bottle-egress secrets\" hands what it reads from standard input to the one that runs;\n" +
-			"\"bottle-egress pipelock [HOST…]\" says which of these the pipelock behind it lists.",
+			"\"bottle-egress pipelock HOST,…\" says which of these the pipelock behind it lists.",
 		Examples: "bottle-egress --in /in --out /out --listen 10.83.0.2 --name egress=10.83.0.2",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "in", Value: inDir, Usage: "`DIR` with the policy, the bottle's CA and the roots"},
@@ -52,7 +52,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 			"relay": {Args: 2, Run: func(args []string, s cli.Streams) error {
 				return relay.Run(bottle.Proxy{Address: args[0], Except: args[1]}, s.In, s.Out)
 			}},
-			"pipelock": {Run: askPipelock},
+			"pipelock": {Args: 1, Run: askPipelock},
 		},
 		Action: serve,
 	}.Run(args, in, out, errOut)
@@ -106,7 +106,11 @@ func serve(c *cli.Call) error {
 	return sidecar.Program{Name: "egress", In: c.String("in"), Out: c.String("out"), Start: start, Secrets: secrets, Socket: sidecar.SecretsSocket}.Run()
 }
 
-func askPipelock(hosts []string, s cli.Streams) error {
+func askPipelock(args []string, s cli.Streams) error {
+	var hosts []string
+	if args[0] != "" {
+		hosts = strings.Split(args[0], ",")
+	}
 	return sidecar.AskPipelock(context.Background(), inDir, hosts, s.Out)
 }
 

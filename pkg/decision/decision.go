@@ -34,6 +34,9 @@ type Decider struct {
 	// it. It calls answer when the image stands, before anything is stopped: then
 	// the decision is recorded. An error before that is told to the agent.
 	Carry func(ctx context.Context, p bottle.Proposal, answer func() error) error
+	// Mirror has a bottle's pipelock list hosts, and list others no more. It says
+	// whether the bottle has one. nil: no bottle has.
+	Mirror func(ctx context.Context, slug string, open, closed []string) (bool, error)
 	// Program is the name under which it is recorded.
 	Program string
 }
@@ -76,6 +79,12 @@ var (
 	// ErrChanged is the error for a file that was changed meanwhile.
 	ErrChanged = errors.New("it was changed meanwhile, so nothing was changed")
 	ErrNoGrant = errors.New("no such grant")
+	// ErrPipelock is wrapped by the error for a pipelock that did not take a host: it
+	// comes first, so that egress is untouched, and what was to be decided still waits.
+	ErrPipelock = errors.New("pipelock failed, so the routes are NOT changed")
+	// ErrStillListed is wrapped by the error for a host that is closed, and that
+	// pipelock's list still has.
+	ErrStillListed = errors.New("it is in force, but pipelock's list still has a host that egress has no more, which is harmless")
 	// ErrLong is the error for a reason of more than MaxReason bytes; ErrLarge for
 	// more at once than could be read back after a kill.
 	ErrLong  = fmt.Errorf("the reason has more than %d bytes", MaxReason)

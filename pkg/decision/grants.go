@@ -104,6 +104,7 @@ func (d *Decider) LookAfter(ctx context.Context, slug string) error {
 		return err
 	}
 	defer lock.Unlock()
+	d.closeEnded(ctx, slug, ended)
 	return d.recordEnds(slug)
 }
 

@@ -52,7 +52,8 @@ type verdict struct {
 // recorded: a sidecar that was killed between has the old one or the new one, and
 // says which. The first decision that is there means that there is no way back.
 //
-//	journal → routes.yaml → signal → acknowledgement → manifest → decisions → audit → journal gone
+//	journal → hosts open in pipelock → routes.yaml → signal → acknowledgement → hosts closed in pipelock →
+//	manifest → decisions → audit → journal gone
 
 // commit carries a change out, or leaves everything as it was. The caller holds
 // the lock.
@@ -70,12 +71,22 @@ func (d *Decider) commit(ctx context.Context, slug string, j *journal) error {
 	if err := spool.WriteFile(d.journal(slug), data, 0o600); err != nil {
 		return err
 	}
-	if j.New != j.Old {
-		if err := d.apply(ctx, slug, j.New); err != nil {
-			return errors.Join(err, d.undo(slug, j))
-		}
+	if j.New == j.Old {
+		return d.finish(slug, j, false)
 	}
-	return d.finish(slug, j, false)
+	open, closed := d.hosts(slug, j)
+	listed, err := d.openInPipelock(ctx, slug, open)
+	if err != nil {
+		return errors.Join(err, d.forget(slug))
+	}
+	if err := d.apply(ctx, slug, j.New); err != nil {
+		return errors.Join(alreadyListed(err, listed), d.undo(slug, j))
+	}
+	late := d.closeInPipelock(ctx, slug, closed)
+	if err := d.finish(slug, j, false); err != nil || j.Record == nil {
+		return err // who approves a host is not bothered with one that was to go anyway
+	}
+	return late
 }
 
 // encode writes a change as its file holds it, if it can be read back.
@@ -179,7 +190,7 @@ func (d *Decider) Recover(ctx context.Context, slug string) error {
 }
 
 // recover is Recover for who holds the lock.
-func (d *Decider) recover(_ context.Context, slug string) error {
+func (d *Decider) recover(ctx context.Context, slug string) error {
 	data, err := spool.ReadFile(d.Home.StateDir(slug), journalFile, maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -203,6 +214,8 @@ func (d *Decider) recover(_ context.Context, slug string) error {
 		done = true
 	}
 	if done {
+		_, closed := d.hosts(slug, &j)
+		d.closeInPipelock(ctx, slug, closed) // what stays is harmless, and goes with the next change
 		return d.finish(slug, &j, true)
 	}
 	return d.undo(slug, &j)

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,7 +218,7 @@ func (m *Manager) askPipelock(ctx context.Context, slug string, hosts []string) 
 	defer cancel()
 	var out, said bytes.Buffer
 	code, err := m.Engine.Exec(ctx, plan.ContainerName(slug, plan.EgressService), engine.Exec{
-		Cmd: append([]string{"/bottle-egress", "pipelock"}, hosts...), Stdout: &bounded{w: &out, left: maxLine}, Stderr: &bounded{w: &said, left: maxLine}})
+		Cmd: []string{"/bottle-egress", "pipelock", strings.Join(hosts, ",")}, Stdout: &bounded{w: &out, left: maxLine}, Stderr: &bounded{w: &said, left: maxLine}})
 	switch {
 	case err != nil:
 		return nil, err
@@ -246,15 +247,53 @@ func (m *Manager) PipelockFile(slug string) ([]byte, error) {
 	return text, nil
 }
 
+// ErrPipelockChanged is the error for a file that is not the one that was shown.
+var ErrPipelockChanged = errors.New("pipelock's file was changed meanwhile, so nothing was changed")
+
+// MirrorPipelock has a bottle's pipelock list hosts, and list others no more, on
+// the file as it stands. What is so already changes nothing. It says whether the
+// bottle has a pipelock. The caller holds the policy's lock.
+func (m *Manager) MirrorPipelock(ctx context.Context, slug string, open, closed []string) (has bool, err error) {
+	old, err := m.PipelockFile(slug)
+	if err != nil || old == nil {
+		return false, err
+	}
+	open = slices.DeleteFunc(slices.Clone(open), func(h string) bool { return !pipelock.Holds(h) })
+	text, err := pipelock.Change(old, open, closed)
+	if err != nil {
+		return true, err
+	}
+	if bytes.Equal(text, old) && m.seeList(ctx, slug, open, nil) == nil { // who wrote it may have been killed then
+		return true, nil
+	}
+	return true, m.setPipelock(ctx, slug, old, text, open, closed)
+}
+
 // SetPipelock gives a bottle's pipelock another file in the place of old, after
 // its own check. A reload does where only the list changes, and pipelock is seen to
 // have taken it; otherwise it is restarted, and egress holds what is asked
 // meanwhile. Where that fails, the old file is put back, and runs. The caller holds
 // the policy's lock.
 func (m *Manager) SetPipelock(ctx context.Context, slug string, old, text []byte) error {
+	if now, err := m.PipelockFile(slug); err != nil || !bytes.Equal(now, old) {
+		return cmp.Or(err, ErrPipelockChanged)
+	}
 	if err := pipelock.Check(text); err != nil {
 		return err
 	}
+	before, err := pipelock.Listed(old)
+	if err != nil { // the edit mends it
+		before = nil
+	}
+	after, err := pipelock.Listed(text)
+	if err != nil {
+		return err
+	}
+	return m.setPipelock(ctx, slug, old, text, pipelock.Missing(before, after), pipelock.Missing(after, before))
+}
+
+// setPipelock is SetPipelock for a change that opens and closes these hosts.
+func (m *Manager) setPipelock(ctx context.Context, slug string, old, text []byte, open, closed []string) error {
 	p, err := m.loadPlan(slug)
 	if err != nil {
 		return err
@@ -265,7 +304,7 @@ func (m *Manager) SetPipelock(ctx context.Context, slug string, old, text []byte
 	if err := m.checkPipelock(ctx, p); err != nil {
 		return err
 	}
-	failed := m.takePipelock(ctx, slug, old, text)
+	failed := m.takePipelock(ctx, slug, old, text, open, closed)
 	if failed == nil {
 		return nil
 	}
@@ -279,16 +318,7 @@ func (m *Manager) SetPipelock(ctx context.Context, slug string, old, text []byte
 }
 
 // takePipelock writes the file and brings pipelock to it.
-func (m *Manager) takePipelock(ctx context.Context, slug string, old, text []byte) error {
-	before, err := pipelock.Listed(old)
-	if err != nil { // an edit mends it
-		before = nil
-	}
-	after, err := pipelock.Listed(text)
-	if err != nil {
-		return err
-	}
-	open, closed := pipelock.Missing(before, after), pipelock.Missing(after, before)
+func (m *Manager) takePipelock(ctx context.Context, slug string, old, text []byte, open, closed []string) error {
 	if err := spool.WriteFile(filepath.Join(m.pipelockIn(slug), pipelock.File), text, 0o600); err != nil {
 		return err
 	}
@@ -314,36 +344,12 @@ func (m *Manager) takePipelock(ctx context.Context, slug string, old, text []byt
 // it counts as refused.
 const listTries = 10
 
-// awaitList waits until pipelock is seen to list some hosts, and others not. What
-// its list does not hold as a plain name is not asked for.
+// awaitList waits until pipelock is seen to list some hosts, and others not.
 func (m *Manager) awaitList(ctx context.Context, slug string, open, closed []string) error {
-	var hosts []string
-	for _, h := range append(append([]string{}, open...), closed...) {
-		if pipelock.Holds(h) {
-			hosts = append(hosts, h)
-		}
-	}
 	for try := 1; ; try++ {
-		listed, err := m.askPipelock(ctx, slug, hosts)
-		if err != nil {
+		err := m.seeList(ctx, slug, open, closed)
+		if !errors.Is(err, errNotTaken) || try == listTries {
 			return err
-		}
-		wrong := ""
-		for _, h := range open {
-			if pipelock.Holds(h) && !listed[h] {
-				wrong = h + " is not on the list that it has in force"
-			}
-		}
-		for _, h := range closed {
-			if listed[h] {
-				wrong = h + " is still on the list that it has in force"
-			}
-		}
-		if wrong == "" {
-			return nil
-		}
-		if try == listTries {
-			return errors.New("pipelock did not take its new file: " + wrong)
 		}
 		select {
 		case <-time.After(listPause):
@@ -351,6 +357,27 @@ func (m *Manager) awaitList(ctx context.Context, slug string, open, closed []str
 			return ctx.Err()
 		}
 	}
+}
+
+var errNotTaken = errors.New("pipelock did not take its new file")
+
+// seeList asks once. A wildcard cannot be asked for; with one on its list, pipelock
+// lists more than the file names.
+func (m *Manager) seeList(ctx context.Context, slug string, open, closed []string) error {
+	hosts := slices.DeleteFunc(slices.Concat(open, closed), func(h string) bool { return !pipelock.Holds(h) })
+	if len(hosts) == 0 {
+		return nil
+	}
+	listed, err := m.askPipelock(ctx, slug, hosts)
+	if err != nil {
+		return err
+	}
+	for _, h := range hosts {
+		if want := slices.Contains(open, h); listed[h] != want {
+			return fmt.Errorf("%w: %s is listed: %v", errNotTaken, h, listed[h])
+		}
+	}
+	return nil
 }
 
 const listPause = 100 * time.Millisecond

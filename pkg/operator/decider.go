@@ -36,7 +36,8 @@ func Decider(m *lifecycle.Manager, program string) *decision.Decider {
 			man, err := manifest.Load(m.Home.Dir, b.Agent)
 			return Rules(man), err
 		},
-		Hand: func(ctx context.Context, slug string, names []string) error { return HandOver(ctx, m, slug, names) },
+		Mirror: m.MirrorPipelock,
+		Hand:   func(ctx context.Context, slug string, names []string) error { return HandOver(ctx, m, slug, names) },
 		Carry: func(ctx context.Context, p bottle.Proposal, answer func() error) error {
 			return rebuild(ctx, m, p, answer)
 		},
@@ -59,6 +60,14 @@ func explainDecision(slug string, err error) error {
 		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "bottle-ls proposals --all shows how"}
 	case errors.Is(err, decision.ErrChanged):
 		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "look at it, and try again"}
+	case errors.Is(err, decision.ErrPipelock):
+		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("%s: %v", slug, err), Hint: "mend it with bottle-edit " + slug + " pipelock, or bottle-start --resume " + slug + " where it does not run; what was asked still waits"}
+	case errors.Is(err, lifecycle.ErrPipelockFile):
+		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("%s: %v", slug, err), Hint: "nothing was changed"}
+	case errors.Is(err, lifecycle.ErrPipelockChanged):
+		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "look at it, and try again"}
+	case errors.Is(err, decision.ErrStillListed):
+		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("%s: %v", slug, err), Hint: "bottle-edit " + slug + " pipelock takes it off"}
 	case errors.Is(err, decision.ErrNotUp):
 		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: fmt.Sprintf("bottle-ls %s shows its state; what was asked still waits", "bottles")}
 	case errors.Is(err, decision.ErrPolicy):

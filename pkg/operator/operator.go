@@ -75,6 +75,8 @@ func Explain(slug string, err error) error {
 	case errors.Is(err, session.ErrViewer):
 		return cli.Error{Code: cli.Failed, Msg: fmt.Sprintf("the view of %q was ended from inside; the session goes on", slug),
 			Hint: "bottle-attach " + slug + " returns to it"}
+	case errors.Is(err, lifecycle.ErrPipelockProxy):
+		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: "say upstream_proxy: none in config.yaml, or take pipelock out of the bottle's manifest"}
 	case errors.Is(err, manifest.ErrNoAgent):
 		return cli.Error{Code: cli.NotFound, Msg: err.Error(), Hint: "run bottle-ls agents"}
 	case errors.Is(err, lifecycle.ErrNested):

@@ -174,3 +174,135 @@ func TestABottleWhosePipelockCannotBeIsNotStarted(t *testing.T) {
 	r.Env = []string{"HTTPS_PROXY=http://proxy.example.test:3128"}
 	try(image, "", "pipelock cannot go through a proxy")
 }
+
+// proposed is the proposal by which egress tells that it refused a host.
+func (l *lab) proposed(host string) string {
+	l.t.Helper()
+	l.wants(l.ask("https://"+host+"/"), "403")
+	out, said, code := l.Shell(`bottle-ls proposals | jq -r 'select(.proposed.host=="` + host + `").id'`)
+	id := strings.TrimSpace(out)
+	if code != 0 || id == "" {
+		l.t.Fatalf("there is no proposal for %s: %s", host, said)
+	}
+	return id
+}
+
+// edit changes pipelock's file by a line of sed.
+func (l *lab) edit(sed string) (stdout, stderr string, code int) {
+	l.t.Helper()
+	l.Env = []string{"EDITOR=sed -i " + sed}
+	return l.Run("bottle-edit", "--yes", l.slug, "pipelock")
+}
+
+func (l *lab) mustEdit(sed string) {
+	l.t.Helper()
+	if out, said, code := l.edit(sed); code != 0 {
+		l.t.Fatalf("bottle-edit ended with %d: %s%s", code, out, said)
+	}
+}
+
+func (l *lab) file() string {
+	l.t.Helper()
+	text, err := os.ReadFile(l.Home + "/state/" + l.slug + "/pipelock/in/pipelock.yaml")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// started is when pipelock's container was started last.
+func (l *lab) started() string { return l.inspect("pipelock", "{{.State.StartedAt}}") }
+
+// An approved host is on pipelock's list, beside what the operator wrote there, and
+// reached at once, without a restart; a revoked one is not.
+func TestAnApprovedHostIsOpenInBoth(t *testing.T) {
+	t.Parallel()
+	l := start(t, "two.test")
+	l.mustEdit("'s/one.test/& # mine/'")
+	since := l.started()
+	id := l.proposed("two.test")
+	if _, said, code := l.Run("bottle-approve", id); code != 0 {
+		t.Fatalf("%d: %s", code, said)
+	}
+	l.wants(l.ask("https://two.test/"), "200")
+	l.wants(l.file(), "- one.test # mine", "- two.test")
+	if _, said, code := l.Run("bottle-approve", "--revoke", id); code != 0 {
+		t.Fatalf("%d: %s", code, said)
+	}
+	l.wants(l.ask("https://two.test/"), "403")
+	if strings.Contains(l.file(), "two.test") {
+		t.Errorf("it is still listed:\n%s", l.file())
+	}
+	if l.started() != since {
+		t.Error("pipelock was restarted")
+	}
+}
+
+// Where pipelock does not take a host, or is not there, nothing changes, and the
+// operator hears what to mend.
+func TestWherePipelockFailsNothingIsApproved(t *testing.T) {
+	t.Parallel()
+	l := start(t, "two.test")
+	id := l.proposed("two.test")
+	l.Docker("kill", l.container("pipelock"))
+	_, said, code := l.Run("bottle-approve", id)
+	if code != 1 || !strings.Contains(said, "pipelock failed, so the routes are NOT changed") || !strings.Contains(said, "bottle-edit "+l.slug+" pipelock") {
+		t.Errorf("%d: %s", code, said)
+	}
+	if out, _, _ := l.Run("bottle-ls", "grants"); out != "" {
+		t.Errorf("granted: %s", out)
+	}
+	if _, said, code := l.Run("bottle-start", "--resume", l.slug); code != 0 {
+		t.Fatalf("%d: %s", code, said)
+	}
+	if _, said, code := l.Run("bottle-approve", id); code != 0 {
+		t.Fatalf("%d: %s", code, said)
+	}
+	l.wants(l.file(), "- two.test")
+}
+
+// Pipelock's own check stands before its file; a reload that it refuses is made by a
+// restart, during which egress holds what is asked; a file with which it does not
+// come up is put back.
+func TestTheOperatorEditsPipelocksFile(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	if _, said, code := l.edit("'s/^mode: strict/mode: audit/'"); code == 0 {
+		t.Errorf("another mode is taken: %s", said)
+	}
+	if _, said, code := l.edit("'s/^version: 1/version: 1\\nno_such_key: 1/'"); code != 1 || !strings.Contains(said, "pipelock does not take its file") {
+		t.Errorf("%d: %s", code, said)
+	}
+	since := l.started()
+	l.mustEdit("'s/  - one.test/&\\n  - listed.test/'")
+	if l.started() != since {
+		t.Error("pipelock was restarted for a host")
+	}
+	l.mustEdit("'s/idle_timeout_seconds: 300/idle_timeout_seconds: 200/'")
+	if l.started() == since {
+		t.Error("what nobody can see to be in force was not restarted")
+	}
+	if _, real := l.PipelockImage(); real {
+		return
+	}
+	since = l.started()
+	asked := make(chan string, 1)
+	go func() { asked <- l.ask("https://one.test/meanwhile") }()
+	l.mustEdit("'s/  - one.test/&\\n  - fail-reload.test/'")
+	l.wants(<-asked, "200")
+	if l.started() == since {
+		t.Error("a reload that was refused was not made by a restart")
+	}
+	before := l.file()
+	if _, said, code := l.edit("'s/  - one.test/&\\n  - fail-run.test/'"); code != 1 {
+		t.Errorf("%d: %s", code, said)
+	}
+	if l.file() != before {
+		t.Errorf("the file is\n%s", l.file())
+	}
+	l.wants(l.ask("https://one.test/after"), "200")
+	out, said, code := l.Shell(`jq -r 'select(.sidecar=="pipelock").kind' "$BOTTLE_HOME/audit.jsonl"`)
+	if code != 0 || strings.Count(out, "edit") != 3 {
+		t.Errorf("%d: recorded is %q %s", code, out, said)
+	}
+}
