@@ -19,7 +19,7 @@ LIBEXEC := libexec/bottle
 # build by the same flags, and take what is up to date.
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags "-s -w"
 
-.PHONY: help build install demo test test-engines escape crash soak bench screenshot fuzz fmt lint clean engine base
+.PHONY: help build install demo test test-engines pipelock-check escape crash soak bench screenshot fuzz fmt lint clean engine base
 
 help: ## lists these targets
 	@echo "targets:"
@@ -84,6 +84,11 @@ test-engines: engine build base ## the suites that meet an engine, on those of E
 	@scripts/deps git git-lfs tmux jq ps ip getfacl docker-compose
 	failed=0; for suite in $(or $(ENGINES),trixie forky); do \
 		engine=$$(scripts/debian-engine $$suite) && BOTTLE_TEST_ENGINE=$$engine go test -count=1 -timeout 3h -parallel 2 -v ./test/engines || failed=1; done; exit $$failed
+
+pipelock-check: engine build base ## the suite of pipelock, on a real one: IMAGE, which is there already
+	@[ -n "$(IMAGE)" ] || { echo "pipelock-check: NOT RUN: name a real image, as IMAGE=ghcr.io/luckypipewrench/pipelock:2.3.0" >&2; exit 1; }
+	@docker image inspect "$(IMAGE)" >/dev/null 2>&1 || { echo "pipelock-check: NOT RUN: $(IMAGE) is not on this engine: run docker pull $(IMAGE)" >&2; exit 1; }
+	cd test/behind && BOTTLE_PIPELOCK_IMAGE=$(IMAGE) go test -count=1 -timeout 25m -v
 
 crash: engine build base ## kills the programs at random moments, ROUNDS times (300), and deciders KILLS times (2000)
 	@scripts/deps git

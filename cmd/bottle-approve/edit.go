@@ -60,6 +60,9 @@ func read(p *bottle.Proposal, text []byte) error {
 	case p.Exception != nil:
 		p.Exception = &bottle.ExceptionAsk{}
 		return dec.Decode(p.Exception)
+	case p.Pipelock != nil:
+		p.Pipelock = &bottle.PipelockAsk{}
+		return dec.Decode(p.Pipelock)
 	}
 	return errors.New("it cannot be edited")
 }

@@ -10,7 +10,7 @@ const (
 	EgressDenied    Kind = "egress-denied"    // egress tells what it refused, without being asked
 	DLPBlock        Kind = "dlp-block"        // the agent holds a finding to be harmless
 	CapabilityBlock Kind = "capability-block" // the agent asks for another image
-	PipelockBlock   Kind = "pipelock-block"   // the agent asks for a change of pipelock's file
+	PipelockBlock   Kind = "pipelock-block"   // the agent asks for a host on pipelock's list
 	GitPush         Kind = "git-push"         // the gate holds a push back
 )
 
@@ -31,6 +31,7 @@ type Proposal struct {
 	Exception  *ExceptionAsk  `json:"exception,omitempty"`  // dlp-block
 	Capability *CapabilityAsk `json:"capability,omitempty"` // capability-block
 	Push       *PushAsk       `json:"push,omitempty"`       // git-push
+	Pipelock   *PipelockAsk   `json:"pipelock,omitempty"`   // pipelock-block
 
 	// Slug and Agent are not in the file: the reader knows them by the path.
 	Slug  string `json:"slug,omitempty"`
@@ -59,6 +60,11 @@ type ExceptionAsk struct {
 // CapabilityAsk is the whole text of the Dockerfile that is to be in force.
 type CapabilityAsk struct {
 	Dockerfile string `json:"dockerfile"`
+}
+
+// PipelockAsk is a host that is to be on pipelock's list, and on no other.
+type PipelockAsk struct {
+	Host string `json:"host"` // canonical
 }
 
 // PushAsk is a push that the gate holds.

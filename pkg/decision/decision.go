@@ -134,6 +134,10 @@ func (d *Decider) Decide(ctx context.Context, slug string, orders []Order) []Res
 		case r.Err != nil:
 		case r.Change.Dockerfile != "":
 			d.carry(ctx, r, o)
+		case r.Change.Listed != "":
+			if r.Err = d.list(ctx, slug, r.Change.Listed); r.Err == nil {
+				without.add(r, o)
+			}
 		case r.Change.Grant != nil || r.Change.Silence != nil:
 			withPolicy.add(r, o)
 			w.policy = r.Change.Apply(w.policy)

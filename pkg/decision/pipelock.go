@@ -2,6 +2,7 @@ package decision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,6 +65,20 @@ func (d *Decider) openInPipelock(ctx context.Context, slug string, hosts []strin
 	}
 	return hosts, nil
 }
+
+// list puts a host on pipelock's list alone.
+func (d *Decider) list(ctx context.Context, slug, host string) error {
+	if d.Mirror == nil {
+		return errNoPipelock
+	}
+	listed, err := d.openInPipelock(ctx, slug, []string{host})
+	if err == nil && listed == nil {
+		err = errNoPipelock
+	}
+	return err
+}
+
+var errNoPipelock = errors.New("this bottle runs no pipelock")
 
 // alreadyListed adds to the error of an egress that did not take what pipelock has.
 func alreadyListed(err error, listed []string) error {

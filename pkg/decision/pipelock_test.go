@@ -11,6 +11,7 @@ import (
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/policy"
+	"bottle/pkg/proposal"
 )
 
 // second is a bottle's pipelock, as far as a decision sees it.
@@ -121,4 +122,25 @@ func TestAHostWhoseGrantEndedIsClosed(t *testing.T) {
 	s.told()
 	must(t, b.LookAfter(t.Context(), slug))
 	s.told("close over.example egress:false")
+}
+
+// What is asked of pipelock's list alone changes no route.
+func TestAHostForPipelockAloneChangesNoRoute(t *testing.T) {
+	b, s := withPipelock(t)
+	rules := b.Rules
+	b.Rules = func(slug string) (proposal.Rules, error) {
+		r, err := rules(slug)
+		r.Pipelock = true
+		return r, err
+	}
+	id := b.ask(bottle.Proposal{Kind: bottle.PipelockBlock, Justification: "x", Pipelock: &bottle.PipelockAsk{Host: "a.example"}})
+	s.fails = errors.New("it is away")
+	if err := b.decide(Order{ID: id})[0].Err; !errors.Is(err, ErrPipelock) {
+		t.Errorf("%v", err)
+	}
+	s.fails, s.calls = nil, nil
+	must(t, b.decide(Order{ID: id})[0].Err)
+	s.told("open a.example egress:true")
+	b.grants()
+	b.records(1)
 }

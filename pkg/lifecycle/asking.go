@@ -15,7 +15,7 @@ import (
 // from, of every sidecar that asks.
 func (t *tree) asking(p *plan.Plan, m manifest.Manifest) {
 	for _, c := range p.Containers {
-		if c.Service == plan.AgentService {
+		if c.Service == plan.AgentService || c.Service == plan.PipelockService {
 			continue
 		}
 		t.dir(c.Service+"/out/proposals", 0o700)
@@ -34,7 +34,7 @@ func (t *tree) asking(p *plan.Plan, m manifest.Manifest) {
 
 // askable is what the manifest lets an agent ask for: names, and no secret.
 func askable(m manifest.Manifest) proposal.Rules {
-	r := proposal.Rules{Credentials: []proposal.Credential{}}
+	r := proposal.Rules{Credentials: []proposal.Credential{}, Pipelock: m.Pipelock.Image != ""}
 	for _, c := range m.Credentials {
 		r.Credentials = append(r.Credentials, proposal.Credential{Name: c.Auth.Credential, Hosts: c.Hosts, Auth: c.Auth})
 	}

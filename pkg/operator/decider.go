@@ -46,7 +46,7 @@ func Decider(m *lifecycle.Manager, program string) *decision.Decider {
 
 // Rules are what a manifest lets its agent ask for.
 func Rules(m manifest.Manifest) proposal.Rules {
-	var r proposal.Rules
+	r := proposal.Rules{Pipelock: m.Pipelock.Image != ""}
 	for _, c := range m.Credentials {
 		r.Credentials = append(r.Credentials, proposal.Credential{Name: c.Auth.Credential, Hosts: c.Hosts, Auth: c.Auth})
 	}

@@ -47,6 +47,8 @@ func Payload(p bottle.Proposal) any {
 		return p.Capability
 	case p.Push != nil:
 		return p.Push
+	case p.Pipelock != nil:
+		return p.Pipelock
 	}
 	return struct{}{}
 }

@@ -39,8 +39,9 @@ type Change struct {
 	// of anew.
 	Push       *bottle.PushAsk
 	Dockerfile string
+	Listed     string // is added to pipelock's list alone
 	// Diff is what is added to the policy, a line each, "+" before it; or the
-	// whole of a Dockerfile, or the refs of a push.
+	// whole of a Dockerfile, the refs of a push, or a host of pipelock's list.
 	Diff string
 	Note string // one line for the operator, or nothing
 }

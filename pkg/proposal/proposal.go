@@ -64,6 +64,8 @@ var kinds = map[bottle.Kind]kind{
 // Rules are what the manifest lets an agent ask for.
 type Rules struct {
 	Credentials []Credential `json:"credentials"`
+	// Pipelock says that there is one, on whose list a host may be asked for.
+	Pipelock bool `json:"pipelock,omitempty"`
 }
 
 // Credential is one that an agent may ask for by its name, for these hosts.
@@ -110,6 +112,9 @@ func Make(p bottle.Proposal, rules Rules, now time.Time) (bottle.Proposal, error
 			return p, err
 		}
 	}
+	if p.Pipelock != nil && !rules.Pipelock {
+		return p, errNoPipelock
+	}
 	return named(p)
 }
 
@@ -131,7 +136,7 @@ func check(k kind, p *bottle.Proposal) error {
 		return errors.New("the justification is not UTF-8")
 	}
 	payloads := 0
-	for _, there := range []bool{p.Egress != nil, p.Exception != nil, p.Capability != nil, p.Push != nil} {
+	for _, there := range []bool{p.Egress != nil, p.Exception != nil, p.Capability != nil, p.Push != nil, p.Pipelock != nil} {
 		if there {
 			payloads++
 		}

@@ -117,7 +117,8 @@ func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
 		"for ever":           ask(bottle.EgressAsk{Host: "a.example", Seconds: 1 << 40}),
 		"ADD":                {Kind: bottle.CapabilityBlock, Justification: "x", Capability: &bottle.CapabilityAsk{Dockerfile: "FROM bottle\nADD https://a.example /x\n"}},
 		"a foreign FROM":     {Kind: bottle.CapabilityBlock, Justification: "x", Capability: &bottle.CapabilityAsk{Dockerfile: "FROM debian\n"}},
-		"pipelock":           {Kind: bottle.PipelockBlock, Justification: "x"},
+		"pipelock, no host":  {Kind: bottle.PipelockBlock, Justification: "x"},
+		"no pipelock":        {Kind: bottle.PipelockBlock, Justification: "x", Pipelock: &bottle.PipelockAsk{Host: "a.example"}},
 		"no kind":            {Kind: "x"},
 		"a rule with spaces": {Kind: bottle.DLPBlock, Justification: "x", Exception: &bottle.ExceptionAsk{Rule: "a b", Host: "a.example", Path: "/"}},
 	} {
@@ -327,4 +328,29 @@ func FuzzNarrow(f *testing.F) {
 			t.Errorf("%+v allows %s %s, and %+v does not", n.Egress, method, path, p.Egress)
 		}
 	})
+}
+
+// Where there is a pipelock, a host can be asked for on its list, for the bottle's
+// life and in its one form.
+func TestAHostForPipelocksList(t *testing.T) {
+	with := Rules{Pipelock: true}
+	for name, host := range map[string]string{"an address": "10.0.0.1", "a wildcard": "*.example", "nothing": ""} {
+		if _, err := Make(bottle.Proposal{Kind: bottle.PipelockBlock, Justification: "x", Pipelock: &bottle.PipelockAsk{Host: host}}, with, now); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	p, err := Make(bottle.Proposal{Kind: bottle.PipelockBlock, Justification: "x", Pipelock: &bottle.PipelockAsk{Host: "A.Example"}}, with, now)
+	if err != nil || p.Pipelock.Host != "a.example" || Summary(p) != "pipelock's list: a.example" {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if _, err := Parse(Encode(p), p.Source, p.ID); err != nil {
+		t.Error(err)
+	}
+	c, err := Approve(p, Context{Now: now})
+	if err != nil || c.Listed != "a.example" || c.Grant != nil || c.Diff != "+a.example\n" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := Approve(p, Context{Now: now, Terms: Terms{Uses: 1}}); err == nil {
+		t.Error("it was approved for one use, which pipelock does not count")
+	}
 }

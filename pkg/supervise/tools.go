@@ -66,6 +66,16 @@ func (in capabilityIn) proposal() (bottle.Proposal, error) {
 		Capability: &bottle.CapabilityAsk{Dockerfile: in.Dockerfile}}, nil
 }
 
+// pipelockIn is the input of pipelock-block.
+type pipelockIn struct {
+	Host          string `json:"host" jsonschema:"the one host, exact, without scheme or path, as pipelock named it"`
+	Justification string `json:"justification" jsonschema:"why it is needed and for what; the operator reads this and decides by it"`
+}
+
+func (in pipelockIn) proposal() (bottle.Proposal, error) {
+	return bottle.Proposal{Kind: bottle.PipelockBlock, Justification: in.Justification, Pipelock: &bottle.PipelockAsk{Host: in.Host}}, nil
+}
+
 // asking is the input of a tool that asks the operator.
 type asking interface {
 	proposal() (bottle.Proposal, error)
@@ -82,6 +92,11 @@ func (s *Server) tools() *mcp.Server {
 	addAsk[capabilityIn](s, m, "capability-block", "Ask the operator for another image of this container, such as one with a compiler. "+
 		"The text in force is at /etc/bottle/current-config/Dockerfile: send it whole, with what is to be added. "+
 		"Waits for the decision; when it is approved and built, this session is stopped and resumed in the new container.")
+	if s.rules.Load().Pipelock {
+		addAsk[pipelockIn](s, m, "pipelock-block", "Ask the operator to put a host on the list of pipelock, a second scanner behind egress. "+
+			"Prefer egress-block, whose approval does this too: this is for a host that egress lets through and pipelock refuses (its words: domain not in allowlist). "+
+			"Waits for the decision.")
+	}
 	mcp.AddTool(m, &mcp.Tool{Name: "list-egress-routes", Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true},
 		Description: "What the proxy lets out now: hosts, path prefixes, methods, and when a grant ends. Asks nobody."}, s.listRoutes)
 	return m

@@ -26,13 +26,16 @@ type lab struct {
 func start(t *testing.T, names ...string) *lab {
 	t.Helper()
 	l := &lab{Rig: rig.New(t), t: t}
-	image, _ := l.PipelockImage()
+	image, real := l.PipelockImage()
 	l.u = l.Upstream(append(names, "one.test")...)
 	l.Write("bottles/dev.md", "---\npipelock: {image: "+image+"}\negress:\n  routes:\n"+
 		"    - {host: one.test, private: true, scan: {allow: [{rule: github-pat}]}}\n---\n")
 	l.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
 	l.slug = l.Start("dev")
 	l.u.JoinPipelock(l.slug)
+	if real { // the tests' internet has private addresses, which this machine's resolver does not know
+		l.mustEdit("'s,^media_policy:,ssrf:\\n  ip_allowlist: [" + l.u.Subnet.String() + "]\\n&,'")
+	}
 	return l
 }
 
@@ -305,4 +308,25 @@ func TestTheOperatorEditsPipelocksFile(t *testing.T) {
 	if code != 0 || strings.Count(out, "edit") != 3 {
 		t.Errorf("%d: recorded is %q %s", code, out, said)
 	}
+}
+
+// A host that the routes have, and pipelock's list has not, is refused in pipelock's
+// words, and told of in the log; the agent can ask for it.
+func TestAHostThatPipelockAloneRefuses(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	l.mustEdit("'s/  - one.test/  - other.test/'")
+	l.wants(l.ask("https://one.test/"), "502", "pipelock, behind egress, refuses: CONNECT blocked: domain not in allowlist: one.test")
+	out, said, code := l.Shell("bottle-log " + l.slug + ` | jq -r 'select(.host=="one.test").reason'`)
+	if code != 0 || !strings.Contains(out, "pipelock, behind egress, refuses: CONNECT blocked") {
+		t.Errorf("%d: %s%s", code, out, said)
+	}
+	l.Equip(l.slug)
+	call := l.Ask(l.slug, "pipelock-block", `{"host": "one.test", "justification": "it was open"}`)
+	id := call.Waits()
+	if out, said, code := l.Run("bottle-approve", id); code != 0 {
+		t.Fatalf("%d: %s%s", code, out, said)
+	}
+	l.wants(l.file(), "- other.test", "- one.test")
+	l.wants(l.ask("https://one.test/"), "200")
 }
