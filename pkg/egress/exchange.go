@@ -26,6 +26,7 @@ type exchange struct {
 	upload *upload // nil where the request went out whole
 	taken  bool    // the request's body has been read
 	began  bool    // something of an answer went to the client
+	behind string  // what pipelock says that it refused
 }
 
 // upload sends what is left of a request's body while the answer may come.
@@ -225,7 +226,9 @@ func (x *exchange) final() error {
 	if x.upload.finished() {
 		c.in.rest() // for as long as the answer takes; nobody looks at the request's bytes any more
 	}
-	x.ev.Recv, err = b.relay(c.conn, &x.up.in, appendResponse(getBuf(), p, rechunk, length, keep), rechunk, nil)
+	out := appendResponse(getBuf(), p, rechunk, length, keep)
+	x.behind = x.refusedBehind(b)
+	x.ev.Recv, err = b.relay(c.conn, &x.up.in, out, rechunk, nil)
 	if err != nil {
 		return err
 	}
@@ -267,8 +270,8 @@ func (x *exchange) finish(err error) bool {
 	if c.ws != nil && c.ws.began {
 		return c.ws.finish(cut)
 	}
-	x.ev.Verdict = bottle.Allowed
 	if err == nil {
+		x.tellBehind()
 		c.record(x.ev)
 		return !c.more
 	}

@@ -55,6 +55,9 @@ func (p *Proxy) OnRefuse(f func(name string, came time.Time)) {
 	}
 }
 
+// Pipelock says whether it is the bottle's own pipelock.
+func (p *Proxy) Pipelock() bool { return p != nil && p.own }
+
 // Needs are the names of the values that the proxy rests on.
 func (p *Proxy) Needs() []string {
 	if p == nil || p.login == "" {

@@ -110,6 +110,10 @@ func TestEverythingLeavesByPipelock(t *testing.T) {
 	if heard := l.u.Heard("/leak"); len(heard) > 0 {
 		t.Errorf("upstream heard %+v", heard)
 	}
+	out, said, code := l.Shell("bottle-log " + l.slug + ` | jq -r 'select(.path=="/leak" and .verdict=="deny").reason'`)
+	if code != 0 || strings.Count(out, "pipelock, behind egress, says: blocked: request") != 2 {
+		t.Errorf("%d: the log has %s%s", code, out, said)
+	}
 }
 
 // A pipelock that is down is seen, what is asked meanwhile is refused with its
