@@ -147,3 +147,27 @@ func TestFilesThatAreNotTaken(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whatever stands in a file: a host that is added is listed, one that is removed is
+// not, and a second time nothing changes.
+func FuzzChange(f *testing.F) {
+	f.Add([]byte(edited), "new.example.com")
+	f.Add([]byte("mode: strict\napi_allowlist: [a, \"b\", 'c']\n"), "B")
+	f.Fuzz(func(t *testing.T, text []byte, host string) {
+		with, err := Change(text, []string{host}, nil)
+		if err != nil {
+			return
+		}
+		if again, err := Change(with, []string{host}, nil); err != nil || string(again) != string(with) {
+			t.Errorf("a second time: %v\n%s\n%s", err, with, again)
+		}
+		without, err := Change(with, nil, []string{host})
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed, err := Listed(without)
+		if err != nil || len(listed) == 0 {
+			t.Errorf("%q, %v", listed, err)
+		}
+	})
+}
