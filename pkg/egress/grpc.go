@@ -13,16 +13,36 @@ import (
 
 const messageHead = 5
 
-// isGRPC says whether a body is told to be gRPC's.
+// isGRPC says whether a body is told to be gRPC's, or of a kin that frames its
+// messages likewise. Some servers do not look at its type, and take messages for
+// compressed by the header that says so.
 func (f *fields) isGRPC() bool {
 	for i := range f.list {
-		if x := &f.list[i]; x.kind == kindEnd && equalFold(x.name, "content-type") {
-			form, _, _ := bytes.Cut(x.value, []byte(";"))
-			form, _, _ = bytes.Cut(trim(form), []byte("+"))
-			return equalFold(form, "application/grpc")
+		x := &f.list[i]
+		switch {
+		case x.kind != kindEnd:
+		case equalFold(x.name, "content-type") && hasMessages(x.value):
+			return true
+		case x.encodesMessages() && len(x.value) > 0 && !equalFold(x.value, identity):
+			return true
 		}
 	}
 	return false
+}
+
+const identity = "identity"
+
+// hasMessages says whether a body of a type is made of messages: not that of
+// application/grpc-web-text, which is base64.
+func hasMessages(form []byte) bool {
+	form, _, _ = bytes.Cut(form, []byte(";"))
+	form, _, _ = bytes.Cut(trim(form), []byte("+"))
+	return equalFold(form, "application/grpc") || equalFold(form, "application/grpc-web") || equalFold(form, "application/connect")
+}
+
+// encodesMessages says whether a field names how messages are compressed.
+func (x *field) encodesMessages() bool {
+	return equalFold(x.name, "grpc-encoding") || equalFold(x.name, "connect-content-encoding")
 }
 
 // messages follows the messages of a body.
@@ -72,9 +92,14 @@ type calls struct {
 func (s *scan) beginCalls(q *request) error {
 	s.calls = &calls{begin: s.message}
 	for i := range q.list {
-		if f := &q.list[i]; equalFold(f.name, "grpc-encoding") {
-			s.calls.encoding = string(f.value)
+		f := &q.list[i]
+		if f.kind != kindEnd || !f.encodesMessages() {
+			continue
 		}
+		if s.calls.encoding != "" && !equalFold(f.value, s.calls.encoding) {
+			return &dlp.Refusal{Reason: dlp.Unreadable, Detail: "it names two encodings of its messages"}
+		}
+		s.calls.encoding = string(f.value)
 	}
 	return s.turn()
 }

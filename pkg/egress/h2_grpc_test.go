@@ -2,7 +2,10 @@ package egress
 
 import (
 	"bytes"
+	zip "compress/gzip"
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -186,5 +189,53 @@ func TestManyLastingStreamsLeaveRoom(t *testing.T) {
 	must(t, c.Invoke(ctx, "/echo.Echo/One", &in, &out))
 	for _, s := range list {
 		must(t, s.CloseSend())
+	}
+}
+
+// Messages are looked into however their body is announced, where a server would.
+func TestCompressedMessagesAreScannedUnderEveryName(t *testing.T) {
+	w, arrived := scanWorld(t)
+	c := w.agent()
+	framed := func(text string) []byte {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		io.WriteString(z, text)
+		must(t, z.Close())
+		head := []byte{1, 0, 0, 0, 0}
+		binary.BigEndian.PutUint32(head[1:], uint32(b.Len()))
+		return append(head, b.Bytes()...)
+	}
+	for name, header := range map[string][]string{
+		"identity":                      {"Content-Type", "application/grpc", "Grpc-Encoding", "gzip", "Content-Encoding", "identity"},
+		"gRPC-Web":                      {"Content-Type", "application/grpc-web+proto", "Grpc-Encoding", "gzip"},
+		"Connect":                       {"Content-Type", "application/connect+json", "Connect-Content-Encoding", "gzip"},
+		"another type":                  {"Content-Type", "application/octet-stream", "Grpc-Encoding", "gzip"},
+		"a type of gRPC's and a suffix": {"Content-Type", "application/grpcx", "Grpc-Encoding", "gzip"},
+	} {
+		for _, chunked := range []bool{false, true} {
+			before := arrived.Load()
+			if status, _, got := post(t, c, "https://a.example/x", framed(strings.Repeat("compressed ", 100)+aKey), chunked, header...); status != 403 || arrived.Load() != before {
+				t.Errorf("%s, chunked %v: %d %s", name, chunked, status, got)
+			}
+			if status, _, got := post(t, c, "https://a.example/x", framed("nothing of note"), chunked, header...); status != 200 {
+				t.Errorf("%s, chunked %v, without a secret: %d %s", name, chunked, status, got)
+			}
+		}
+	}
+	for name, header := range map[string][]string{
+		"a Content-Encoding": {"Content-Type", "application/grpc", "Grpc-Encoding", "gzip", "Content-Encoding", "deflate"},
+		"two encodings":      {"Content-Type", "application/grpc", "Grpc-Encoding", "gzip", "Connect-Content-Encoding", "deflate"},
+		"gRPC-Web's base64":  {"Content-Type", "application/grpc-web-text", "Grpc-Encoding", "gzip"},
+	} {
+		body := framed("nothing of note")
+		if strings.HasSuffix(header[1], "text") {
+			body = base64.StdEncoding.AppendEncode(nil, body)
+		}
+		if status, _, got := post(t, c, "https://a.example/x", body, false, header...); status != 403 {
+			t.Errorf("%s: %d %s", name, status, got)
+		}
+	}
+	if status, _, got := post(t, c, "https://model.example/x", []byte{0, 0, 0, 0, 1, 'x'}, false, "Content-Type", "application/grpc", "Content-Encoding", "identity"); status != 403 {
+		t.Errorf("gRPC to the model: %d %s", status, got)
 	}
 }

@@ -253,12 +253,15 @@ func (s *scan) begin(q *request) (err error) {
 		return &dlp.Refusal{Reason: dlp.Unreadable, Detail: "it has two Content-Types"}
 	case q.length > s.most && !s.stream:
 		return s.tooLarge()
-	case s.model != nil && s.model.Structured() && len(encoding) > 0 && !equalFold(encoding, "identity"):
+	case s.model != nil && s.model.Structured() && len(encoding) > 0 && !equalFold(encoding, identity):
 		return &policy.ModelRefusal{Reason: "a request to the model must be sent without a Content-Encoding"}
 	}
-	if len(encoding) == 0 && q.isGRPC() {
-		if s.model != nil {
+	if q.isGRPC() {
+		switch {
+		case s.model != nil:
 			return &policy.ModelRefusal{Reason: "a request to the model must not be gRPC"}
+		case len(encoding) > 0 && !equalFold(encoding, identity): // its servers do not look at it
+			return &dlp.Refusal{Reason: dlp.Unreadable, Detail: "it has gRPC messages in a Content-Encoding"}
 		}
 		return s.beginCalls(q)
 	}
