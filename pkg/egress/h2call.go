@@ -38,6 +38,7 @@ type call struct {
 
 // newCall makes an upstream of a place that was reserved on a line.
 func newCall(n *line, reused bool) *upstream {
+	n.calls.Add(1)
 	c := &call{line: n, ready: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return &upstream{place: n.place, conn: c, call: c, in: newReader(c), reused: reused}
@@ -133,8 +134,9 @@ func (c *call) whole(p []byte) ([]byte, error) {
 		if !c.body.chunked {
 			c.q.ContentLength = int64(len(all)) + c.body.left
 		}
-		var in io.Reader
-		in, c.pipe = io.Pipe()
+		in, out := io.Pipe()
+		c.pipe = out
+		context.AfterFunc(c.ctx, func() { out.CloseWithError(errStreamEnded) })
 		c.q.Body = io.NopCloser(io.MultiReader(bytes.NewReader(all), in))
 		return nil, nil
 	case len(all) > 0 || len(c.q.Trailer) > 0:
@@ -253,16 +255,8 @@ func (c *call) end() {
 	c.line.over()
 }
 
-// reset ends the call from outside: the upstream is told that it is not whole.
-func (c *call) reset() {
-	c.cancel()
-	select {
-	case <-c.ready:
-		if c.pipe != nil {
-			c.pipe.CloseWithError(errStreamEnded)
-		}
-	default: // nothing was sent
-	}
-}
+// reset ends the call from outside: the upstream is told that it is not whole, and
+// whoever writes waits no more, even where the head is yet to be written.
+func (c *call) reset() { c.cancel() }
 
 var errStreamEnded = errors.New("the stream was ended")

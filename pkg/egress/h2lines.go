@@ -28,6 +28,7 @@ type line struct {
 	place  place
 	conn   *http.ClientConn
 	reused atomic.Bool
+	calls  atomic.Int32 // under way: those that were reset are not, though the library waits to hear of it
 	quiet  atomic.Int64 // when a call last ended, in nanoseconds
 	closed atomic.Bool  // it takes no more calls, and ends with its last one
 }
@@ -188,7 +189,7 @@ func newLine(up *upstream) (*line, error) {
 // over notes that a call has ended.
 func (n *line) over() {
 	n.quiet.Store(time.Now().UnixNano())
-	if n.closed.Load() && n.conn.InFlight() == 0 {
+	if n.calls.Add(-1) == 0 && n.closed.Load() {
 		n.conn.Close()
 	}
 }
@@ -196,7 +197,7 @@ func (n *line) over() {
 // end takes no more calls over the line.
 func (n *line) end() {
 	n.closed.Store(true)
-	if n.conn.InFlight() == 0 {
+	if n.calls.Load() == 0 {
 		n.conn.Close()
 	}
 }
@@ -223,7 +224,7 @@ func (l *lines) each(over func(*line) bool) {
 // sweep ends lines that nobody used for long.
 func (l *lines) sweep(now time.Time) {
 	l.each(func(n *line) bool {
-		return n.conn.InFlight() == 0 && now.UnixNano()-n.quiet.Load() > int64(idleUpstream)
+		return n.calls.Load() == 0 && now.UnixNano()-n.quiet.Load() > int64(idleUpstream)
 	})
 }
 
