@@ -121,7 +121,7 @@ func judge(p *policy.Policy, u *uses, q *request, o origin, path string) (policy
 	switch {
 	case !v.Allow:
 		return v, refuse(v.Status, v.Reason)
-	case q.override != nil && (len(v.Route.Paths) > 0 || len(v.Route.Methods) > 0):
+	case q.override != nil && (len(v.Route.Paths) > 0 || len(v.Route.Methods) > 0 || v.Route.Model != ""):
 		return v, refuse(403, "the header "+printable(string(q.override))+" asks for another method or path than was judged")
 	}
 	return v, nil

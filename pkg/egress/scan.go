@@ -255,6 +255,8 @@ func (s *scan) begin(q *request) (err error) {
 		return s.tooLarge()
 	case s.model != nil && s.model.Structured() && len(encoding) > 0 && !equalFold(encoding, identity):
 		return &policy.ModelRefusal{Reason: "a request to the model must be sent without a Content-Encoding"}
+	case s.model != nil && bytes.Contains(bytes.ToLower(form), []byte("protobuf")): // what it asks for has no words there
+		return &policy.ModelRefusal{Reason: "a request to the model must not be protobuf"}
 	}
 	if q.isGRPC() {
 		switch {

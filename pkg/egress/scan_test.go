@@ -112,6 +112,7 @@ func TestNoSecretLeaves(t *testing.T) {
 		"no exception for ours": {"https://lax.example/login", mine, nil},
 		"the provider dials":    {"https://model.example/v1/messages", `{"mcp_servers":[]}`, nil},
 		"encoded for the model": {"https://model.example/v1/messages", string(zipped([]byte(`{}`))), []string{"Content-Encoding", "gzip"}},
+		"protobuf to the model": {"https://model.example/$rpc/x", "[[1]]", []string{"Content-Type", "application/json+protobuf"}},
 	} {
 		for _, chunked := range []bool{false, true} {
 			before := arrived.Load()
@@ -208,5 +209,16 @@ func TestAPolicyWithAnUnknownRuleIsRefused(t *testing.T) {
 	}
 	if a := w.applied(); !strings.Contains(a.Error, "github-pet") {
 		t.Errorf("%+v", a)
+	}
+}
+
+// What a request to a model is read as goes by its method and path.
+func TestNoOtherMethodIsAskedOfAModel(t *testing.T) {
+	w, arrived := scanWorld(t)
+	for _, name := range []string{"X-HTTP-Method-Override", "X-Original-URL"} {
+		status, header, got := post(t, w.agent(), "https://model.example/x", []byte("{}"), false, name, "/v1/messages")
+		if status != 403 || header.Get("X-Bottle-Blocked") != "egress" || arrived.Load() != 0 {
+			t.Errorf("%s: %d %s", name, status, got)
+		}
 	}
 }
