@@ -57,7 +57,7 @@ func (q *request) scanShare() int64 {
 	}
 	windows = min(windows, scanMemory-scanMost)
 	switch {
-	case q.isGRPC() && windows == 0: // each message takes its own
+	case q.sendsMessages() && windows == 0: // each message takes its own
 	case q.chunked || q.length > scanMost/scanRatio:
 		return scanMost + windows
 	case q.length > 0:

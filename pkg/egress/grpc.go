@@ -3,6 +3,7 @@ package egress
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"bottle/pkg/dlp"
 )
@@ -14,20 +15,19 @@ import (
 const messageHead = 5
 
 // isGRPC says whether a body is told to be gRPC's, or of a kin that frames its
-// messages likewise. Some servers do not look at its type, and take messages for
-// compressed by the header that says so.
+// messages likewise.
 func (f *fields) isGRPC() bool {
-	for i := range f.list {
-		x := &f.list[i]
-		switch {
-		case x.kind != kindEnd:
-		case equalFold(x.name, "content-type") && hasMessages(x.value):
-			return true
-		case x.encodesMessages() && len(x.value) > 0 && !equalFold(x.value, identity):
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.list, func(x field) bool {
+		return x.kind == kindEnd && equalFold(x.name, "content-type") && hasMessages(x.value)
+	})
+}
+
+// sendsMessages is isGRPC for a server that does not look at the type, and takes
+// messages for compressed by the header that says so.
+func (q *request) sendsMessages() bool {
+	return q.isGRPC() || slices.ContainsFunc(q.list, func(x field) bool {
+		return x.kind == kindEnd && x.encodesMessages() && len(x.value) > 0 && !equalFold(x.value, identity)
+	})
 }
 
 const identity = "identity"

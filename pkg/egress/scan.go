@@ -148,7 +148,7 @@ func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *re
 	if s == nil {
 		return nil, refuse(503, reasonBusy)
 	}
-	if c.q.isGRPC() {
+	if c.q.sendsMessages() {
 		at := string(path(target))
 		s.message = func(talk *dlp.Conversation) *dlp.Request { return k.scanner.Message(rules, at, talk) }
 	}
@@ -258,7 +258,7 @@ func (s *scan) begin(q *request) (err error) {
 	case s.model != nil && bytes.Contains(bytes.ToLower(form), []byte("protobuf")): // what it asks for has no words there
 		return &policy.ModelRefusal{Reason: "a request to the model must not be protobuf"}
 	}
-	if q.isGRPC() {
+	if q.sendsMessages() {
 		switch {
 		case s.model != nil:
 			return &policy.ModelRefusal{Reason: "a request to the model must not be gRPC"}
