@@ -103,6 +103,7 @@ bench: engine build base ## egress against other proxies, start against docker-c
 	@scripts/deps docker-compose tmux ps
 	@scripts/deps mitmdump || true # what is not here is left out
 	cd test/bench && BOTTLE_BENCH=1 go test -count=1 -timeout 40m
+	go test -run '^$$' -bench WebSocket -benchtime 20000x -timeout 10m ./pkg/egress
 	cd test/dash && BOTTLE_BENCH=1 go test -count=1 -timeout 20m -v -run TestBench
 
 screenshot: engine build base ## docs/dash.svg, from a real run
