@@ -71,7 +71,7 @@ demo: engine build base ## a bottle from end to end; ends attached to it on a te
 	@scripts/demo
 
 test: engine build base ## everything, against a real engine
-	@scripts/deps git git-lfs tmux jq fzf ps ip getfacl docker-compose
+	@scripts/deps git git-lfs tmux jq fzf ps ip curl getfacl docker-compose
 	@scripts/deps runsc || echo "test: bottles on gVisor are not tried" >&2
 	go test -timeout 25m ./...
 
