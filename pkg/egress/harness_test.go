@@ -246,3 +246,13 @@ func (w *world) setPolicy(p policy.Policy) {
 	must(w.t, os.WriteFile(filepath.Join(w.in, PolicyFile), policy.Render(p), 0o600))
 	must(w.t, w.s.Reload())
 }
+
+// waitFor looks often whether something has come about that nothing tells of.
+func waitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it did not come about that %s", what)
+		}
+	}
+}

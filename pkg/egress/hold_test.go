@@ -211,7 +211,7 @@ func TestTheTimeOfWhatIsHeldGoesOnOverARestart(t *testing.T) {
 	<-w.post("https://late.example/v1/a", w.agent(), nil)
 	w.setPolicy(policy.Policy{AskTimeout: time.Minute})
 	got := w.post("https://new.example/v1/a", w.agent(), nil)
-	w.eventually("it is held", func() bool { return len(w.s.denied.slots) == 1 })
+	waitFor(w.t, "it is held", func() bool { return len(w.s.denied.slots) == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	w.s.Drain(ctx)
@@ -223,7 +223,7 @@ func TestTheTimeOfWhatIsHeldGoesOnOverARestart(t *testing.T) {
 		t.Errorf("%q", a.text)
 	}
 	got = w.post("https://new.example/v1/b", w.agent(), nil)
-	w.eventually("it is held again", func() bool { return len(w.s.denied.slots) == 1 })
+	waitFor(w.t, "it is held again", func() bool { return len(w.s.denied.slots) == 1 })
 	files, err := os.ReadDir(filepath.Join(w.out, sidecar.ProposalsDir))
 	if must(t, err); len(files) != 2 {
 		t.Errorf("%d proposals", len(files))
@@ -264,7 +264,7 @@ func TestAMethodThatWasNotShownIsAskedForByItself(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	go w.agent().Do(req.WithContext(ctx))
-	w.eventually("two proposals", func() bool {
+	waitFor(w.t, "two proposals", func() bool {
 		files, _ := os.ReadDir(filepath.Join(w.out, sidecar.ProposalsDir))
 		return len(files) == 2
 	})
@@ -275,19 +275,10 @@ func TestAMethodThatWasNotShownIsAskedForByItself(t *testing.T) {
 		t.Errorf("%q", a.text)
 	}
 	got = w.post("https://other.example/", w.agent(), nil)
-	w.eventually("it is held", func() bool { return len(w.s.denied.slots) == 1 })
+	waitFor(w.t, "it is held", func() bool { return len(w.s.denied.slots) == 1 })
 	w.setPolicy(policy.Policy{}) // nobody is to be asked any more
 	if a := <-got; a.status != 403 || strings.Contains(a.text, "operator") {
 		t.Errorf("%q", a.text)
-	}
-}
-
-func (w asking) eventually(what string, is func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatal("never: " + what)
-		}
 	}
 }
 
