@@ -270,6 +270,7 @@ func TestFloodsEndTheirConnectionAlone(t *testing.T) {
 			t.Errorf("%s: it was borne", name)
 		}
 		f.conn.NetConn().Close()
+		waitFor(t, "its streams' places are free again", func() bool { return len(w.s.slots) < maxStreams })
 		open.begin(true, ordinary()...)
 		if verdict, body := open.answer(open.last); verdict != "200" {
 			t.Errorf("%s: another connection got %s %q", name, verdict, body)
