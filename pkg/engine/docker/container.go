@@ -161,7 +161,12 @@ func (e *Engine) converse(ctx context.Context, name string, conn types.HijackedR
 
 // Stop implements engine.Engine; the container's own stop time holds.
 func (e *Engine) Stop(ctx context.Context, name string) error {
-	err := e.api.ContainerStop(ctx, name, container.StopOptions{})
+	done, err := e.turn(ctx)
+	if err != nil {
+		return wrap("stop container "+name, err)
+	}
+	defer done()
+	err = e.api.ContainerStop(ctx, name, container.StopOptions{})
 	if err == nil {
 		// The engine answers before it has brought its listing up to date, which it
 		// does under the container's lock; an inspection waits for that. What it says
@@ -179,7 +184,25 @@ func (e *Engine) Signal(ctx context.Context, name, signal string) error {
 // Remove implements engine.Engine; what still runs is killed, and volumes that
 // its image made the engine make, which have neither a name nor a label, go too.
 func (e *Engine) Remove(ctx context.Context, name string) error {
-	err := ignoreMissing(e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true}))
+	needed, err := e.takesTurns(ctx)
+	if err != nil {
+		return wrap("remove container "+name, err)
+	}
+	if needed { // but what has ended has left its networks
+		if err := e.remove(ctx, name, false); !errdefs.IsConflict(err) {
+			return err
+		}
+	}
+	done, err := e.turn(ctx)
+	if err != nil {
+		return wrap("remove container "+name, err)
+	}
+	defer done()
+	return e.remove(ctx, name, true)
+}
+
+func (e *Engine) remove(ctx context.Context, name string, force bool) error {
+	err := ignoreMissing(e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: force, RemoveVolumes: true}))
 	if err != nil && strings.Contains(err.Error(), "already in progress") {
 		return e.gone(ctx, name)
 	}

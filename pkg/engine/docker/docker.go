@@ -25,6 +25,7 @@ import (
 type Engine struct {
 	api    *client.Client
 	socket string
+	turns  turns
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -50,7 +51,7 @@ func At(host string) (*Engine, error) {
 	if host := api.DaemonHost(); !strings.HasPrefix(host, "unix://") {
 		return nil, fmt.Errorf("the engine at %s is not on a local socket: bottle mounts local folders, so it needs a unix:// DOCKER_HOST", host)
 	}
-	return &Engine{api: api, socket: strings.TrimPrefix(api.DaemonHost(), "unix://")}, nil
+	return &Engine{api: api, socket: strings.TrimPrefix(api.DaemonHost(), "unix://"), turns: turns{place: make(chan struct{}, 1)}}, nil
 }
 
 // Host asks the engine what it is, and refuses one on which bottle's walls

@@ -1,0 +1,49 @@
+package docker
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/docker/docker/api/types/versions"
+)
+
+// mended is the first API of engines that bear it when containers end side by side.
+const mended = "1.42"
+
+// turns has containers end one after another where the engine needs that.
+type turns struct {
+	place  chan struct{} // has room for one
+	bears  atomic.Bool   // the engine needs no turns
+	needed atomic.Bool   // it does
+}
+
+// takesTurns says whether the engine needs that. A 20.10 engine may lock itself up
+// for good when one container leaves a network in the moment in which another one's
+// endpoint there is taken away (moby/moby#46661): it starts nothing any more, and
+// answers no name lookup of any container.
+func (e *Engine) takesTurns(ctx context.Context) (bool, error) {
+	if !e.turns.bears.Load() && !e.turns.needed.Load() {
+		ping, err := e.api.Ping(ctx)
+		if err != nil {
+			return false, err
+		}
+		e.turns.bears.Store(!versions.LessThan(ping.APIVersion, mended))
+		e.turns.needed.Store(versions.LessThan(ping.APIVersion, mended))
+	}
+	return e.turns.needed.Load(), nil
+}
+
+// turn waits for the caller's turn to end a container, until ctx ends; done gives
+// the turn on. Where none are taken it is always everybody's.
+func (e *Engine) turn(ctx context.Context) (done func(), err error) {
+	needed, err := e.takesTurns(ctx)
+	if err != nil || !needed {
+		return func() {}, err
+	}
+	select {
+	case e.turns.place <- struct{}{}:
+		return func() { <-e.turns.place }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

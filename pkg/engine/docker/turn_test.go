@@ -1,0 +1,68 @@
+package docker
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+)
+
+// ofAPI plays an engine of this API, on which every container runs, and counts how
+// many are ended.
+func ofAPI(t *testing.T, api string) (*Engine, *atomic.Int64) {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "engine.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ended atomic.Int64
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Api-Version", api)
+		switch {
+		case q.Method == http.MethodDelete && q.URL.Query().Get("force") == "":
+			w.WriteHeader(http.StatusConflict)
+			io.WriteString(w, `{"message": "You cannot remove a running container"}`)
+		case q.URL.Path != "/_ping":
+			ended.Add(1)
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	e, err := At("unix://" + socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, &ended
+}
+
+func TestContainersEndInTurnWhereTheEngineNeedsIt(t *testing.T) {
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	old, ended := ofAPI(t, "1.41")
+	done, err := old.turn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, end := range map[string]func(context.Context, string) error{"Stop": old.Stop, "Remove": old.Remove} {
+		if err := end(cancelled, "another"); err == nil || ended.Load() != 0 {
+			t.Errorf("%s did not wait for its turn: %v, %d ended", name, err, ended.Load())
+		}
+	}
+	done()
+	if err := old.Remove(t.Context(), "another"); err != nil || ended.Load() == 0 {
+		t.Errorf("its turn did not come: %v, %d ended", err, ended.Load())
+	}
+
+	newer, ended := ofAPI(t, "1.42")
+	if _, err := newer.turn(t.Context()); err != nil { // and it is not given on
+		t.Fatal(err)
+	}
+	if err := newer.Remove(t.Context(), "another"); err != nil || ended.Load() == 0 {
+		t.Errorf("a newer engine was waited for: %v, %d ended", err, ended.Load())
+	}
+}
