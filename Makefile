@@ -73,7 +73,7 @@ demo: engine build base ## a bottle from end to end; ends attached to it on a te
 test: engine build base ## everything, against a real engine
 	@scripts/deps git git-lfs tmux jq fzf ps ip curl getfacl docker-compose
 	@scripts/deps runsc || echo "test: bottles on gVisor are not tried" >&2
-	go test -timeout 25m ./...
+	scripts/suite -timeout 25m ./...
 
 escape: engine build base ## tries to get out of a bottle: one line a row; JSON=FILE writes the rows there
 	@scripts/deps ip

@@ -12,7 +12,7 @@ func (r *Rig) Containers(slug string) []string {
 // DropContainers removes them, as somebody would by hand.
 func (r *Rig) DropContainers(slug string) {
 	r.t.Helper()
-	if all := r.Containers(slug); len(all) > 0 {
-		r.Docker(append([]string{"rm", "-f"}, all...)...)
+	for _, name := range r.Containers(slug) {
+		r.Docker("rm", "-f", name)
 	}
 }

@@ -40,6 +40,7 @@ const label = "bottle.test"
 func New(t testing.TB) *Rig {
 	t.Helper()
 	programs := build(t)
+	watchEngine()
 	sweepOnce(t)
 	dir, err := makeDir()
 	if err != nil {

@@ -178,8 +178,8 @@ func removeLabelled(filter string) error {
 		if err != nil {
 			return err
 		}
-		if ids := strings.Fields(out); len(ids) > 0 {
-			if _, err := client(append(kind.remove, ids...)...); err != nil {
+		for _, id := range strings.Fields(out) { // in turn: the client would have containers end side by side, see watchEngine
+			if _, err := client(append(kind.remove, id)...); err != nil {
 				return err
 			}
 		}
