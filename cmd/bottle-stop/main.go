@@ -179,7 +179,7 @@ func tell(c *cli.Call, took lifecycle.Took, failed error) error {
 	operator.TellNotes(c.Err, took)
 	switch {
 	case !errors.Is(failed, lifecycle.ErrCapture):
-	case errors.Is(failed, context.Canceled), errors.Is(failed, engine.ErrUnreachable):
+	case errors.Is(failed, context.Canceled), engine.Away(failed):
 		fmt.Fprintf(c.Err, "%s: kept, with its work; bottle-stop %s goes on\n", took.Slug, took.Slug)
 	default:
 		fmt.Fprintf(c.Err, "%s: kept, since its work could not be captured; bottle-stop --discard %s takes it down without\n", took.Slug, took.Slug)

@@ -16,11 +16,16 @@ import (
 // Errors that callers act on; an engine wraps them.
 var (
 	ErrUnreachable = errors.New("the engine cannot be reached")
+	ErrSilent      = errors.New("the engine has not answered")
 	ErrNotFound    = errors.New("no such object")
 	ErrConflict    = errors.New("it exists already, or is in use")
 	ErrSubnetTaken = errors.New("the subnet overlaps with another network")
 	ErrAmbiguous   = errors.New("there are several of that name")
 )
+
+// Away says whether err is of an engine that is not there, or does not answer: it is
+// no use to ask it for something else.
+func Away(err error) bool { return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrSilent) }
 
 // Engine runs containers. All methods are safe for concurrent use. Objects are
 // named as in the plan; removing what is not there is no error.

@@ -203,7 +203,7 @@ func (r *revival) bring(ctx context.Context) error {
 			bring = r.mend
 		}
 		failed := bring(ctx)
-		if ctx.Err() != nil || errors.Is(failed, engine.ErrUnreachable) {
+		if ctx.Err() != nil || engine.Away(failed) {
 			return failed
 		}
 		if err := r.look(ctx); err != nil {

@@ -285,7 +285,7 @@ func (r *revival) restart(ctx context.Context, c plan.Container) error {
 	if have, there := r.have[c.Service]; there {
 		if r.fits(c) && !have.Running() {
 			err := r.start(ctx, c.Name)
-			if err == nil || errors.Is(err, engine.ErrUnreachable) || ctx.Err() != nil {
+			if err == nil || engine.Away(err) || ctx.Err() != nil {
 				return err
 			}
 			r.log.step("%s cannot be started as it is: %v", c.Service, err)

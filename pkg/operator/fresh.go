@@ -191,7 +191,7 @@ func notRenewed(slug string, failed map[string]error) error {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
 		err := failed[name]
-		if errors.Is(err, state.ErrLocked) || errors.Is(err, lifecycle.ErrNotUp) || errors.Is(err, engine.ErrUnreachable) {
+		if errors.Is(err, state.ErrLocked) || errors.Is(err, lifecycle.ErrNotUp) || engine.Away(err) {
 			return err
 		}
 		if text := err.Error(); !slices.Contains(all, text) {

@@ -53,6 +53,8 @@ func Explain(slug string, err error) error {
 	case errors.Is(err, engine.ErrUnreachable):
 		return cli.Error{Code: cli.NoEngine, Msg: "the Docker engine cannot be reached: " + reason(err),
 			Hint: "start it (scripts/docker-up, or systemctl start docker), or set DOCKER_HOST"}
+	case errors.Is(err, engine.ErrSilent):
+		return cli.Error{Code: cli.NoEngine, Msg: err.Error(), Hint: "if docker network ls does not answer either, restart the engine; then bottle-stop --orphans clears up"}
 	case errors.Is(err, state.ErrNotFound):
 		return cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no bottle named %q", slug), Hint: "run bottle-ls"}
 	case errors.Is(err, lifecycle.ErrElsewhere):

@@ -36,14 +36,18 @@ func (e *Engine) Create(ctx context.Context, c plan.Container) error {
 		host.NetworkMode = "none"
 	}
 	stop := c.StopSeconds
-	_, err := e.api.ContainerCreate(ctx, &container.Config{
+	config := container.Config{
 		Image: c.Image, Entrypoint: c.Entrypoint, Cmd: []string{}, User: c.User, Env: environ(c.Env),
 		WorkingDir: c.WorkingDir, Labels: c.Labels, Hostname: c.Service, StopTimeout: &stop,
 		// What an image says of these would run beside the walls' test and speak on
 		// the main process' streams, or keep the agent from being told to end.
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}}, StopSignal: "SIGTERM",
 		OpenStdin: c.Stdin, StdinOnce: c.Stdin, AttachStdin: c.Stdin, AttachStdout: c.Stdin, AttachStderr: c.Stdin,
-	}, host, first, nil, c.Name)
+	}
+	err := e.prompt(ctx, func(ctx context.Context) error {
+		_, err := e.api.ContainerCreate(ctx, &config, host, first, nil, c.Name)
+		return err
+	})
 	if err != nil {
 		return wrap("create container "+c.Name, err)
 	}
@@ -57,7 +61,8 @@ func (e *Engine) Create(ctx context.Context, c plan.Container) error {
 
 // Connect implements engine.Engine.
 func (e *Engine) Connect(ctx context.Context, name string, ep plan.Endpoint) error {
-	return wrap("connect "+name+" to "+ep.Network, e.api.NetworkConnect(ctx, ep.Network, name, endpoint(ep)))
+	err := e.prompt(ctx, func(ctx context.Context) error { return e.api.NetworkConnect(ctx, ep.Network, name, endpoint(ep)) })
+	return wrap("connect "+name+" to "+ep.Network, err)
 }
 
 func endpoint(ep plan.Endpoint) *network.EndpointSettings {
@@ -106,7 +111,8 @@ func environ(env map[string]string) []string {
 
 // Start implements engine.Engine.
 func (e *Engine) Start(ctx context.Context, name string) error {
-	return wrap("start container "+name, e.api.ContainerStart(ctx, name, container.StartOptions{}))
+	err := e.prompt(ctx, func(ctx context.Context) error { return e.api.ContainerStart(ctx, name, container.StartOptions{}) })
+	return wrap("start container "+name, err)
 }
 
 // startTime bounds a start that is not interrupted.
@@ -166,13 +172,15 @@ func (e *Engine) Stop(ctx context.Context, name string) error {
 		return wrap("stop container "+name, err)
 	}
 	defer done()
-	err = e.api.ContainerStop(ctx, name, container.StopOptions{})
-	if err == nil {
+	err = within(ctx, endings*e.patience, func(ctx context.Context) error {
+		if err := e.api.ContainerStop(ctx, name, container.StopOptions{}); err != nil {
+			return err
+		}
 		// The engine answers before it has brought its listing up to date, which it
 		// does under the container's lock; an inspection waits for that. What it says
 		// is a lot to read, and nobody's concern.
-		err = e.get(ctx, "/containers/"+name+"/json", func(io.Reader) error { return nil })
-	}
+		return e.get(ctx, "/containers/"+name+"/json", func(io.Reader) error { return nil })
+	})
 	return wrap("stop container "+name, ignoreMissing(err))
 }
 
@@ -202,7 +210,9 @@ func (e *Engine) Remove(ctx context.Context, name string) error {
 }
 
 func (e *Engine) remove(ctx context.Context, name string, force bool) error {
-	err := ignoreMissing(e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: force, RemoveVolumes: true}))
+	err := ignoreMissing(within(ctx, endings*e.patience, func(ctx context.Context) error {
+		return e.api.ContainerRemove(ctx, name, container.RemoveOptions{Force: force, RemoveVolumes: true})
+	}))
 	if err != nil && strings.Contains(err.Error(), "already in progress") {
 		return e.gone(ctx, name)
 	}

@@ -11,9 +11,11 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
 
@@ -26,6 +28,8 @@ type Engine struct {
 	api    *client.Client
 	socket string
 	turns  turns
+
+	patience time.Duration // see prompt
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -51,13 +55,17 @@ func At(host string) (*Engine, error) {
 	if host := api.DaemonHost(); !strings.HasPrefix(host, "unix://") {
 		return nil, fmt.Errorf("the engine at %s is not on a local socket: bottle mounts local folders, so it needs a unix:// DOCKER_HOST", host)
 	}
-	return &Engine{api: api, socket: strings.TrimPrefix(api.DaemonHost(), "unix://"), turns: turns{place: make(chan struct{}, 1)}}, nil
+	return &Engine{api: api, socket: strings.TrimPrefix(api.DaemonHost(), "unix://"), turns: turns{place: make(chan struct{}, 1)}, patience: answerTime}, nil
 }
 
 // Host asks the engine what it is, and refuses one on which bottle's walls
 // would not stand as planned.
 func (e *Engine) Host(ctx context.Context) (engine.Host, error) {
-	info, err := e.api.Info(ctx)
+	var info system.Info
+	err := e.prompt(ctx, func(ctx context.Context) (err error) {
+		info, err = e.api.Info(ctx)
+		return err
+	})
 	if err != nil {
 		return engine.Host{}, wrap("ask the engine", err)
 	}

@@ -37,7 +37,11 @@ type summary struct {
 
 // List implements engine.Engine.
 func (e *Engine) List(ctx context.Context, home string) ([]engine.Container, error) {
-	found, err := e.summaries(ctx, home)
+	var found []summary
+	err := e.prompt(ctx, func(ctx context.Context) (err error) {
+		found, err = e.summaries(ctx, home)
+		return err
+	})
 	if err != nil {
 		return nil, wrap("list containers", err)
 	}

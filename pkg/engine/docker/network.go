@@ -18,7 +18,11 @@ func unix(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
 
 // Networks implements engine.Engine.
 func (e *Engine) Networks(ctx context.Context) ([]engine.Network, error) {
-	found, err := e.api.NetworkList(ctx, network.ListOptions{})
+	var found []network.Summary
+	err := e.prompt(ctx, func(ctx context.Context) (err error) {
+		found, err = e.api.NetworkList(ctx, network.ListOptions{})
+		return err
+	})
 	if err != nil {
 		return nil, wrap("list networks", err)
 	}
@@ -39,21 +43,29 @@ func (e *Engine) Networks(ctx context.Context) ([]engine.Network, error) {
 // creates with the same one a single one wins.
 func (e *Engine) CreateNetwork(ctx context.Context, n plan.Network) error {
 	no := false
-	_, err := e.api.NetworkCreate(ctx, n.Name, network.CreateOptions{
-		Driver: "bridge", Internal: n.Internal, EnableIPv6: &no, Options: n.Options, Labels: n.Labels,
-		IPAM: &network.IPAM{Config: []network.IPAMConfig{{Subnet: n.Subnet.String(), Gateway: n.Subnet.Addr().Next().String()}}},
+	err := e.prompt(ctx, func(ctx context.Context) error {
+		_, err := e.api.NetworkCreate(ctx, n.Name, network.CreateOptions{
+			Driver: "bridge", Internal: n.Internal, EnableIPv6: &no, Options: n.Options, Labels: n.Labels,
+			IPAM: &network.IPAM{Config: []network.IPAMConfig{{Subnet: n.Subnet.String(), Gateway: n.Subnet.Addr().Next().String()}}},
+		})
+		return err
 	})
 	return wrap("create network "+n.Name, err)
 }
 
 // RemoveNetwork implements engine.Engine.
 func (e *Engine) RemoveNetwork(ctx context.Context, name string) error {
-	return wrap("remove network "+name, ignoreMissing(e.api.NetworkRemove(ctx, name)))
+	err := e.prompt(ctx, func(ctx context.Context) error { return e.api.NetworkRemove(ctx, name) })
+	return wrap("remove network "+name, ignoreMissing(err))
 }
 
 // Volumes implements engine.Engine.
 func (e *Engine) Volumes(ctx context.Context, home string) ([]engine.Volume, error) {
-	found, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", plan.LabelHome+"="+home))})
+	var found volume.ListResponse
+	err := e.prompt(ctx, func(ctx context.Context) (err error) {
+		found, err = e.api.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", plan.LabelHome+"="+home))})
+		return err
+	})
 	if err != nil {
 		return nil, wrap("list volumes", err)
 	}

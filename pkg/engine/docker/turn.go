@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/versions"
 )
 
@@ -23,7 +24,11 @@ type turns struct {
 // answers no name lookup of any container.
 func (e *Engine) takesTurns(ctx context.Context) (bool, error) {
 	if !e.turns.bears.Load() && !e.turns.needed.Load() {
-		ping, err := e.api.Ping(ctx)
+		var ping types.Ping
+		err := e.prompt(ctx, func(ctx context.Context) (err error) {
+			ping, err = e.api.Ping(ctx)
+			return err
+		})
 		if err != nil {
 			return false, err
 		}
