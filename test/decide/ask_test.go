@@ -1,13 +1,11 @@
 package decide
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"bottle/test/rig"
 )
@@ -101,8 +99,6 @@ func mustSay(t *testing.T, r *rig.Rig, slug, want string, argv ...string) {
 // the operator.
 func TestClaudeCodeAsksAndItsOperatorGrants(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
 	rig.NeedClaude(t)
 	r := rig.New(t)
 	u := r.Upstream(rig.ClaudeHost, "docs.example")
@@ -117,7 +113,7 @@ func TestClaudeCodeAsksAndItsOperatorGrants(t *testing.T) {
 	r.Env = []string{rig.ClaudeEnv}
 	slug := r.Start("dev")
 	u.Join(slug)
-	cmd := r.Command(ctx, "bottle-attach", slug, "--", "timeout", "120", "claude", "-p", "--dangerously-skip-permissions", "look it up")
+	cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "timeout", "600", "claude", "-p", "--dangerously-skip-permissions", "look it up")
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -125,7 +121,7 @@ func TestClaudeCodeAsksAndItsOperatorGrants(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	r.AwaitProposal(ctx, "egress-block")
+	r.AwaitProposal("egress-block")
 	if out, said, code := r.Shell(`bottle-ls proposals | jq -r 'select(.kind=="egress-block").id' | bottle-approve --for 60s -`); code != 0 {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}

@@ -1,12 +1,10 @@
 package gate
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"bottle/test/rig"
 )
@@ -36,15 +34,14 @@ func TestAWholeDayOfClaudeCode(t *testing.T) {
 	s, _ := begin(t, r, "claude", "env:\n  CLAUDE_CODE_MAX_RETRIES: 8\negress:\n  routes:\n"+rig.ClaudeRoute+
 		"    - {host: docs.example, path_allowlist: [/known], private: true}\n", "--task", "do the task of the day")
 	u.Join(s.slug)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // its image may have had to be made first
-	defer cancel()
 
-	r.AwaitProposal(ctx, "egress-block")
+	r.AwaitProposal("egress-block")
 	pushed := s.must("git ls-remote origin refs/heads/trunk")
 	if out, said, code := r.Shell(`bottle-ls proposals | jq -c 'select(.kind=="egress-block")' | bottle-approve --for 10m -`); code != 0 {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
-	r.AwaitScreen(ctx, s.slug, "the day is done")
+	u.AwaitSaid(s.slug, "the day is done")
+	r.AwaitScreen(s.slug, "the day is done")
 	id := s.must("git rev-parse HEAD")
 	if first := s.must("git rev-parse HEAD~2"); pushed != first+"\trefs/heads/trunk" {
 		t.Errorf("when it asked it had pushed %q, not %s", pushed, first)

@@ -1,12 +1,10 @@
 package lifecycle
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"bottle/test/rig"
 )
@@ -78,9 +76,7 @@ func (o other) works(t *testing.T) {
 	c.r.Env = []string{rig.ClaudeEnv}
 	c.slug = c.r.Start("dev", "--task", "do the first task, \"quoted\" and 'so'")
 	c.u.Join(c.slug)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	c.ctx = ctx
+	c.u.AwaitSaid(c.slug, "all done, and the walls are known")
 	c.shows("all done, and the walls are known")
 	if out, _, _ := c.r.Inside(c.slug, "git", "-C", "/work", "log", "--format=%s"); strings.TrimSpace(out) != "by the agent" {
 		t.Errorf("the work: %q", out)
@@ -111,8 +107,8 @@ func (o other) works(t *testing.T) {
 		t.Fatalf("bottle-start --resume ended with %d: %s", code, said)
 	}
 	c.shows("all done, and the walls are known")
-	for tick := time.Tick(200 * time.Millisecond); o.loads && c.activity() != "waiting" && ctx.Err() == nil; {
-		<-tick
+	if o.loads {
+		c.r.AwaitActivity("waiting")
 	}
 	c.does([]string{"working", "waiting"}, func() { c.send("the second task") })
 	c.shows("second answer, knowing the first")

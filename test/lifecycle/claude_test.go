@@ -1,10 +1,8 @@
 package lifecycle
 
 import (
-	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"bottle/test/rig"
 )
@@ -26,9 +24,7 @@ func TestClaudeCodeLandsAtItsPromptWithoutADialog(t *testing.T) {
 	if out, _, _ := r.Inside(slug, "sh", "-c", "cat ~/.claude/skills/review/SKILL.md"); !strings.Contains(out, "Look twice.") {
 		t.Errorf("the skill: %s", out)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	noDialog(t, r.AwaitScreen(ctx, slug, "bypass permissions on"))
+	noDialog(t, r.AwaitScreen(slug, "bypass permissions on"))
 }
 
 // The real Claude Code works with a placeholder: egress has the key, and what it

@@ -1,7 +1,6 @@
 package lifecycle
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -18,7 +17,6 @@ import (
 // script.
 type conversation struct {
 	t    *testing.T
-	ctx  context.Context
 	r    *rig.Rig
 	u    *rig.Upstream
 	slug string
@@ -39,17 +37,14 @@ func converseAs(t *testing.T, settings string, script []rig.Line, flags ...strin
 	c.r.Write("bottles/dev.md", "---\nenv:\n  CLAUDE_CODE_MAX_RETRIES: 8\negress:\n  routes:\n"+rig.ClaudeRoute+"---\n")
 	c.r.Write("agents/dev.md", "---\nbottle: dev\nprogram: claude\n"+settings+"---\nBe brief, 'quote' \"this\".\n")
 	c.r.Env = []string{rig.ClaudeEnv}
-	c.slug = c.r.Start("dev", flags...) // its image may have to be made first
+	c.slug = c.r.Start("dev", flags...)
 	c.u.Join(c.slug)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	t.Cleanup(cancel)
-	c.ctx = ctx
 	return c
 }
 
 func (c *conversation) shows(texts ...string) string {
 	c.t.Helper()
-	return c.r.AwaitScreen(c.ctx, c.slug, texts...)
+	return c.r.AwaitScreen(c.slug, texts...)
 }
 
 func (c *conversation) send(text string) {
@@ -64,7 +59,9 @@ func (c *conversation) activity() string { return string(c.r.Bottles()[0].Activi
 // does waits until bottle-ls --watch has told of these activities, in this order.
 func (c *conversation) does(wanted []string, act func()) {
 	c.t.Helper()
-	lines, end := c.r.Watch(c.ctx)
+	ctx, cancel := rig.Patient(c.t)
+	defer cancel()
+	lines, end := c.r.Watch(ctx)
 	defer end()
 	var told []string
 	acted := false
@@ -113,7 +110,7 @@ func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
 
 	// It ends, and the next one goes on.
 	c.send("/exit")
-	c.ends()
+	c.r.AwaitActivity("exited")
 	c.reopen()
 	c.shows("all done, and one host was refused", "bypass permissions on")
 	c.does([]string{"working", "waiting"}, func() { c.send("the second task") })
@@ -181,7 +178,9 @@ func TestWhatClaudeCodeAsksForUnderRemoteControlIsJudged(t *testing.T) {
 	if said, _, _ := c.r.Inside(c.slug, "env"); strings.Contains(said, "NONESSENTIAL_TRAFFIC") || !strings.Contains(said, "DISABLE_TELEMETRY=1\n") {
 		t.Errorf("its environment: %s", said)
 	}
-	cmd := c.r.Command(c.ctx, "bottle-log", "-f", c.slug)
+	ctx, cancel := rig.Patient(t)
+	defer cancel()
+	cmd := c.r.Command(ctx, "bottle-log", "-f", c.slug)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -215,31 +214,17 @@ func TestWhatClaudeCodeAsksForUnderRemoteControlIsJudged(t *testing.T) {
 	}
 }
 
-// ends waits until the agent is told to have ended.
-func (c *conversation) ends() {
-	c.t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for c.activity() != "exited" {
-		select {
-		case <-tick.C:
-		case <-c.ctx.Done():
-			c.t.Fatalf("its agent is %s", c.activity())
-		}
-	}
-}
-
 // neverHadTheKey searches environment and files of the agent.
 func (c *conversation) neverHadTheKey() {
 	c.t.Helper()
 	// The pattern comes on standard input: in a command line it would find itself.
-	cmd := c.r.Command(c.ctx, "bottle-attach", c.slug, "--", "sh", "-c",
+	cmd := c.r.Command(c.t.Context(), "bottle-attach", c.slug, "--", "sh", "-c",
 		"cat >/tmp/pattern; for at in /proc/[0-9]*/environ /proc/[0-9]*/cmdline /home /work /etc /var /tmp/[!p]*; do grep -l -a -r -s -F -f /tmp/pattern $at; done; echo searched; rm /tmp/pattern")
 	cmd.Stdin = strings.NewReader(rig.OperatorsKey)
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "searched\n" {
 		c.t.Errorf("the key is in %s, %v", out, err)
 	}
-	cmd = c.r.Command(c.ctx, "bottle-attach", c.slug, "--", "sh", "-c", "cat >/tmp/pattern; grep -l -a -r -s -F -f /tmp/pattern /home; rm /tmp/pattern")
+	cmd = c.r.Command(c.t.Context(), "bottle-attach", c.slug, "--", "sh", "-c", "cat >/tmp/pattern; grep -l -a -r -s -F -f /tmp/pattern /home; rm /tmp/pattern")
 	cmd.Stdin = strings.NewReader("do the first task")
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), ".jsonl") {
 		c.t.Errorf("the search finds nothing: %s, %v", out, err)
@@ -250,12 +235,14 @@ func (c *conversation) neverHadTheKey() {
 // and leaves it.
 func (c *conversation) reopen() {
 	c.t.Helper()
+	ctx, cancel := rig.Patient(c.t)
+	defer cancel()
 	socket := filepath.Join(c.t.TempDir(), "tmux")
 	tmux := func(args ...string) string {
-		out, _ := exec.CommandContext(c.ctx, "tmux", append([]string{"-S", socket, "-f", "/dev/null"}, args...)...).Output()
+		out, _ := exec.Command("tmux", append([]string{"-S", socket, "-f", "/dev/null"}, args...)...).Output()
 		return string(out)
 	}
-	view := c.r.Command(c.ctx, "tmux", "-S", socket, "-f", "/dev/null", "new-session", "-d", "-s", "view", "-x", "120", "-y", "40",
+	view := c.r.Command(c.t.Context(), "tmux", "-S", socket, "-f", "/dev/null", "new-session", "-d", "-s", "view", "-x", "120", "-y", "40",
 		filepath.Join(c.r.Bin, "bottle-attach"), c.slug)
 	view.Path, _ = exec.LookPath("tmux")
 	if out, err := view.CombinedOutput(); err != nil {
@@ -268,7 +255,7 @@ func (c *conversation) reopen() {
 		for !there() {
 			select {
 			case <-tick.C:
-			case <-c.ctx.Done():
+			case <-ctx.Done():
 				c.t.Fatalf("in tmux, %s:\n%s", what, tmux("capture-pane", "-p", "-t", "view"))
 			}
 		}

@@ -71,17 +71,50 @@ func (u *Upstream) Script(lines ...Line) {
 	}
 	u.r.t.Cleanup(func() {
 		if u.r.t.Failed() {
-			u.r.t.Logf("the model was asked: %+v", u.Heard(" messages: "))
+			u.r.t.Logf("the model was asked: %+v", u.Heard(modelSaid))
 		}
 	})
 }
 
-// AwaitScreen waits until the agent's screen has all of these texts, and returns it.
-func (r *Rig) AwaitScreen(ctx context.Context, slug string, texts ...string) string {
+// Patience bounds one wait for what a busy machine may need long for, such as a
+// real agent's next step.
+const Patience = 5 * time.Minute
+
+// Patient is the test's context, for one such wait.
+func Patient(t testing.TB) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), Patience)
+}
+
+// AwaitSaid waits until a model of this internet has said the text.
+func (u *Upstream) AwaitSaid(slug, text string) {
+	u.r.t.Helper()
+	ctx, cancel := Patient(u.r.t)
+	defer cancel()
+	if _, err := u.Await(ctx, modelSaid+text); err != nil {
+		screen, _, _ := u.r.Run("bottle-attach", "--peek", slug)
+		u.r.t.Fatalf("the model did not come to say %q: %v\nit was last asked: %s\nthe screen:\n%s", text, err, u.lastAsked(), screen)
+	}
+}
+
+// modelSaid is in what is told of a model, before what it answers.
+const modelSaid = " messages: "
+
+func (u *Upstream) lastAsked() string {
+	heard := u.Heard(modelSaid)
+	if len(heard) == 0 {
+		return "nothing"
+	}
+	last := heard[len(heard)-1]
+	return last.Path + ", and answered " + last.Detail
+}
+
+// AwaitScreen waits until the agent's screen has all of these texts, and returns
+// it. A screen tells nobody that it changes: it is looked at less and less often.
+func (r *Rig) AwaitScreen(slug string, texts ...string) string {
 	r.t.Helper()
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	ctx, cancel := Patient(r.t)
+	defer cancel()
+	for pause := 100 * time.Millisecond; ; pause = min(pause*3/2, time.Second) {
 		screen, _, _ := r.Run("bottle-attach", "--peek", slug)
 		missing := ""
 		for _, text := range texts {
@@ -93,16 +126,22 @@ func (r *Rig) AwaitScreen(ctx context.Context, slug string, texts ...string) str
 			return screen
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
-			r.t.Fatalf("no %q on the screen:\n%s", missing, screen)
+			asked := ""
+			if r.upstream != nil {
+				asked = "\nthe model was last asked: " + r.upstream.lastAsked()
+			}
+			r.t.Fatalf("no %q on the screen:\n%s%s", missing, screen, asked)
 		}
 	}
 }
 
 // AwaitProposal waits until one of this kind is listed.
-func (r *Rig) AwaitProposal(ctx context.Context, kind string) {
+func (r *Rig) AwaitProposal(kind string) {
 	r.t.Helper()
+	ctx, cancel := Patient(r.t)
+	defer cancel()
 	lines, end := r.Watch(ctx, "proposals")
 	defer end()
 	for {
@@ -111,6 +150,24 @@ func (r *Rig) AwaitProposal(ctx context.Context, kind string) {
 			r.t.Fatalf("no %s came: %v", kind, err)
 		}
 		if p.Kind == kind {
+			return
+		}
+	}
+}
+
+// AwaitActivity waits until the agent of the home's one bottle is told to do this.
+func (r *Rig) AwaitActivity(activity string) {
+	r.t.Helper()
+	ctx, cancel := Patient(r.t)
+	defer cancel()
+	lines, end := r.Watch(ctx)
+	defer end()
+	for told := ""; ; {
+		var b struct{ Activity string }
+		if err := lines.Decode(&b); err != nil {
+			r.t.Fatalf("its agent is %s, not %s: %v", told, activity, err)
+		}
+		if told = b.Activity; told == activity {
 			return
 		}
 	}

@@ -27,10 +27,11 @@ type Rig struct {
 	Dir     string   // where programs run; an empty folder at first
 	Env     []string // further variables for the programs, NAME=value
 
-	t      testing.TB
-	dir    string  // all of the rig's files
-	tag    string  // value of the label bottle.test
-	engine *Engine // nil: the one that all have
+	t        testing.TB
+	dir      string    // all of the rig's files
+	tag      string    // value of the label bottle.test
+	engine   *Engine   // nil: the one that all have
+	upstream *Upstream // the last one; nil: none
 }
 
 // label marks what the rig makes besides bottles.

@@ -4,8 +4,8 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 )
@@ -28,6 +27,7 @@ type Upstream struct {
 	r    *Rig
 	name string
 	dir  string // what it shares with the test
+	log  journal
 }
 
 // Entry is one thing that arrived at an Upstream.
@@ -53,6 +53,7 @@ func (r *Rig) Upstream(names ...string) *Upstream {
 	u := &Upstream{r: r, name: r.tag + "-upstream"}
 	u.Network, u.Subnet = r.network()
 	u.dir = filepath.Join(r.dir, "upstream")
+	u.log.path = filepath.Join(u.dir, "log.jsonl")
 	u.Addr = u.Subnet.Addr().Next().Next()
 	if err := os.MkdirAll(u.Files(), 0o700); err != nil {
 		r.t.Fatal(err)
@@ -61,13 +62,14 @@ func (r *Rig) Upstream(names ...string) *Upstream {
 	for _, n := range names {
 		args = append(args, "--network-alias", n)
 	}
-	r.Docker(append(args, image, "--ca-out", "/out/ca.pem", "--files", "/out/files")...)
+	r.Docker(append(args, image, "--ca-out", "/out/ca.pem", "--files", "/out/files", "--log", "/out/log.jsonl")...)
 	awaitReady(r, u.name)
 	pem, err := os.ReadFile(filepath.Join(u.dir, "ca.pem"))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.Write("ca/upstream.pem", string(pem))
+	r.upstream = u
 	return u
 }
 
@@ -134,23 +136,14 @@ func (u *Upstream) Join(slug string) {
 	})
 }
 
-// Log is all that arrived so far.
+// Log is all that arrived so far: what is answered is told of before.
 func (u *Upstream) Log() []Entry {
 	u.r.t.Helper()
-	return decodeEntries(u.r.t, u.r.Docker("logs", u.name))
-}
-
-func decodeEntries(t testing.TB, lines string) []Entry {
-	t.Helper()
-	var list []Entry
-	for line := range strings.Lines(lines) {
-		var e Entry
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatalf("cannot read what arrived, %q: %v", line, err)
-		}
-		list = append(list, e)
+	all, err := u.log.read()
+	if err != nil {
+		u.r.t.Fatal(err)
 	}
-	return list
+	return all
 }
 
 // Heard are the entries that have text in their name, path or detail.
@@ -159,15 +152,10 @@ func (u *Upstream) Heard(text string) []Entry {
 	return Heard(u.Log(), text)
 }
 
-// Heard are the entries that have text in their name, path or detail.
-func Heard(entries []Entry, text string) []Entry {
-	var heard []Entry
-	for _, e := range entries {
-		if strings.Contains(strings.ToLower(e.Host+"\n"+e.Path+"\n"+e.Detail), strings.ToLower(text)) {
-			heard = append(heard, e)
-		}
-	}
-	return heard
+// Await returns the first entry that has text in its name, path or detail, when it
+// has come. It is an error that it does not come before the context ends.
+func (u *Upstream) Await(ctx context.Context, text string) (Entry, error) {
+	return u.log.await(ctx, text)
 }
 
 var upstreamBuilt struct {

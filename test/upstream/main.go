@@ -71,6 +71,7 @@ func run(args []string, out, errOut io.Writer) int {
 	address := flags.String("listen", "", "`address` to listen on; empty: all")
 	files := flags.String("files", "", "`directory` whose files are answers")
 	caOut := flags.String("ca-out", "", "`file` to write the certificate authority to")
+	log := flags.String("log", "", "`file` to tell of all that arrives in, too")
 	answer := flags.String("answer", "", "`address` that every name has; empty: the one that was asked")
 	git := flags.String("git", "", "`directory` of repositories that are served by https")
 	token := flags.String("git-token", "", "`token` of who may have them")
@@ -91,6 +92,15 @@ func run(args []string, out, errOut io.Writer) int {
 		return 1
 	}
 	d := &diary{out: out, files: *files}
+	if *log != "" {
+		file, err := os.OpenFile(*log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		if err != nil {
+			fmt.Fprintf(errOut, "upstream: %v\n", err)
+			return 1
+		}
+		defer file.Close()
+		d.out = io.MultiWriter(out, file)
+	}
 	if *git != "" {
 		if d.git, err = gitserver.Web(*git, *token); err != nil {
 			fmt.Fprintf(errOut, "upstream: %v\n", err)
