@@ -107,6 +107,7 @@ var rules = map[string]rule{
 	"test/bench/peer":    {may: []string{"pkg/ca"}, why: "both ends of what is measured, and nothing of what is between"},
 	"test/install":       {may: []string{"test/rig"}, why: "sees what make install leaves, as its user does"},
 	"test/programs":      {may: []string{"test/rig"}, why: "sees the programs as their user does, by their command line alone"},
+	"test/dialer":        {why: "opens connections from inside a bottle, and knows nothing of ours"},
 	"test/decide":        {may: []string{"pkg/bottle", "test/rig"}, why: "writes what a sidecar writes, and meets the programs as their user does"},
 	"test/scripts":       {why: "runs the scripts as people do, on a PATH of its own"},
 	"test/dash":          {may: []string{"test/rig"}, why: "sees the dashboard as its user does, in a tmux of its own"},

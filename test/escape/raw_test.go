@@ -10,8 +10,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -98,57 +98,65 @@ func (s *stage) trust(t *testing.T, slug string) *x509.CertPool {
 	return trust
 }
 
-// line is a TCP connection that a program in the agent's container has opened,
-// and whose bytes come and go unchanged: no client library stands between.
-type line struct {
-	io.WriteCloser
-	io.Reader
-	cmd *exec.Cmd
+// dialers are those of bottles, by slug, and where each finds its egress.
+type dialers struct {
+	sync.Mutex
+	of map[string]dialer
 }
 
-// relayScript ends when the other side closes.
-const relayScript = `exec 3<>"/dev/tcp/$0/$1" || exit 1; cat >&3 <&4 & cat <&3; kill $! 2>/dev/null`
+type dialer struct {
+	*rig.Dialer
+	egress netip.Addr
+}
 
 // dial opens a connection to egress from inside the bottle.
-func (s *stage) dial(t *testing.T, port int) *line {
+func (s *stage) dial(t *testing.T, port uint16) net.Conn {
 	t.Helper()
 	return s.dialIn(t, s.raw(t).slug, port)
 }
 
-// dialIn opens a connection to egress from inside any bottle.
-func (s *stage) dialIn(t *testing.T, slug string, port int) *line {
+// dialIn opens a connection to egress from inside any bottle. It ends after a
+// minute, if not before.
+func (s *stage) dialIn(t *testing.T, slug string, port uint16) net.Conn {
 	t.Helper()
-	cmd := exec.Command("docker", "exec", "-i", agentOf(slug), "bash", "-c", "exec 4<&0; "+relayScript, s.egressAddress(t, slug).String(), fmt.Sprint(port))
-	in, err := cmd.StdinPipe()
+	d, err := s.dialer(t, slug)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
+	conn, err := d.Dial(t, netip.AddrPortFrom(d.egress, port).String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	late := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	late := time.AfterFunc(time.Minute, func() { conn.Close() })
 	t.Cleanup(func() {
 		late.Stop()
-		in.Close()
-		cmd.Process.Kill()
-		cmd.Wait()
+		conn.Close()
 	})
-	return &line{in, out, cmd}
+	return conn
 }
 
-// The rest of net.Conn, for crypto/tls.
-func (*line) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (*line) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (*line) SetDeadline(time.Time) error      { return nil }
-func (*line) SetReadDeadline(time.Time) error  { return nil }
-func (*line) SetWriteDeadline(time.Time) error { return nil }
+// dialer returns a bottle's, which lives as long as the stage.
+func (s *stage) dialer(t *testing.T, slug string) (dialer, error) {
+	t.Helper()
+	s.dialers.Lock()
+	defer s.dialers.Unlock()
+	if d, ok := s.dialers.of[slug]; ok {
+		return d, nil
+	}
+	made, err := s.r.Dialer(slug)
+	if err != nil {
+		return dialer{}, err
+	}
+	d := dialer{made, s.egressAddress(t, slug)}
+	if s.dialers.of == nil {
+		s.dialers.of = map[string]dialer{}
+	}
+	s.dialers.of[slug] = d
+	return d, nil
+}
 
 // connect asks for a tunnel and returns the status line of the answer.
-func connect(t *testing.T, c *line, authority string) string {
+func connect(t *testing.T, c net.Conn, authority string) string {
 	t.Helper()
 	io.WriteString(c, "CONNECT "+authority+" HTTP/1.1\r\nHost: "+authority+"\r\n\r\n")
 	var got bytes.Buffer
@@ -162,7 +170,7 @@ func connect(t *testing.T, c *line, authority string) string {
 }
 
 // secure makes TLS of a connection to egress; change may change how.
-func (s *stage) secure(t *testing.T, c *line, sni string, change func(*tls.Config)) (*tls.Conn, error) {
+func (s *stage) secure(t *testing.T, c net.Conn, sni string, change func(*tls.Config)) (*tls.Conn, error) {
 	t.Helper()
 	config := &tls.Config{ServerName: sni, RootCAs: s.raw(t).trust}
 	if change != nil {
@@ -223,20 +231,16 @@ func (s *stage) stays(t *testing.T, mark string) {
 	}
 }
 
-// settle returns when the internet has told of all that arrived so far: the
-// engine's log is behind, but in order.
+// settle has one more request arrive, so that the internet has told of what was
+// under way before it.
 func (s *stage) settle(t *testing.T) {
 	t.Helper()
 	mark := "/settled-" + strings.ToLower(cryptorand.Text())
 	if got := say(t, s.dial(t, httpPort), "GET "+mark+" HTTP/1.1~Host: "+plain+"~Connection: close~~"); !strings.HasPrefix(got, "HTTP/1.1 200") {
 		t.Fatalf("an ordinary request ends in %s", got)
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(time.Minute); len(s.requests(mark)) == 0; <-tick.C {
-		if time.Now().After(end) {
-			t.Fatal("the internet does not tell of what arrived")
-		}
+	if len(s.requests(mark)) == 0 {
+		t.Fatal("the internet does not tell of what arrived")
 	}
 }
 

@@ -340,9 +340,8 @@ wait $first; echo "first $?"; wait $second; echo "second $?"`
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(time.Minute); len(s.requests("/p6-flying")) == 0 && time.Now().Before(end); <-tick.C {
+	if _, err := s.u.Await(ctx, "/p6-flying"); err != nil {
+		t.Fatalf("no upload is under way: %v", err)
 	}
 	s.r.Docker("kill", "-s", "KILL", egressOf(slug))
 	if err := cmd.Wait(); err != nil && ctx.Err() != nil || strings.Contains(out.String(), "first 0") || !strings.Contains(out.String(), "first ") {

@@ -50,6 +50,7 @@ type stage struct {
 	pushes *pushes // the bottle whose git is attacked
 
 	rawBottle rawBottled // the bottle that raw bytes are sent in
+	dialers   dialers
 
 	hears struct { // a bottle whose egress asks the tests' name server
 		sync.Once

@@ -3,6 +3,7 @@ package rig
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -23,35 +24,45 @@ const AskerBin = plan.AgentHome + "/asker"
 // SuperviseURL is where an agent finds supervise.
 var SuperviseURL = plan.SuperviseURL()
 
-// asker is built once, beside the programs.
-var asker struct {
-	sync.Once
-	err error
+// program is one of the tests' own that runs in bottles. It is built once.
+type program struct {
+	name string // its directory below test
+	once sync.Once
+	err  error
+}
+
+var askerProgram, dialerProgram = program{name: "asker"}, program{name: "dialer"}
+
+// put puts a program into a bottle.
+func (r *Rig) put(slug string, p *program, to string) error {
+	dir := filepath.Join(build(r.t), p.name)
+	p.once.Do(func() {
+		var root string
+		if root, p.err = moduleRoot(); p.err == nil {
+			p.err = goBuild(root, dir, []string{"./test/" + p.name})
+		}
+	})
+	if p.err != nil {
+		return p.err
+	}
+	f, err := os.Open(filepath.Join(dir, p.name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	cmd := r.Command(r.t.Context(), "bottle-attach", slug, "--", "sh", "-c", `cat >"$0" && chmod 755 "$0"`, to)
+	cmd.Stdin = f
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot put %s into %s: %w: %s", p.name, slug, err, out)
+	}
+	return nil
 }
 
 // Equip puts the tests' MCP client into a bottle.
 func (r *Rig) Equip(slug string) {
 	r.t.Helper()
-	dir := filepath.Join(build(r.t), "asker")
-	asker.Do(func() {
-		root, err := moduleRoot()
-		if err == nil {
-			err = goBuild(root, dir, []string{"./test/asker"})
-		}
-		asker.err = err
-	})
-	if asker.err != nil {
-		r.t.Fatal(asker.err)
-	}
-	f, err := os.Open(filepath.Join(dir, "asker"))
-	if err != nil {
+	if err := r.put(slug, &askerProgram, AskerBin); err != nil {
 		r.t.Fatal(err)
-	}
-	defer f.Close()
-	cmd := r.Command(r.t.Context(), "bottle-attach", slug, "--", "sh", "-c", `cat >"$0" && chmod 755 "$0"`, AskerBin)
-	cmd.Stdin = f
-	if out, err := cmd.CombinedOutput(); err != nil {
-		r.t.Fatalf("%v: %s", err, out)
 	}
 }
 
