@@ -12,6 +12,7 @@ import (
 // TestOtherRepositoriesStayOutside: what a folder's .git names must say itself
 // that it belongs there, or be in the folder.
 func TestOtherRepositoriesStayOutside(t *testing.T) {
+	t.Parallel()
 	for name, lead := range map[string]func(t *testing.T, dir, other string){
 		"core.worktree": func(t *testing.T, dir, other string) { run(t, dir, "config", "core.worktree", other) },
 		"core.worktree, a folder above": func(t *testing.T, dir, other string) {
@@ -39,6 +40,7 @@ func TestOtherRepositoriesStayOutside(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir, other := newRepo(t), newRepo(t)
 			write(t, other, "secret", "s3cret")
 			run(t, other, "add", ".")
@@ -66,6 +68,7 @@ func TestOtherRepositoriesStayOutside(t *testing.T) {
 }
 
 func TestRepositoriesKeptElsewhereArePacked(t *testing.T) {
+	t.Parallel()
 	outside := filepath.Join(t.TempDir(), "tree")
 	meta := filepath.Join(t.TempDir(), "meta")
 	run(t, "/", "init", "-q", "--separate-git-dir="+meta, outside)
@@ -102,6 +105,7 @@ func TestRepositoriesKeptElsewhereArePacked(t *testing.T) {
 }
 
 func TestGitDirThatIsNoneIsPassedOver(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	os.MkdirAll(dir+"/d/.git", 0o755)
 	info, err := Inspect(testContext(t), dir+"/d/g")
@@ -113,6 +117,7 @@ func TestGitDirThatIsNoneIsPassedOver(t *testing.T) {
 // TestOtherFilesStayOutside: a folder's configuration, and symlinks in its
 // .git, could name any file that the operator may read.
 func TestOtherFilesStayOutside(t *testing.T) {
+	t.Parallel()
 	victim := t.TempDir()
 	write(t, victim, "key", "s3cret\n")
 	key := filepath.Join(victim, "key")

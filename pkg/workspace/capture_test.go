@@ -64,6 +64,7 @@ func show(t testing.TB, repo, rev string) string {
 }
 
 func TestWorkComesBack(t *testing.T) {
+	t.Parallel()
 	outside := newRepo(t)
 	write(t, outside, "b", "changed before\n")
 	inside, _ := carry(t, outside)
@@ -108,6 +109,7 @@ func TestWorkComesBack(t *testing.T) {
 }
 
 func TestNothingChangedIsAValidBundle(t *testing.T) {
+	t.Parallel()
 	outside := newRepo(t)
 	inside, _ := carry(t, outside)
 	file, _ := grab(t, inside)
@@ -121,6 +123,7 @@ func TestNothingChangedIsAValidBundle(t *testing.T) {
 }
 
 func TestNothingIsToldApart(t *testing.T) {
+	t.Parallel()
 	for name, prepare := range map[string]func(dir string){
 		"empty":              func(string) {},
 		"no commit, no file": func(dir string) { run(t, dir, "init", "-q") },
@@ -135,6 +138,7 @@ func TestNothingIsToldApart(t *testing.T) {
 }
 
 func TestStatesOfTheWork(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(dir string)
 		heads  string
@@ -190,6 +194,7 @@ func TestStatesOfTheWork(t *testing.T) {
 		}, "%E2%80%AE -f a%9Bb main wip work ü", "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			run(t, dir, "init", "-q")
 			write(t, dir, "a", "a\n")
@@ -210,6 +215,7 @@ func TestStatesOfTheWork(t *testing.T) {
 }
 
 func TestUnreadableIsNotDeleted(t *testing.T) {
+	t.Parallel()
 	if !asNobody(t) {
 		return
 	}

@@ -39,6 +39,7 @@ func bytesOf(t *testing.T, oid string) string {
 
 // TestOldFlawsAreCaptured: histories such as those of well-known projects.
 func TestOldFlawsAreCaptured(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	tree := evil(t, dir, "tree", "040000 d\x00"+bytesOf(t, run(t, dir, "rev-parse", "HEAD:d")))
 	for _, people := range []string{
@@ -57,6 +58,7 @@ func TestOldFlawsAreCaptured(t *testing.T) {
 // TestEvilObjectsAreNotCaptured: git 2.39 fetches these from a bundle, even
 // with transfer.fsckObjects. Both sides of ours refuse them.
 func TestEvilObjectsAreNotCaptured(t *testing.T) {
+	t.Parallel()
 	for name, tree := range map[string]func(t *testing.T, dir, blob string) string{
 		"dot git":     func(t *testing.T, dir, blob string) string { return "40000 .git\x00" + blob },
 		"dot git mac": func(t *testing.T, dir, blob string) string { return "40000 .g\u200cit\x00" + blob },
@@ -68,6 +70,7 @@ func TestEvilObjectsAreNotCaptured(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := newRepo(t)
 			blob := evil(t, dir, "blob", "x")
 			if name == "dot git" || name == "dot git mac" {
@@ -91,6 +94,7 @@ func TestEvilObjectsAreNotCaptured(t *testing.T) {
 }
 
 func TestForgedBundlesFailTheCheck(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	run(t, dir, "tag", "v1")
 	good, _ := grab(t, dir)
@@ -141,6 +145,7 @@ func TestForgedBundlesFailTheCheck(t *testing.T) {
 
 // TestBombIsNotUnfolded: a delta of a few bytes that copies its base 200 times.
 func TestBombIsNotUnfolded(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	file, _ := grab(t, dir)
 	data := read(t, filepath.Dir(file), filepath.Base(file))

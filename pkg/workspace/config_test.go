@@ -7,6 +7,7 @@ import (
 )
 
 func TestSettingsAreCarriedOnlyInTheirForm(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		key, value string
 		carried    bool
@@ -24,6 +25,7 @@ func TestSettingsAreCarriedOnlyInTheirForm(t *testing.T) {
 }
 
 func TestRemotesLeadWhereTheyAreSent(t *testing.T) {
+	t.Parallel()
 	config := []setting{{"user.name", "a"}, {"remote.origin.url", "git@github.com:ada/engine.git"}, {"remote.origin.url", "ssh://b"},
 		{"remote.origin.pushurl", "git@github.com:eve/engine.git"}, {"remote.origin.fetch", "+refs/heads/x:refs/remotes/origin/x"},
 		{"remote.other.url", "https://other.example/x.git"}}

@@ -10,6 +10,7 @@ import (
 )
 
 func TestTheFactsAreThoseOfWhatIsCarried(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	head := run(t, dir, "rev-parse", "HEAD")
 	run(t, dir, "tag", "-a", "v1", "-m", "v1")

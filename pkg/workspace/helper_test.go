@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -87,21 +88,38 @@ func symlink(t testing.TB, target, dir, name string) {
 	}
 }
 
+// template is what newRepo copies: a git for each of its steps would cost more.
+var template struct {
+	sync.Once
+	dir string
+}
+
 // newRepo is a repository with two commits and a few files.
 func newRepo(t testing.TB) string {
 	t.Helper()
+	template.Do(func() {
+		dir := filepath.Join(os.Getenv("HOME"), "template") // goes with TestMain
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		run(t, dir, "init", "-q")
+		write(t, dir, "readme", "hello\n")
+		run(t, dir, "add", ".")
+		run(t, dir, "commit", "-qm", "first")
+		for _, name := range []string{"a", "b", "c", "d/e", "d/f", "d/g/h"} {
+			write(t, dir, name, strings.Repeat(name+" line\n", 20))
+		}
+		write(t, dir, ".gitignore", "*.log\n/out/\n")
+		symlink(t, "a", dir, "link")
+		run(t, dir, "add", ".")
+		run(t, dir, "commit", "-qm", "second")
+		template.dir = dir
+	})
 	dir := t.TempDir()
-	run(t, dir, "init", "-q")
-	write(t, dir, "readme", "hello\n")
-	run(t, dir, "add", ".")
-	run(t, dir, "commit", "-qm", "first")
-	for _, name := range []string{"a", "b", "c", "d/e", "d/f", "d/g/h"} {
-		write(t, dir, name, strings.Repeat(name+" line\n", 20))
+	if err := os.CopyFS(dir, os.DirFS(template.dir)); err != nil {
+		t.Fatal(err)
 	}
-	write(t, dir, ".gitignore", "*.log\n/out/\n")
-	symlink(t, "a", dir, "link")
-	run(t, dir, "add", ".")
-	run(t, dir, "commit", "-qm", "second")
+	run(t, dir, "update-index", "--refresh") // these are other files
 	return dir
 }
 

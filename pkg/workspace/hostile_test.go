@@ -44,6 +44,7 @@ func plant(t *testing.T, dir, touch string) {
 }
 
 func TestNothingOfTheTreeRunsInACapture(t *testing.T) {
+	t.Parallel()
 	canary := filepath.Join(t.TempDir(), "canary")
 	touch := "touch " + canary
 	dir := newRepo(t)
@@ -83,6 +84,7 @@ func TestNothingOfTheTreeRunsInACapture(t *testing.T) {
 }
 
 func TestNothingOfTheTreeRunsOnTheHost(t *testing.T) {
+	t.Parallel()
 	canary := filepath.Join(t.TempDir(), "canary")
 	dir := newRepo(t)
 	inner := filepath.Join(dir, "inner")
@@ -130,6 +132,7 @@ func TestNothingOfTheTreeRunsOnTheHost(t *testing.T) {
 
 // TestTrapsDoNotStopACapture: each of these makes some git wait or fail.
 func TestTrapsDoNotStopACapture(t *testing.T) {
+	t.Parallel()
 	fifo := func(t *testing.T, dir, name string) {
 		os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755)
 		os.Remove(filepath.Join(dir, name))
@@ -226,6 +229,7 @@ func TestTrapsDoNotStopACapture(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := newRepo(t)
 			write(t, dir, "new", "kept\n")
 			plant(t, dir)
@@ -266,6 +270,7 @@ func unfolding(t *testing.T, dir string, depth int) string {
 
 // TestEndlessHeadIsTooMuch: git would hold every path in memory.
 func TestEndlessHeadIsTooMuch(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	run(t, dir, "update-ref", "HEAD", unfolding(t, dir, 8))
 	if err := Capture(testContext(t), dir, &bytes.Buffer{}, Limits{Files: 100_000}); !errors.Is(err, ErrTooMuch) {
@@ -274,6 +279,7 @@ func TestEndlessHeadIsTooMuch(t *testing.T) {
 }
 
 func TestLimitsHold(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	noise := make([]byte, 20_000)
 	rand.Read(noise)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestWhatCanBeMounted(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(t *testing.T, dir string)
 		want   string
@@ -73,6 +74,7 @@ func TestWhatCanBeMounted(t *testing.T) {
 		}, "hooks from"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			run(t, dir, "init", "-q")
 			c.change(t, dir)
@@ -97,6 +99,7 @@ func TestWhatCanBeMounted(t *testing.T) {
 }
 
 func TestARepositoryIsMadeForFilesThatAreThere(t *testing.T) {
+	t.Parallel()
 	host := newRepo(t)
 	for _, name := range []string{"same", "changed", "gone"} {
 		write(t, host, name, "1")

@@ -14,6 +14,7 @@ import (
 
 // TestStatusIsTheSameInside goes through states of a working tree.
 func TestStatusIsTheSameInside(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(t *testing.T, dir string){
 		"clean":    func(t *testing.T, dir string) {},
 		"modified": func(t *testing.T, dir string) { write(t, dir, "a", "other\n") },
@@ -138,6 +139,7 @@ func TestStatusIsTheSameInside(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := newRepo(t)
 			change(t, dir)
 			inside, warned := carry(t, dir)
@@ -170,6 +172,7 @@ func conflict(t *testing.T, dir string) {
 }
 
 func TestModesLinksAndTimesComeAlong(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	write(t, dir, "readonly", "x\n")
 	os.Chmod(filepath.Join(dir, "readonly"), 0o444)
@@ -203,6 +206,7 @@ func TestModesLinksAndTimesComeAlong(t *testing.T) {
 // TestPackingChangesNothing: not even the index, where git would like to note
 // what it learnt of the files.
 func TestPackingChangesNothing(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	module(t, dir, "lib")
 	write(t, dir, "staged", "x\n")
@@ -238,6 +242,7 @@ func TestPackingChangesNothing(t *testing.T) {
 }
 
 func TestWordsOfAStrangerAreInert(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, ".git", "gitdir: \x1b[31m\u202e\n")
 	_, err := Inspect(testContext(t), dir)
@@ -252,6 +257,7 @@ func TestWordsOfAStrangerAreInert(t *testing.T) {
 }
 
 func TestSubdirectoryTakesTheWholeRepository(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	info, err := Inspect(testContext(t), filepath.Join(dir, "d/g"))
 	if err != nil || info.Subdir != "d/g" || info.Root != dir || !info.Git {
@@ -262,6 +268,7 @@ func TestSubdirectoryTakesTheWholeRepository(t *testing.T) {
 }
 
 func TestIgnoredSubdirectoryIsTakenAlone(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	write(t, dir, "out/x", "x\n")
 	info, err := Inspect(testContext(t), filepath.Join(dir, "out"))
@@ -271,6 +278,7 @@ func TestIgnoredSubdirectoryIsTakenAlone(t *testing.T) {
 }
 
 func TestBareRepositoryIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	bare := filepath.Join(t.TempDir(), "bare.git")
 	run(t, dir, "clone", "-q", "--bare", dir, bare)
@@ -282,6 +290,7 @@ func TestBareRepositoryIsRefused(t *testing.T) {
 }
 
 func TestCredentialsAndHooksStayOutside(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	run(t, dir, "remote", "add", "origin", "https://ada:s3cret@example.com/engine.git?token=s3cret#s3cret")
 	run(t, dir, "config", "remote.origin.pushurl", "ssh://git:s3cret@example.com/engine.git")
@@ -324,6 +333,7 @@ func TestCredentialsAndHooksStayOutside(t *testing.T) {
 }
 
 func TestPlainFolderGetsAFirstCommit(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "a/b", "x\n")
 	write(t, dir, ".hidden", "x\n")
@@ -353,6 +363,7 @@ func TestPlainFolderGetsAFirstCommit(t *testing.T) {
 }
 
 func TestUnreadableFileIsNamed(t *testing.T) {
+	t.Parallel()
 	if !asNobody(t) {
 		return
 	}
@@ -369,6 +380,7 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 }
 
 func TestUnreadableFolderIsToldOf(t *testing.T) {
+	t.Parallel()
 	if !asNobody(t) {
 		return
 	}
@@ -385,6 +397,7 @@ func TestUnreadableFolderIsToldOf(t *testing.T) {
 // TestGraftsHideNothing: a graft takes a commit's parents out of sight, and
 // inside they would be missing.
 func TestGraftsHideNothing(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	write(t, dir, ".git/info/grafts", run(t, dir, "rev-parse", "HEAD")+"\n")
 	inside, _ := carry(t, dir)

@@ -9,6 +9,7 @@ import (
 
 // What is looked for is what git itself takes for a repository.
 func TestPlantedRepositoriesAreFound(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	run(t, dir, "init", "-q")
 	run(t, dir, "init", "-q", "--bare", "lib/data")

@@ -53,6 +53,7 @@ func sharedFolder(t *testing.T) string {
 }
 
 func TestAFolderIsSharedAndTakenBack(t *testing.T) {
+	t.Parallel()
 	dir := sharedFolder(t)
 	outside := filepath.Join(t.TempDir(), "outside")
 	if err := os.WriteFile(outside, nil, 0o600); err != nil {
@@ -97,6 +98,7 @@ func TestAFolderIsSharedAndTakenBack(t *testing.T) {
 }
 
 func TestOtherListsOfAFolderStay(t *testing.T) {
+	t.Parallel()
 	dir := sharedFolder(t)
 	path := filepath.Join(dir, "private")
 	theirs := fromMode(0o640).grant(7, 4)
@@ -136,6 +138,7 @@ func withoutPrivileges(t *testing.T) {
 // The operator's git init, or clone, while the agent is there makes a .git that
 // is open to it.
 func TestARepositoryMadeSinceIsTakenBack(t *testing.T) {
+	t.Parallel()
 	dir := sharedFolder(t)
 	if err := os.RemoveAll(filepath.Join(dir, ".git")); err != nil {
 		t.Fatal(err)
@@ -156,6 +159,7 @@ func TestARepositoryMadeSinceIsTakenBack(t *testing.T) {
 
 // A directory that the agent closed keeps nothing else open.
 func TestAClosedDirectoryStopsNoUnshare(t *testing.T) {
+	t.Parallel()
 	dir := sharedFolder(t)
 	before := aclOf(t, filepath.Join(dir, "sub/open"))
 	if _, err := Share(t.Context(), dir, testAgent, testOwner); err != nil {
@@ -179,6 +183,7 @@ func TestAClosedDirectoryStopsNoUnshare(t *testing.T) {
 
 // Nor does a path that is longer than the kernel takes.
 func TestADeepDirectoryStopsNoUnshare(t *testing.T) {
+	t.Parallel()
 	dir := sharedFolder(t)
 	if _, err := Share(t.Context(), dir, testAgent, testOwner); err != nil {
 		t.Fatal(err)
@@ -208,6 +213,7 @@ func TestADeepDirectoryStopsNoUnshare(t *testing.T) {
 
 // What is a file of another place, too, is not the agent's to change.
 func TestAFileOfTwoNamesIsNotShared(t *testing.T) {
+	t.Parallel()
 	dir, store := sharedFolder(t), t.TempDir()
 	if err := os.Link(filepath.Join(dir, "private"), filepath.Join(store, "private")); err != nil {
 		t.Fatal(err)
@@ -234,6 +240,7 @@ func TestAFileOfTwoNamesIsNotShared(t *testing.T) {
 
 // A directory that becomes a symlink while it is looked at leads nowhere.
 func TestNoSymlinkLeadsToAList(t *testing.T) {
+	t.Parallel()
 	dir := sharedFolder(t)
 	before := aclOf(t, filepath.Join(dir, ".git/config"))
 	entries, err := os.ReadDir(filepath.Join(dir, ".git"))
@@ -257,6 +264,7 @@ func TestNoSymlinkLeadsToAList(t *testing.T) {
 }
 
 func TestListsAreReadAsTheKernelWritesThem(t *testing.T) {
+	t.Parallel()
 	list := fromMode(0o750).grant(9, 6).grant(8, 7)
 	back, err := decodeACL(list.encode())
 	if err != nil || !back.equal(list) {

@@ -43,6 +43,7 @@ func difference(t *testing.T, inside, start string) (diff string, branches []str
 }
 
 func TestTheDifferenceIsFromTheFolderAsItWasUncommittedFilesIncluded(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	write(t, dir, "a", "changed before\n")
 	write(t, dir, "new", "new before\n")
@@ -84,6 +85,7 @@ func TestTheDifferenceIsFromTheFolderAsItWasUncommittedFilesIncluded(t *testing.
 }
 
 func TestACleanFolderBeginsWithItsHead(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	if _, start := marked(t, dir); start != run(t, dir, "rev-parse", "HEAD") {
 		t.Errorf("it begins with %s", start)
@@ -91,6 +93,7 @@ func TestACleanFolderBeginsWithItsHead(t *testing.T) {
 }
 
 func TestAFolderThatIsNoRepositoryAndAnEmptyOneHaveAStartToo(t *testing.T) {
+	t.Parallel()
 	plain, empty := t.TempDir(), t.TempDir()
 	write(t, plain, "file", "before\n")
 	run(t, empty, "init", "-q")
@@ -109,6 +112,7 @@ func TestAFolderThatIsNoRepositoryAndAnEmptyOneHaveAStartToo(t *testing.T) {
 }
 
 func TestRepositoriesInsideAreNoDifference(t *testing.T) {
+	t.Parallel()
 	dir := newRepo(t)
 	other := newRepo(t)
 	run(t, dir, "submodule", "-q", "add", other, "sub")
@@ -126,6 +130,7 @@ func TestRepositoriesInsideAreNoDifference(t *testing.T) {
 // An agent can lose what the work began with; it cannot put something else in its
 // place, and what it plants runs nowhere and reads nothing.
 func TestAnAgentCannotForgeTheStartNorPlantAnythingInTheDifference(t *testing.T) {
+	t.Parallel()
 	secret := filepath.Join(t.TempDir(), "secret")
 	write(t, filepath.Dir(secret), "secret", "the host's secret\n")
 	dir := newRepo(t)

@@ -32,6 +32,7 @@ func roundTrip(t *testing.T, outside, inside string) (file string) {
 }
 
 func TestShallowClone(t *testing.T) {
+	t.Parallel()
 	origin := newRepo(t)
 	for i := range 5 {
 		run(t, origin, "commit", "-q", "--allow-empty", "-m", fmt.Sprint(i))
@@ -64,6 +65,7 @@ func TestShallowClone(t *testing.T) {
 }
 
 func TestPartialClone(t *testing.T) {
+	t.Parallel()
 	for name, sparse := range map[string]bool{"whole": false, "sparse": true} {
 		t.Run(name, func(t *testing.T) {
 			origin := newRepo(t)
@@ -114,6 +116,7 @@ func TestPartialClone(t *testing.T) {
 }
 
 func TestSubmodules(t *testing.T) {
+	t.Parallel()
 	lib, deep := newRepo(t), newRepo(t)
 	run(t, lib, "submodule", "--quiet", "add", deep, "deep")
 	run(t, lib, "commit", "-qm", "deep")
@@ -216,6 +219,7 @@ func TestLFS(t *testing.T) {
 }
 
 func TestLineEnds(t *testing.T) {
+	t.Parallel()
 	for _, autocrlf := range []string{"true", "input", "false"} {
 		outside := newRepo(t)
 		run(t, outside, "config", "core.autocrlf", autocrlf)
@@ -237,6 +241,7 @@ func TestLineEnds(t *testing.T) {
 }
 
 func TestSparseCheckout(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{
 		"cone":         {"sparse-checkout", "set", "--cone", "d/g"},
 		"patterns":     {"sparse-checkout", "set", "--no-cone", "/d/", "!/d/g/"},
@@ -256,6 +261,7 @@ func TestSparseCheckout(t *testing.T) {
 }
 
 func TestWorktree(t *testing.T) {
+	t.Parallel()
 	main := newRepo(t)
 	outside := filepath.Join(t.TempDir(), "tree")
 	run(t, main, "worktree", "add", "-q", "-b", "side", outside)
@@ -287,6 +293,7 @@ func TestIdentityComesAlong(t *testing.T) {
 }
 
 func TestUnusualRepositoriesAreToldOf(t *testing.T) {
+	t.Parallel()
 	outside := newRepo(t)
 	run(t, outside, "config", "filter.crypt.clean", "false")
 	write(t, outside, "soon", "x\n")

@@ -42,6 +42,7 @@ func stream(r *repo, entries ...entry) []byte {
 }
 
 func TestHostileStreamsStayInside(t *testing.T) {
+	t.Parallel()
 	fresh := func() *repo { return &repo{Format: "sha1", Branch: "refs/heads/main"} }
 	zero := strings.Repeat("0", 40)
 	bad := func(f func(r *repo)) []byte {
@@ -104,6 +105,7 @@ func TestHostileStreamsStayInside(t *testing.T) {
 }
 
 func TestCutStreamIsAnError(t *testing.T) {
+	t.Parallel()
 	var b bytes.Buffer
 	if _, err := Pack(testContext(t), newRepo(t), &b, Options{}); err != nil {
 		t.Fatal(err)
@@ -117,6 +119,7 @@ func TestCutStreamIsAnError(t *testing.T) {
 }
 
 func TestFullDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "x", "x")
 	if err := Unpack(testContext(t), bytes.NewReader(stream(nil)), dir); err == nil || !strings.Contains(err.Error(), "not empty") {
@@ -125,6 +128,7 @@ func TestFullDirectoryIsRefused(t *testing.T) {
 }
 
 func TestCancelledContextEndsAll(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	dir := newRepo(t)
