@@ -1,6 +1,7 @@
 package inside
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -53,17 +54,34 @@ func (s session) young() time.Duration {
 
 const youngTime = 4 * time.Second
 
+// Bounds of what stands between a paste and the key that submits it: a program that
+// gets both in less than 40 ms (Gemini CLI) takes the key for a part of the paste. It
+// has got the paste when its screen is another; one that shows nothing of it has time.
+const (
+	keyPause = 150 * time.Millisecond
+	showTime = 2 * time.Second
+)
+
 // send pastes text, in brackets where the agent asked for them, and then the
 // key that submits it.
 func (s session) send(text string) error {
 	if text = frame.Text(text); text == "" {
 		return errors.New("there is nothing to type")
 	}
-	argv := s.tmux().Type(buffer())
+	before, _ := output(s.tmux().Capture())
+	argv := s.tmux().Paste(buffer())
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot type into the session: %w: %s", err, firstLine(out))
+	}
+	looked(showTime, func() bool {
+		now, err := output(s.tmux().Capture())
+		return err != nil || !bytes.Equal(now, before)
+	})
+	<-time.After(keyPause)
+	if _, err := output(s.tmux().Enter(buffer())); err != nil {
+		return fmt.Errorf("cannot submit what was typed: %w", err)
 	}
 	return nil
 }

@@ -64,23 +64,15 @@ func (s Server) Has() []string { return s.args("has-session", "-t", "="+Session)
 // Kill ends the server.
 func (s Server) Kill() []string { return s.args("kill-server") }
 
-// Type pastes the text on standard input, and a newline behind it as a key of
-// its own. buffer is a name for that moment. A paste goes to the program even
-// while somebody scrolls.
-func (s Server) Type(buffer string) []string {
-	return append(s.args("load-buffer", "-b", buffer, "-", ";", "paste-buffer", "-p", "-d", "-b", buffer, "-t", "="+Session+":", ";",
-		"run-shell", "-d", keyPause, ";"), enter(buffer)...)
+// Paste pastes the text on standard input. buffer is a name for that moment. A paste
+// goes to the program even while somebody scrolls.
+func (s Server) Paste(buffer string) []string {
+	return s.args("load-buffer", "-b", buffer, "-", ";", "paste-buffer", "-p", "-d", "-b", buffer, "-t", "="+Session+":")
 }
 
-// keyPause stands between a paste and the newline, in seconds: a program that gets
-// both in less than 40 ms (Gemini CLI) takes the newline for a part of the paste.
-const keyPause = "0.15"
-
-// Enter gives the program that newline alone.
-func (s Server) Enter(buffer string) []string { return s.args(enter(buffer)...) }
-
-func enter(buffer string) []string {
-	return []string{"set-buffer", "-b", buffer, "\n", ";", "paste-buffer", "-d", "-b", buffer, "-t", "=" + Session + ":"}
+// Enter gives the program a newline as a key of its own.
+func (s Server) Enter(buffer string) []string {
+	return s.args("set-buffer", "-b", buffer, "\n", ";", "paste-buffer", "-d", "-b", buffer, "-t", "="+Session+":")
 }
 
 // Capture prints the screen with its colours.
