@@ -18,6 +18,7 @@ func step() int {
 }
 
 func TestAnEngineThatGoesAwayDuringAStartIsSaidAndClearedUp(t *testing.T) {
+	t.Parallel()
 	r := rig.New(t)
 	r.Agent("dev")
 	whole := r.CutAfter(1 << 20)
@@ -53,6 +54,7 @@ func TestAnEngineThatGoesAwayDuringAStartIsSaidAndClearedUp(t *testing.T) {
 }
 
 func TestAnEngineThatGoesAwayDuringAStopLosesNoWork(t *testing.T) {
+	t.Parallel()
 	a := &arena{Rig: repository(t, rig.New(t)), t: t, work: map[string]string{}}
 	a.Agent("dev")
 	slugs := func() (out []string) {

@@ -81,9 +81,7 @@ func (o other) works(t *testing.T) {
 	if out, _, _ := c.r.Inside(c.slug, "git", "-C", "/work", "log", "--format=%s"); strings.TrimSpace(out) != "by the agent" {
 		t.Errorf("the work: %q", out)
 	}
-	if a := c.activity(); a != "waiting" {
-		t.Errorf("it is %s", a)
-	}
+	c.r.AwaitActivity("waiting")
 	c.neverHadTheKey()
 	for _, e := range c.u.Heard(o.asked) {
 		if all := strings.Join(e.Header, "\n"); strings.Count(all, rig.OperatorsKey) != 1 || strings.Contains(all, "placeholder") {
