@@ -97,10 +97,12 @@ const removeTries = 20
 // remove takes down all that a rig made, on the engine first: its directory is
 // how the next run knows of it.
 func remove(dir string) error {
-	filters := []string{label + "=" + filepath.Base(dir)}
+	// Bottles go first: they may be on the rig's networks.
+	var filters []string
 	if id, err := os.ReadFile(filepath.Join(dir, "home", "id")); err == nil {
 		filters = append(filters, "bottle.home="+strings.TrimSpace(string(id)))
 	}
+	filters = append(filters, label+"="+filepath.Base(dir))
 	for try := 1; ; try++ {
 		err := removeOnce(dir, filters)
 		if err == nil {
