@@ -329,10 +329,11 @@ func scannerKilled(t *testing.T, s *stage) {
 	s.pass(t, slug, "p6-alive", []letter{{name: "text", body: []byte(calm)}})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	// The second upload tells when both are under way.
+	// The second upload tells when both are under way. With -T - curl would notice
+	// nothing while its input waits.
 	const uploads = `part() { head -c 200000 /dev/zero; sleep 60; } 2>/dev/null
-curl -sS -T - https://allowed.test/whole/p6-flight < <(part) & first=$!
-curl -sS -T - https://allowed.test/p6-flying < <(part) & second=$!
+curl -sS -T . https://allowed.test/whole/p6-flight < <(part) & first=$!
+curl -sS -T . https://allowed.test/p6-flying < <(part) & second=$!
 wait $first; echo "first $?"; wait $second; echo "second $?"`
 	cmd := s.r.Command(ctx, "bottle-attach", slug, "--", "bash", "-c", uploads)
 	var out, said bytes.Buffer
