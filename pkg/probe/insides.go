@@ -76,7 +76,7 @@ func onlyPorts(ctx context.Context, egress netip.Addr) error {
 // PEM form. Programs hold the words too, as text to look for: what counts is a
 // line of its own.
 func noPrivateKey(ctx context.Context, root string) error {
-	looked := 0
+	looked, head := 0, make([]byte, keyHead)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
@@ -89,7 +89,7 @@ func noPrivateKey(ctx context.Context, root string) error {
 			return nil
 		}
 		looked++
-		if isPrivateKey(path) {
+		if isPrivateKey(path, head) {
 			return fmt.Errorf("%s can be read", path)
 		}
 		return nil
@@ -108,21 +108,28 @@ func skip(d fs.DirEntry) error {
 	return nil
 }
 
+// keyHead is how much of a file is looked at.
+const keyHead = 16 << 10
+
 // isPrivateKey says whether a file begins as a PEM private key does, in its
-// first few kilobytes.
-func isPrivateKey(path string) bool {
+// first few kilobytes, for which head has room.
+func isPrivateKey(path string, head []byte) bool {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	head, err := io.ReadAll(io.LimitReader(f, 16<<10))
-	if err != nil {
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false
+	}
+	begin := []byte("-----BEGIN ")
+	if head = head[:n]; !bytes.Contains(head, begin) {
 		return false
 	}
 	for line := range bytes.Lines(head) {
 		line = bytes.TrimSpace(line)
-		if bytes.HasPrefix(line, []byte("-----BEGIN ")) && bytes.HasSuffix(line, []byte("PRIVATE KEY-----")) {
+		if bytes.HasPrefix(line, begin) && bytes.HasSuffix(line, []byte("PRIVATE KEY-----")) {
 			return true
 		}
 	}
