@@ -26,10 +26,9 @@ egress:
 ---
 `
 
-// TestRealClients has the programs that agents use do their ordinary work through
+// realClients has the programs that agents use do their ordinary work through
 // a bottle: a wall that nobody can work behind is no wall that anybody keeps.
-func TestRealClients(t *testing.T) {
-	t.Parallel()
+func realClients(t *testing.T) {
 	r := rig.New(t)
 	s := &stage{r: r, u: r.Upstream("files.test", "apt.test")}
 	mirror(t, s.u.Files())

@@ -3,9 +3,12 @@ package escape
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"bottle/test/rig"
@@ -76,27 +79,37 @@ s.on("error", e => console.log(e.message))`
 	}
 }
 
+// packages are what npm packed, by name and version: func() ([]byte, error).
+var packages sync.Map
+
+// npmPack fetches a package.
+func npmPack(version string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "escape-npm-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	pack := exec.Command("npm", "pack", "--silent", "--prefer-offline", version)
+	pack.Dir = dir
+	if out, err := pack.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s cannot be fetched: %w: %s", version, err, out)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
+	if err != nil || len(files) != 1 {
+		return nil, fmt.Errorf("npm pack left %v, %v", files, err)
+	}
+	return os.ReadFile(files[0])
+}
+
 // putPackage takes a package of npm's that needs node alone into a directory of its
 // name in the bottle's home.
 func putPackage(t *testing.T, s *stage, slug, version string) bool {
 	t.Helper()
-	if _, err := exec.LookPath("npm"); err != nil {
-		return false
-	}
-	dir := t.TempDir()
-	pack := exec.Command("npm", "pack", "--silent", "--prefer-offline", version)
-	pack.Dir = dir
-	if out, err := pack.CombinedOutput(); err != nil {
-		t.Logf("%s cannot be fetched: %v: %s", version, err, out)
-		return false
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("npm pack left %v, %v", files, err)
-	}
-	archive, err := exec.Command("cat", files[0]).Output()
+	pack, _ := packages.LoadOrStore(version, sync.OnceValues(func() ([]byte, error) { return npmPack(version) }))
+	archive, err := pack.(func() ([]byte, error))()
 	if err != nil {
-		t.Fatal(err)
+		t.Log(err)
+		return false
 	}
 	name, _, _ := strings.Cut(version, "@")
 	put := s.r.Command(context.Background(), "bottle-attach", slug, "--", "sh", "-c", "mkdir $HOME/$0 && tar -xz -C $HOME/$0 --strip-components=1", name)

@@ -79,8 +79,8 @@ func (g gVisor) rig(t *testing.T) *rig.Rig {
 	return r
 }
 
-func TestBottleOnRunscHasItsWallsAndWorks(t *testing.T) {
-	t.Parallel()
+// runscWalls has a bottle on gVisor tried, and used.
+func runscWalls(t *testing.T) {
 	g := newGVisor(t)
 	r := g.rig(t)
 	t.Run("without its filter", func(t *testing.T) {

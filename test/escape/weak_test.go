@@ -10,10 +10,9 @@ import (
 	"bottle/test/rig"
 )
 
-// With a setting weakened, the self-test must fail, name the row, and leave
+// weakened starts bottles with a setting weakened: the self-test must fail, name the row, and leave
 // nothing behind.
-func TestWeakenedBottleIsNotHandedOver(t *testing.T) {
-	t.Parallel()
+func weakened(t *testing.T) {
 	r := rig.New(t)
 	u := r.Upstream(allowed)
 	r.Agent("weak", allowed)

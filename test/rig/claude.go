@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -19,6 +20,9 @@ func NeedClaude(t testing.TB) {
 	NeedNpm(t, "@anthropic-ai/claude-code")
 }
 
+// npmHas are answers of npm's, by package: func() error.
+var npmHas sync.Map
+
 // NeedNpm skips the test where a package cannot be had. The suites that
 // test/engines runs have no network, and an engine with its image.
 func NeedNpm(t testing.TB, name string) {
@@ -26,7 +30,8 @@ func NeedNpm(t testing.TB, name string) {
 	if os.Getenv(engineRoot) != "" {
 		return
 	}
-	if err := exec.CommandContext(t.Context(), "npm", "view", name, "version").Run(); err != nil {
+	ask, _ := npmHas.LoadOrStore(name, sync.OnceValue(func() error { return exec.Command("npm", "view", name, "version").Run() }))
+	if ask.(func() error)() != nil {
 		t.Skipf("npm cannot be reached: no %s to try", name)
 	}
 }
