@@ -73,7 +73,7 @@ func (m *Manager) Renewable(slug string) ([]string, error) {
 	}
 	p.Given = nil
 	names := gateNeeds(g, p)
-	host, err := m.hostOf(slug)
+	host, err := m.hostOf(slug, plan.EgressService)
 	if err == nil && host.Proxy != nil && host.Proxy.Login != "" {
 		names = append(names, host.Proxy.Login)
 	}
@@ -83,14 +83,14 @@ func (m *Manager) Renewable(slug string) ([]string, error) {
 // maxHostFile bounds what a sidecar is told of this machine.
 const maxHostFile = 1 << 20
 
-// hostOf reads what a bottle's egress was told of this machine.
-func (m *Manager) hostOf(slug string) (doc bottle.Host, err error) {
-	data, err := spool.ReadFile(filepath.Join(m.Home.StateDir(slug), plan.EgressService, "in"), hostFile, maxHostFile)
+// hostOf reads what a sidecar was told of this machine when it started last.
+func (m *Manager) hostOf(slug, service string) (doc bottle.Host, err error) {
+	data, err := spool.ReadFile(filepath.Join(m.Home.StateDir(slug), service, "in"), hostFile, maxHostFile)
 	if err == nil {
 		err = json.Unmarshal(data, &doc)
 	}
 	if err != nil {
-		return doc, fmt.Errorf("cannot read what egress of %s was told: %w", slug, err)
+		return doc, fmt.Errorf("cannot read what %s of %s was told: %w", service, slug, err)
 	}
 	return doc, nil
 }

@@ -2,14 +2,17 @@ package lifecycle
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/engine"
 	"bottle/pkg/manifest"
 	"bottle/pkg/plan"
 )
@@ -91,5 +94,52 @@ func TestARenewalHandsEachSidecarItsOwn(t *testing.T) {
 		if !maps.Equal(h.docs[i].Values, want) {
 			t.Errorf("%s was handed other values", who)
 		}
+	}
+}
+
+// tellProxy has a sidecar log in at a proxy.
+func tellProxy(t *testing.T, b bottle.Bottle, service, address string) {
+	t.Helper()
+	doc, err := json.Marshal(bottle.Host{Proxy: &bottle.Proxy{Address: address, Login: bottle.ProxyLogin}})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(b.StateDir, service, "in", hostFile), doc, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A sidecar that ran on goes through the proxy that it was told of. Another one's
+// login would be told to it.
+func TestALoginGoesToItsOwnProxyAlone(t *testing.T) {
+	l, h, b := renewing(t)
+	tellProxy(t, b, plan.EgressService, "old.corp:3128")
+	tellProxy(t, b, plan.GateService, "new.corp:3128")
+	at := bottle.Proxy{Address: "new.corp:3128", Login: bottle.ProxyLogin}
+	if err := l.CheckLogin(b.Slug, at); !errors.Is(err, ErrOtherProxy) || !strings.Contains(err.Error(), "egress of "+b.Slug+" logs in at old.corp:3128") {
+		t.Error(err)
+	}
+	l.started(t)
+	others := l.fake.OnExec
+	l.fake.OnExec = func(name string, x engine.Exec) (int, error) {
+		if x.Cmd[len(x.Cmd)-1] == "secrets" {
+			return h.exec(name, x)
+		}
+		return others(name, x)
+	}
+	h.docs, h.who = nil, nil
+	again := Again{Slug: b.Slug, Way: Way{Proxy: &at}, Values: map[string]string{
+		"env:DOCS": "value-of-docs", "env:TOKEN": "value-of-the-token", reference(t, "file:/keys/mine").Name(): "value-of-mine", bottle.ProxyLogin: "ada:geheim"}}
+	if _, err := l.Resume(t.Context(), again, nil); err != nil || len(h.docs) != 2 {
+		t.Fatalf("%v, %q", err, h.who)
+	}
+	for i, who := range h.who {
+		if login, want := h.docs[i].Values[bottle.ProxyLogin], who == plan.ContainerName(b.Slug, plan.GateService); (login != "") != want {
+			t.Errorf("%s was handed a login: %v", who, login != "")
+		}
+	}
+	tellProxy(t, b, plan.EgressService, "new.corp:3128")
+	if err := l.CheckLogin(b.Slug, at); err != nil {
+		t.Error(err)
 	}
 }

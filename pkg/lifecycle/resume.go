@@ -314,7 +314,7 @@ func (r *revival) sidecarSteps(m *making) []func(context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return r.handEach(ctx, r.again.Slug, r.values, func(service string) bool { return r.plan.Find(service) != nil })
+		return r.handEach(ctx, r.again.Slug, r.ownLogins(r.again.Slug, r.again.Way.Proxy, r.values), func(service string) bool { return r.plan.Find(service) != nil })
 	}}
 	for _, c := range r.plan.Containers {
 		if c.Service == plan.AgentService {

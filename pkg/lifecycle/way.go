@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"strings"
 	"time"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
 	"bottle/pkg/plan"
 )
@@ -85,6 +88,42 @@ func greet(ctx context.Context, relay attached, heard io.Reader, login string) e
 	case <-time.After(relayTime):
 		return errors.New("its relay does not answer")
 	}
+}
+
+// ErrOtherProxy is wrapped by the error for the login of a proxy that is not the
+// bottle's.
+var ErrOtherProxy = errors.New("a login is for its own proxy alone")
+
+// CheckLogin says whether all sidecars of a bottle that log in at a proxy do so at
+// this one: they were told of theirs when they started, and what names one for the
+// next bottle may have changed.
+func (m *Manager) CheckLogin(slug string, at bottle.Proxy) error {
+	for _, service := range takers {
+		doc, err := m.hostOf(slug, service)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // there is no such sidecar
+		case err != nil:
+			return err
+		case logsIn(doc) && doc.Proxy.Address != at.Address:
+			return fmt.Errorf("%s of %s logs in at %s, and config.yaml or your environment names %s: %w", service, slug, doc.Proxy.Address, at.Address, ErrOtherProxy)
+		}
+	}
+	return nil
+}
+
+func logsIn(doc bottle.Host) bool { return doc.Proxy != nil && doc.Proxy.Login != "" }
+
+// ownLogins are what sidecars are handed, of which the login goes to those that log
+// in at this proxy: one that ran on may go through another.
+func (m *Manager) ownLogins(slug string, at *bottle.Proxy, values map[string]map[string]string) map[string]map[string]string {
+	own := map[string]map[string]string{}
+	for service, all := range values {
+		own[service] = maps.Clone(all)
+		if doc, err := m.hostOf(slug, service); err != nil || at == nil || !logsIn(doc) || doc.Proxy.Address != at.Address {
+			delete(own[service], bottle.ProxyLogin)
+		}
+	}
+	return own
 }
 
 // discreet writes what programs say without the proxy's password.

@@ -236,6 +236,9 @@ func resolveOne(ctx context.Context, m *lifecycle.Manager, slug, name string, lo
 		if err == nil && way.Login == "" {
 			err = errors.New("neither config.yaml nor your environment has a login for the proxy any more")
 		}
+		if err == nil {
+			err = m.CheckLogin(slug, *way.Proxy)
+		}
 		return way.Login, err
 	}
 	man, found, err := resolve(ctx, m, slug, []string{name}, look)

@@ -177,3 +177,26 @@ func TestABottleThatDoesNotRunIsNotRenewed(t *testing.T) {
 		t.Errorf("exit code %d, %q", code, said)
 	}
 }
+
+// Who renews may have another proxy in its environment than the bottle goes through.
+func TestALoginIsRenewedForItsOwnProxyAlone(t *testing.T) {
+	m, handed := aged(t, time.Now().Add(time.Hour))
+	t.Setenv("AGES", "value-one")
+	t.Setenv("STAYS", "value-two")
+	told := filepath.Join(m.Home.StateDir("dev-aaaa"), plan.EgressService, "in", "host.json")
+	if err := os.WriteFile(told, []byte(`{"addresses":[],"proxy":{"address":"old.corp:3128","login":"proxy:login"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HTTPS_PROXY", "http://ada:geheim@new.corp:3128")
+	said, code := renewed(m)
+	if code != 1 || !strings.Contains(said, "logs in at old.corp:3128, and config.yaml or your environment names new.corp:3128") || strings.Contains(said, "geheim") {
+		t.Errorf("exit code %d, %q", code, said)
+	}
+	if doc := <-handed; doc.Values[bottle.ProxyLogin] != "" || len(doc.Values) != 2 {
+		t.Error("the login of another proxy was handed over")
+	}
+	t.Setenv("HTTPS_PROXY", "http://ada:geheim@old.corp:3128")
+	if said, code := renewed(m); code != 0 || (<-handed).Values[bottle.ProxyLogin] != "ada:geheim" {
+		t.Errorf("exit code %d, %q", code, said)
+	}
+}
