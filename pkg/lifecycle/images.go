@@ -167,7 +167,7 @@ func (u *bringUp) provide(ctx context.Context, b image.Build) (image.Build, erro
 		u.log.step("fetching %s", p.Name)
 		path, version, err := npm.Fetch(ctx, npm.Wanted{Package: p.Name, Version: p.Version, Suffix: p.Suffix, File: p.File}, u.cacheDir(), u.spec.Way.Env, u.discreet())
 		if err != nil {
-			return b, err
+			return b, u.discreetly(err)
 		}
 		info, err := os.Stat(path)
 		if err != nil {

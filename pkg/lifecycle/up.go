@@ -52,7 +52,8 @@ type Way struct {
 	Login string        // the proxy's, user:password; it is among the values for sidecars too
 	// Env is what programs of this machine are told of it. Like Login it may reach no
 	// file, argv or log.
-	Env []string
+	Env  []string
+	Hide []string // what of a login such programs may say, in all forms of it
 }
 
 // Failure is a bring-up that failed, after everything made was taken down, or as

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -126,14 +125,20 @@ func (m *Manager) ownLogins(slug string, at *bottle.Proxy, values map[string]map
 	return own
 }
 
-// discreet writes what programs say without the proxy's password.
+// discreet writes what programs say without the logins of proxies that they know.
 func (u *bringUp) discreet() io.Writer {
-	_, password, _ := strings.Cut(u.spec.Way.Login, ":")
-	if password == "" {
+	if len(u.spec.Way.Hide) == 0 {
 		return u.log
 	}
-	return masked{u.log, strings.NewReplacer(password, "***", url.PathEscape(password), "***", url.QueryEscape(password), "***",
-		strings.TrimPrefix(url.UserPassword("", password).String(), ":"), "***")}
+	return masked{u.log, u.spec.Way.mask()}
+}
+
+func (w Way) mask() *strings.Replacer {
+	var pairs []string
+	for _, secret := range w.Hide {
+		pairs = append(pairs, secret, "***")
+	}
+	return strings.NewReplacer(pairs...)
 }
 
 type masked struct {
@@ -142,8 +147,24 @@ type masked struct {
 }
 
 func (m masked) Write(p []byte) (int, error) {
-	if _, err := m.mask.WriteString(m.Writer, string(p)); err != nil {
+	if _, err := io.WriteString(m.Writer, m.mask.Replace(string(p))); err != nil { // one write: the log has a line for each
 		return 0, err
 	}
 	return len(p), nil
 }
+
+// discreetly is an error without these logins.
+func (u *bringUp) discreetly(err error) error {
+	if err == nil || len(u.spec.Way.Hide) == 0 {
+		return err
+	}
+	return maskedError{err, u.spec.Way.mask().Replace(err.Error())}
+}
+
+type maskedError struct {
+	error
+	text string
+}
+
+func (e maskedError) Error() string { return e.text }
+func (e maskedError) Unwrap() error { return e.error }

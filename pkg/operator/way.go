@@ -21,12 +21,12 @@ func Way(ctx context.Context, m *lifecycle.Manager, look tokenref.Resolver) (lif
 	case err != nil:
 		return lifecycle.Way{}, cli.Error{Code: cli.Failed, Msg: "cannot use the proxy: " + err.Error(),
 			Hint: "name one as upstream_proxy in config.yaml, or say upstream_proxy: none there"}
-	case p == nil:
-		return lifecycle.Way{}, nil
+	case p == nil: // programs of this machine go by the environment all the same
+		return lifecycle.Way{Hide: proxy.Secrets("", os.LookupEnv)}, nil
 	}
 	login, err := p.Resolve(ctx, look)
 	if err != nil {
 		return lifecycle.Way{}, err
 	}
-	return lifecycle.Way{Proxy: &p.Proxy, Login: login, Env: p.Environment(login)}, nil
+	return lifecycle.Way{Proxy: &p.Proxy, Login: login, Env: p.Environment(login), Hide: proxy.Secrets(login, os.LookupEnv)}, nil
 }

@@ -4,12 +4,14 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -146,4 +148,48 @@ func (p *Proxy) Environment(login string) []string {
 		env = append(env, name+"="+value, strings.ToLower(name)+"="+value)
 	}
 	return env
+}
+
+// Secrets are the parts of logins that programs of this machine may print, in the
+// forms in which they may: of login, user:password, and of those in the
+// environment. A login without a password is secret itself.
+func Secrets(login string, lookup func(string) (string, bool)) []string {
+	logins := []string{login}
+	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"} {
+		for _, name := range []string{name, strings.ToLower(name)} {
+			text, _ := lookup(name)
+			logins = append(logins, userinfo(text)...)
+		}
+	}
+	var all []string
+	for _, login := range logins {
+		user, password, _ := strings.Cut(login, ":")
+		if password == "" {
+			password = user
+		}
+		if password != "" {
+			all = append(all, password, url.PathEscape(password), url.QueryEscape(password), strings.TrimPrefix(url.UserPassword("", password).String(), ":"))
+		}
+	}
+	// The longest first: who looks for them in turn finds none in a part of another.
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return slices.Compact(all)
+}
+
+// userinfo is the login in a URL, as it stands there and as it is meant, whatever
+// else of the URL makes sense.
+func userinfo(text string) []string {
+	_, rest, found := strings.Cut(text, "://")
+	if !found {
+		rest = text
+	}
+	at := strings.LastIndexByte(rest, '@')
+	if at < 0 {
+		return nil
+	}
+	raw := rest[:at]
+	if plain, err := url.PathUnescape(raw); err == nil && plain != raw {
+		return []string{raw, plain}
+	}
+	return []string{raw}
 }

@@ -104,3 +104,29 @@ func TestProgramsAreToldWhatTheEnvironmentDoesNotSay(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestSecretsAreAllThatAProgramMayPrint(t *testing.T) {
+	for _, c := range []struct {
+		login string
+		env   []string
+		want  []string
+	}{
+		{"", nil, nil},
+		{"", []string{"HTTPS_PROXY=http://proxy.corp:3128"}, nil},
+		{"ada:geheim", nil, []string{"geheim"}},
+		{"ada:g@h", nil, []string{"g%40h", "g@h"}},
+		{"a-token:", nil, []string{"a-token"}}, // the login is the user's name
+		{"ada:new", []string{"HTTPS_PROXY=http://ada:old@b:2", "no_proxy=c"}, []string{"new", "old"}},
+		{"", []string{"http_proxy=ada:g%40h@b:2", "ALL_PROXY=socks5://eve:p:q@c"}, []string{"g%40h", "g%2540h", "g@h", "p%3Aq", "p:q"}},
+	} {
+		got := Secrets(c.login, env(c.env...))
+		for _, want := range c.want {
+			if !slices.Contains(got, want) {
+				t.Errorf("%q, %q: %q lacks %q", c.login, c.env, got, want)
+			}
+		}
+		if len(got) > 0 && len(c.want) == 0 || slices.Contains(got, "") {
+			t.Errorf("%q, %q: %q", c.login, c.env, got)
+		}
+	}
+}
