@@ -10,21 +10,29 @@ import (
 	"bottle/pkg/operator"
 )
 
+// printSlug hands a bottle over to whoever reads slugs.
+func printSlug(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
+	if _, err := fmt.Fprintln(c.Out, b.Slug); err != nil {
+		return err
+	}
+	operator.TellPushes(c.Err, b.Slug, m.Pushes(b.Slug))
+	return nil
+}
+
 // handOver gives the bottle to whoever asked for it: its slug, or its session.
-func handOver(c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
-	// The signals that end a view are pkg/session's: it has a terminal to put back.
-	ctx := context.Background()
+func handOver(ctx context.Context, c *cli.Call, m *lifecycle.Manager, b bottle.Bottle) error {
 	attached := cli.IsTerminal(c.In) && cli.IsTerminal(c.Out) && !c.Bool("detach")
 	if !attached {
-		if _, err := fmt.Fprintln(c.Out, b.Slug); err != nil {
+		if err := printSlug(c, m, b); err != nil {
 			return err
 		}
-		operator.TellPushes(c.Err, b.Slug, m.Pushes(b.Slug))
 		if !c.Bool("rm") {
 			operator.RenewDue(ctx, c, m)
 			return nil
 		}
 	}
+	// The signals that end a view are pkg/session's: it has a terminal to put back.
+	ctx = context.WithoutCancel(ctx)
 	outcome, err := follow(ctx, c, m, b, attached)
 	switch {
 	case c.Bool("rm") && (outcome.Ended || !attached):

@@ -123,10 +123,11 @@ func upAll(ctx context.Context, c *cli.Call, m *lifecycle.Manager, specs []lifec
 		s := <-done[i]
 		if s.err != nil {
 			failed.Add(tellFailed(c, s, which(specs, i)), 1)
-		} else if err := handOver(c, m, s.bottle); err != nil {
+		} else if err := printSlug(c, m, s.bottle); err != nil {
 			unsaid = cli.Error{Code: cli.Failed, Msg: "cannot print the slugs: " + err.Error(), Hint: look}
 		}
 	}
+	operator.RenewDue(ctx, c, m)
 	return cmp.Or(failed.Of(len(specs)), unsaid)
 }
 

@@ -67,7 +67,7 @@ func (v *view) end() {
 // the session is handed over here.
 func (v *view) handOver(m *lifecycle.Manager, b bottle.Bottle) error {
 	if wanted := v.inPane || v.log != ""; !wanted || !v.show(b.Slug, "") {
-		return handOver(v.c, m, b)
+		return handOver(v.ctx, v.c, m, b)
 	}
 	_, err := fmt.Fprintln(v.c.Out, b.Slug)
 	return err

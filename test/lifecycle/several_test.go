@@ -2,12 +2,14 @@ package lifecycle
 
 import (
 	"bufio"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"bottle/pkg/bottle"
 	"bottle/test/rig"
@@ -75,6 +77,48 @@ func TestTasksComeFromAPipeAndOneThatFailsIsThatOnesError(t *testing.T) {
 	}
 	if all := r.Bottles(); len(all) != 2 {
 		t.Errorf("listed as %+v", all)
+	}
+}
+
+// What another bottle's credentials have aged meanwhile comes last: a command may
+// take a minute, or ask.
+func TestSeveralAreStartedBeforeWhatIsDueIsRenewed(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	r.Agent("dev")
+	token := filepath.Join(r.Dir, "token")
+	if err := os.WriteFile(token, []byte("value-of-the-token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.Write("bottles/old.md", "---\negress:\n  routes:\n    - {host: keyed.test, auth: {scheme: Bearer, token_ref: 'cmd:cat "+token+"', refresh: 45m}}\n---\n")
+	r.Write("agents/old.md", "---\nbottle: old\nprogram: shell\n---\n")
+	old := r.Start("old", "--workspace", "none")
+	applied := filepath.Join(r.Home, "state", old, "egress", "out", "applied.json")
+	var said map[string]any
+	if err := json.Unmarshal([]byte(readFile(t, applied)), &said); err != nil {
+		t.Fatal(err)
+	}
+	past := time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)
+	due := said["due"].(map[string]any)
+	for name := range due {
+		due[name] = past
+	}
+	said["renew_at"] = past
+	data, err := json.Marshal(said)
+	if err == nil {
+		err = os.WriteFile(applied, data, 0o600)
+	}
+	if err == nil {
+		err = os.Remove(token)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := r.Command(t.Context(), "bottle-start", "--yes", "--detach", "--workspace", "none", "dev", "dev")
+	out, err := cmd.CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil || len(lines) != 3 || !strings.HasPrefix(lines[0], "dev-") || !strings.HasPrefix(lines[1], "dev-") || !strings.Contains(lines[2], "a credential of "+old+" could not be renewed") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
