@@ -32,7 +32,7 @@ type Resolver struct {
 	// are meant for whoever shows something there.
 	Alone bool
 
-	known map[lookup]string // nil: nothing is kept
+	known map[lookup]found // nil: nothing is kept
 }
 
 // lookup is what was asked for: a value may be too large for one place alone.
@@ -41,11 +41,17 @@ type lookup struct {
 	max int
 }
 
+// found is what came of it.
+type found struct {
+	value string
+	err   error
+}
+
 // Once is a resolver that looks no reference up twice, so that no command asks
-// its operator a second time. It is for one goroutine, and for as long as values
-// may be kept in memory.
+// its operator, or takes all of its time, a second time. It is for one goroutine,
+// and for as long as values may be kept in memory.
 func (v Resolver) Once() Resolver {
-	v.known = map[lookup]string{}
+	v.known = map[lookup]found{}
 	return v
 }
 
@@ -53,12 +59,12 @@ func (v Resolver) Once() Resolver {
 // A missing, an empty and an endless one are errors that name the reference.
 func (v Resolver) Resolve(ctx context.Context, r Ref) (string, error) {
 	this := lookup{r.text, v.max()}
-	if value, done := v.known[this]; done {
-		return value, nil
+	if f, done := v.known[this]; done {
+		return f.value, f.err
 	}
 	value, err := v.resolve(ctx, r)
-	if err == nil && v.known != nil {
-		v.known[this] = value
+	if ctx.Err() == nil && v.known != nil {
+		v.known[this] = found{value, err}
 	}
 	return value, err
 }
@@ -141,9 +147,14 @@ func (v Resolver) run(ctx context.Context, r Ref) (string, error) {
 	if v.Alone {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "GPG_TTY=") })
+		// What it started ends with it: who renews tries again and again.
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	}
 	cmd.WaitDelay = time.Second // for children that keep its output open
 	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil {
+		err = nil // such as an agent that keeps a passphrase; the command itself is through
+	}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return "", fmt.Errorf("cannot resolve %s: the command did not end within %v", r, limit)

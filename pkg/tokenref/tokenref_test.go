@@ -124,6 +124,15 @@ func TestOnceRunsACommandOnce(t *testing.T) {
 	if times, err := os.ReadFile(asked); err != nil || string(times) != "asked\n" {
 		t.Errorf("%q, %v", times, err)
 	}
+	fails := "cmd:sh -c 'echo failed >> " + asked + "; exit 1'"
+	for range 2 {
+		if got, err := resolve(t, once, fails); err == nil {
+			t.Errorf("%q", got)
+		}
+	}
+	if times, err := os.ReadFile(asked); err != nil || string(times) != "asked\nfailed\n" {
+		t.Errorf("%q, %v", times, err)
+	}
 	once.Max = 4 // of the same reference another place takes less
 	if got, err := resolve(t, once, ask); err == nil {
 		t.Errorf("%q is taken where 4 bytes are", got)
@@ -162,5 +171,36 @@ func TestACommandThatIsAloneHasNoTerminal(t *testing.T) {
 	lines := strings.Split(said, "\n")
 	if err != nil || len(lines) != 3 || lines[0] != "none" || lines[1] != lines[2] {
 		t.Errorf("%q, %v", said, err)
+	}
+}
+
+// A command that hangs leaves nobody behind, however often it is tried.
+func TestWhatACommandStartedEndsWithIt(t *testing.T) {
+	child := filepath.Join(t.TempDir(), "child")
+	v := Resolver{Lookup: os.LookupEnv, Alone: true, Time: 300 * time.Millisecond}
+	if got, err := resolve(t, v, "cmd:sh -c 'sleep 300 & echo $! > "+child+"; wait'"); err == nil {
+		t.Fatalf("%q", got)
+	}
+	pid, err := os.ReadFile(child)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmdline := filepath.Join("/proc", strings.TrimSpace(string(pid)), "cmdline")
+	for end := time.Now().Add(10 * time.Second); ; { // a zombie has none
+		if line, err := os.ReadFile(cmdline); err != nil || len(line) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("its child lives on")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// An agent for passphrases may be started by it and keep its output open.
+func TestWhatACommandLeavesRunningDoesNotSpoilItsValue(t *testing.T) {
+	got, err := resolve(t, Resolver{Lookup: os.LookupEnv}, "cmd:sh -c 'sleep 5 & echo the-value'")
+	if err != nil || got != "the-value" {
+		t.Errorf("%q, %v", got, err)
 	}
 }
