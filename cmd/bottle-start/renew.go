@@ -24,7 +24,7 @@ func checkRenew(c *cli.Call) error {
 }
 
 // renew hands the credentials of bottles over anew, one bottle after another:
-// commands may ask on the terminal.
+// commands may ask on the terminal, once each.
 func renew(ctx context.Context, c *cli.Call, m *lifecycle.Manager) error {
 	list, failed := lifecycle.List(ctx, m.Home, m.Engine)
 	slugs, err := operator.Slugs(ctx, c, list)
@@ -35,8 +35,9 @@ func renew(ctx context.Context, c *cli.Call, m *lifecycle.Manager) error {
 		return err
 	}
 	var faults int
+	once := operator.Resolver(c).Once()
 	for _, slug := range slugs {
-		n, err := operator.Renew(ctx, c, m, slug)
+		n, err := operator.Renew(ctx, m, slug, once)
 		if n > 0 || err == nil {
 			fmt.Fprintf(c.Err, "%s: %d values handed over\n", slug, n)
 		}

@@ -84,11 +84,11 @@ func tellNote(c *cli.Call, line string) {
 // comes last in a program that has done what it was asked to. A failure is told
 // and changes nothing.
 func RenewDue(ctx context.Context, c *cli.Call, m *lifecycle.Manager) {
-	renewDue(ctx, m, resolver(c), func(line string) { tellNote(c, line) })
+	renewDue(ctx, m, Resolver(c), func(line string) { tellNote(c, line) })
 }
 
-// resolver lets commands ask on the terminal where this program could.
-func resolver(c *cli.Call) tokenref.Resolver {
+// Resolver lets commands ask on the terminal where this program could.
+func Resolver(c *cli.Call) tokenref.Resolver {
 	return tokenref.Resolver{Lookup: os.LookupEnv, Alone: !c.CanAsk()}
 }
 
@@ -97,6 +97,7 @@ func renewDue(ctx context.Context, m *lifecycle.Manager, look tokenref.Resolver,
 	if err != nil {
 		return // whoever lists them is told
 	}
+	look = look.Once() // bottles may share a reference
 	for _, slug := range slugs {
 		due := m.RenewAt(slug)
 		if due.IsZero() || time.Now().Round(0).Before(due) || ctx.Err() != nil {
@@ -159,10 +160,10 @@ func recordRenewal(m *lifecycle.Manager, slug string, now time.Time, tried []str
 	_ = m.Home.PutRenewal(slug, state.Renewal{Tried: now.UTC().Truncate(time.Second), Failed: names})
 }
 
-// Renew resolves all references of a bottle anew that its sidecars use, and says
-// how many those are. One that cannot be resolved leaves its old value in force,
+// Renew resolves all references of a bottle anew that its sidecars use, by look,
+// and says how many those are. One that cannot be resolved leaves its old value in force,
 // and the others are handed over all the same.
-func Renew(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slug string) (int, error) {
+func Renew(ctx context.Context, m *lifecycle.Manager, slug string, look tokenref.Resolver) (int, error) {
 	if _, err := m.Home.Bottle(slug); err != nil {
 		return 0, err
 	}
@@ -178,7 +179,7 @@ func Renew(ctx context.Context, c *cli.Call, m *lifecycle.Manager, slug string) 
 	if err != nil {
 		return 0, err
 	}
-	failed := renewNames(ctx, m, slug, names, resolver(c))
+	failed := renewNames(ctx, m, slug, names, look)
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}

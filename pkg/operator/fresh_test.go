@@ -19,45 +19,25 @@ import (
 	"bottle/pkg/lifecycle"
 	"bottle/pkg/plan"
 	"bottle/pkg/state"
+	"bottle/pkg/tokenref"
 )
 
-// aged is a bottle that runs, one of whose values was to be renewed at due.
+// aged is a home with a bottle that runs, dev-aaaa, one of whose values was to be
+// renewed at due.
 func aged(t *testing.T, due time.Time) (*lifecycle.Manager, chan bottle.Secrets) {
 	t.Helper()
 	home, err := state.Open(filepath.Join(t.TempDir(), "home"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock, err := home.Create(bottle.Bottle{Slug: "dev-aaaa", Agent: "dev", Bottle: "dev", Status: bottle.Running, StateDir: home.StateDir("dev-aaaa")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	lock.Unlock()
 	for name, text := range map[string]string{
 		"agents/dev.md": "---\nbottle: dev\nprogram: shell\n---\n",
 		"bottles/dev.md": "---\negress:\n  routes:\n  - {host: a.example, auth: {scheme: Bearer, token_ref: AGES, refresh: 45m}}\n" +
 			"  - {host: b.example, auth: {scheme: Bearer, token_ref: STAYS}}\n---\n",
-		"state/dev-aaaa/egress/in/routes.yaml": "routes:\n- {host: a.example, auth: {scheme: Bearer, credential: \"env:AGES\", refresh: 45m}}\n" +
-			"- {host: b.example, auth: {scheme: Bearer, credential: \"env:STAYS\"}}\n",
-		"state/dev-aaaa/egress/in/host.json":     `{"addresses":[]}`,
-		"state/dev-aaaa/egress/out/applied.json": fmt.Sprintf(`{"generation":1,"renew_at":%q,"due":{"env:AGES":%[1]q,"env:STAYS":%[1]q}}`, due.UTC().Format(time.RFC3339)),
 	} {
-		path := filepath.Join(home.Dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		write(t, filepath.Join(home.Dir, name), text)
 	}
 	fake := enginetest.NewFake()
-	egress := plan.ContainerName("dev-aaaa", plan.EgressService)
-	for _, step := range []error{fake.Create(t.Context(), plan.Container{Name: egress, Service: plan.EgressService,
-		Labels: map[string]string{plan.LabelHome: home.ID, plan.LabelSlug: "dev-aaaa", plan.LabelService: plan.EgressService}}), fake.Start(t.Context(), egress)} {
-		if step != nil {
-			t.Fatal(step)
-		}
-	}
 	handed := make(chan bottle.Secrets, 10)
 	fake.OnExec = func(_ string, x engine.Exec) (int, error) {
 		var doc bottle.Secrets
@@ -65,7 +45,50 @@ func aged(t *testing.T, due time.Time) (*lifecycle.Manager, chan bottle.Secrets)
 		handed <- doc
 		return 0, err
 	}
-	return &lifecycle.Manager{Home: home, Engine: fake}, handed
+	m := &lifecycle.Manager{Home: home, Engine: fake}
+	age(t, m, "dev-aaaa", "env:AGES", due)
+	return m, handed
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = os.WriteFile(path, []byte(text), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// age adds a bottle that runs, whose value by this name was to be renewed at due.
+func age(t *testing.T, m *lifecycle.Manager, slug, name string, due time.Time) {
+	t.Helper()
+	agent, _, _ := strings.Cut(slug, "-")
+	dir := m.Home.StateDir(slug)
+	lock, err := m.Home.Create(bottle.Bottle{Slug: slug, Agent: agent, Bottle: agent, Status: bottle.Running, StateDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Unlock()
+	for file, text := range map[string]string{
+		"routes.yaml": fmt.Sprintf("routes:\n- {host: a.example, auth: {scheme: Bearer, credential: %q, refresh: 45m}}\n", name) +
+			"- {host: b.example, auth: {scheme: Bearer, credential: \"env:STAYS\"}}\n",
+		"host.json": `{"addresses":[]}`,
+	} {
+		write(t, filepath.Join(dir, plan.EgressService, "in", file), text)
+	}
+	write(t, filepath.Join(dir, plan.EgressService, "out", "applied.json"),
+		fmt.Sprintf(`{"generation":1,"renew_at":%q,"due":{%q:%[1]q,"env:STAYS":%[1]q}}`, due.UTC().Format(time.RFC3339), name))
+	egress := plan.ContainerName(slug, plan.EgressService)
+	err = m.Engine.Create(t.Context(), plan.Container{Name: egress, Service: plan.EgressService,
+		Labels: map[string]string{plan.LabelHome: m.Home.ID, plan.LabelSlug: slug, plan.LabelService: plan.EgressService}})
+	if err == nil {
+		err = m.Engine.Start(t.Context(), egress)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // noFailure is told what fails.
@@ -100,7 +123,7 @@ func program(f func(context.Context, *cli.Call) error) (said string, code int) {
 
 func renewed(m *lifecycle.Manager) (said string, code int) {
 	return program(func(ctx context.Context, c *cli.Call) error {
-		n, err := Renew(ctx, c, m, "dev-aaaa")
+		n, err := Renew(ctx, m, "dev-aaaa", Resolver(c))
 		fmt.Fprintf(c.Err, "%d renewed\n", n)
 		return Explain("dev-aaaa", err)
 	})
@@ -198,5 +221,26 @@ func TestALoginIsRenewedForItsOwnProxyAlone(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://ada:geheim@old.corp:3128")
 	if said, code := renewed(m); code != 0 || (<-handed).Values[bottle.ProxyLogin] != "ada:geheim" {
 		t.Errorf("exit code %d, %q", code, said)
+	}
+}
+
+// A command that asks, or takes its time until it fails, does so once, however many
+// bottles rest on what it says.
+func TestWhatBottlesShareIsAskedForOnce(t *testing.T) {
+	m, _ := aged(t, time.Now().Add(time.Hour))
+	asked := filepath.Join(t.TempDir(), "asked")
+	command := "cmd:sh -c 'echo asked >> " + asked + "; exit 1'"
+	ref, err := tokenref.Parse(command)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(m.Home.Dir, "agents/web.md"), "---\nbottle: web\nprogram: shell\n---\n")
+	write(t, filepath.Join(m.Home.Dir, "bottles/web.md"), "---\negress:\n  routes:\n  - {host: a.example, auth: {scheme: Bearer, token_ref: \""+command+"\", refresh: 45m}}\n---\n")
+	for _, slug := range []string{"web-aaaa", "web-bbbb", "web-cccc"} {
+		age(t, m, slug, ref.Name(), time.Now().Add(-time.Minute))
+	}
+	said := look(m)
+	if times, err := os.ReadFile(asked); err != nil || string(times) != "asked\n" || strings.Count(said, "could not be renewed") != 3 {
+		t.Errorf("%q, %v: %s", times, err, said)
 	}
 }
