@@ -37,7 +37,7 @@ const (
 const answerTime = 20 * time.Second
 
 // config has fixed windows, so that who does not read costs the other end's memory
-// no more than one. incoming is how many streams the peer may open.
+// no more than one, and on the host's side so many pieces. incoming is how many streams the peer may open.
 func config(incoming uint32) *yamux.Config {
 	c := yamux.DefaultConfig()
 	c.AcceptBacklog = MaxConns
@@ -49,11 +49,15 @@ func config(incoming uint32) *yamux.Config {
 }
 
 // Host is the end that opens connections.
-type Host struct{ mux *yamux.Session }
+type Host struct {
+	mux   *yamux.Session
+	gauge *gauge
+}
 
 // Open begins a tunnel, and returns when the other end has answered.
 func Open(ctx context.Context, in io.ReadCloser, out io.WriteCloser) (*Host, error) {
-	mux, err := yamux.Client(wire{in, out}, config(0), nil)
+	g := newGauge(wire{in, out})
+	mux, err := yamux.Client(g, config(0), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +75,7 @@ func Open(ctx context.Context, in io.ReadCloser, out io.WriteCloser) (*Host, err
 		mux.Close()
 		return nil, fmt.Errorf("cannot begin a tunnel: %w", err)
 	}
-	return &Host{mux}, nil
+	return &Host{mux, g}, nil
 }
 
 // Close ends all connections.
@@ -90,14 +94,16 @@ func (h *Host) Carry(ctx context.Context, c *net.TCPConn, port uint16) error {
 		return err
 	}
 	relay(c, s)
+	h.close(s)
 	return nil
 }
 
-func (h *Host) dial(ctx context.Context, port uint16) (*yamux.Stream, error) {
-	s, err := h.mux.OpenStream(ctx)
+func (h *Host) dial(ctx context.Context, port uint16) (stream, error) {
+	opened, err := h.mux.OpenStream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a connection: %w", err)
 	}
+	s := counted{opened, h.gauge}
 	var answer [1]byte
 	s.SetDeadline(time.Now().Add(answerTime))
 	if _, err = s.Write(binary.BigEndian.AppendUint16(nil, port)); err == nil {
@@ -107,11 +113,25 @@ func (h *Host) dial(ctx context.Context, port uint16) (*yamux.Stream, error) {
 		err = ErrRefused
 	}
 	if err != nil {
-		s.Reset()
+		h.close(s)
 		return nil, fmt.Errorf("cannot connect to port %d: %w", port, err)
 	}
 	s.SetDeadline(time.Time{})
 	return s, nil
+}
+
+// close ends a stream, if it has not ended.
+func (h *Host) close(s stream) {
+	s.Reset()
+	h.gauge.close(s.StreamID())
+}
+
+// stream is one of yamux's.
+type stream interface {
+	io.ReadWriter
+	CloseWrite() error
+	Reset() error
+	StreamID() uint32
 }
 
 // Serve is the other end: it dials, by way of dial, what the host asks for, until
@@ -154,7 +174,7 @@ func serve(s *yamux.Stream, dial func(port uint16) (*net.TCPConn, error)) {
 // relay moves bytes between a connection and a stream. The end of one direction
 // leaves the other as it is; what breaks one ends both, and is no end to take for
 // a whole answer.
-func relay(c *net.TCPConn, s *yamux.Stream) {
+func relay(c *net.TCPConn, s stream) {
 	var both sync.WaitGroup
 	both.Go(func() {
 		if _, err := io.Copy(plain{s}, plain{c}); err != nil {
