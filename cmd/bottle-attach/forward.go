@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"bottle/pkg/cli"
 	"bottle/pkg/engine"
@@ -22,11 +23,8 @@ func forward(c *cli.Call, e engine.Engine, container, slug string) error {
 		ports = append(ports, p)
 	}
 	f, err := session.Listen(ports)
-	if errors.Is(err, session.ErrPortInUse) {
-		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: "name another one: LOCAL:PORT, or 0:PORT for any that is free"}
-	}
 	if err != nil {
-		return err
+		return cannotListen(err)
 	}
 	ctx, cancel := operator.Context()
 	defer cancel()
@@ -44,6 +42,17 @@ func forward(c *cli.Call, e engine.Engine, container, slug string) error {
 	})
 	if errors.Is(err, session.ErrTunnel) {
 		return cli.Error{Code: cli.Failed, Msg: "the ports of " + slug + " are gone: its container, or the program there, has ended", Hint: "bottle-ls shows what became of it"}
+	}
+	return err
+}
+
+func cannotListen(err error) error {
+	const another = "name another one: LOCAL:PORT, or 0:PORT for any that is free"
+	switch {
+	case errors.Is(err, session.ErrPortInUse):
+		return cli.Error{Code: cli.Conflict, Msg: err.Error(), Hint: another}
+	case errors.Is(err, fs.ErrPermission): // below 1024
+		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: another}
 	}
 	return err
 }

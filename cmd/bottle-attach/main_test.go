@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"bottle/pkg/bottle"
@@ -97,5 +99,14 @@ func TestOneRunningBottleNeedsNoName(t *testing.T) {
 		if slug, err := pick(c, some); err == nil {
 			t.Errorf("of %d bottles, %q is taken", len(some), slug)
 		}
+	}
+}
+
+// Ports below 1024 are root's.
+func TestAPortThatMayNotBeListenedOnHasARemedy(t *testing.T) {
+	denied := fmt.Errorf("cannot listen on port 80: %w", &net.OpError{Op: "listen", Net: "tcp4", Err: os.NewSyscallError("bind", syscall.EACCES)})
+	var said cli.Error
+	if err := cannotListen(denied); !errors.As(err, &said) || said.Code != cli.Failed || !strings.Contains(said.Hint, "LOCAL:PORT") || !strings.Contains(said.Msg, "permission denied") {
+		t.Errorf("%v", err)
 	}
 }
