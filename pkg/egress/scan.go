@@ -153,15 +153,20 @@ func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *re
 		s.message = func(talk *dlp.Conversation) *dlp.Request { return k.scanner.Message(rules, at, talk) }
 	}
 	if r.Model != "" {
-		s.model = policy.CheckModel(r.Model, c.s.policy.Load().Model, c.q.method, string(path(target)))
+		at, query, _ := bytes.Cut(target, []byte("?"))
+		s.model = policy.CheckModel(r.Model, c.s.policy.Load().Model, string(at), string(query))
 	}
 	err := s.head(&c.q, target, &c.fields)
 	here := c.in.buffered()
 	whole := !c.q.chunked && c.q.length <= int64(len(here))
-	if err == nil && c.q.hasBody() {
+	switch {
+	case err != nil:
+	case c.q.hasBody():
 		if err = s.begin(&c.q); err == nil && whole {
 			err = s.next(here[:c.q.length], true)
 		}
+	case s.model != nil:
+		err = s.model.Close()
 	}
 	if err == nil {
 		err = s.excepted()
@@ -253,16 +258,15 @@ func (s *scan) begin(q *request) (err error) {
 		return &dlp.Refusal{Reason: dlp.Unreadable, Detail: "it has two Content-Types"}
 	case q.length > s.most && !s.stream:
 		return s.tooLarge()
-	case s.model != nil && s.model.Structured() && len(encoding) > 0 && !equalFold(encoding, identity):
-		return &policy.ModelRefusal{Reason: "a request to the model must be sent without a Content-Encoding"}
-	case s.model != nil && bytes.Contains(bytes.ToLower(form), []byte("protobuf")): // what it asks for has no words there
-		return &policy.ModelRefusal{Reason: "a request to the model must not be protobuf"}
+	case s.model != nil && q.sendsMessages():
+		return &policy.ModelRefusal{Reason: "a request to the model must not be gRPC"}
+	case s.model != nil:
+		if err = s.model.Head(form, encoding); err != nil {
+			return err
+		}
 	}
 	if q.sendsMessages() {
-		switch {
-		case s.model != nil:
-			return &policy.ModelRefusal{Reason: "a request to the model must not be gRPC"}
-		case len(encoding) > 0 && !equalFold(encoding, identity): // its servers do not look at it
+		if len(encoding) > 0 && !equalFold(encoding, identity) { // its servers do not look at it
 			return &dlp.Refusal{Reason: dlp.Unreadable, Detail: "it has gRPC messages in a Content-Encoding"}
 		}
 		return s.beginCalls(q)

@@ -112,6 +112,11 @@ func TestNoSecretLeaves(t *testing.T) {
 		"no exception for ours": {"https://lax.example/login", mine, nil},
 		"the provider dials":    {"https://model.example/v1/messages", `{"mcp_servers":[]}`, nil},
 		"encoded for the model": {"https://model.example/v1/messages", string(zipped([]byte(`{}`))), []string{"Content-Encoding", "gzip"}},
+		"encoded to its files":  {"https://model.example/v1/files", string(zipped([]byte(`{}`))), []string{"Content-Encoding", "gzip"}},
+		"in another alphabet":   {"https://model.example/v1/messages", `{}`, []string{"Content-Type", "application/json; charset=utf-7"}},
+		"a form to the model":   {"https://model.example/v1/messages", `{}`, []string{"Content-Type", "application/x-www-form-urlencoded"}},
+		"a path read otherwise": {"https://model.example/zen/%2e%2e/v1/messages", `{}`, nil},
+		"a model that searches": {"https://model.example/v1/chat/completions", `{"model":"x-search-preview"}`, nil},
 		"protobuf to the model": {"https://model.example/$rpc/x", "[[1]]", []string{"Content-Type", "application/json+protobuf"}},
 	} {
 		for _, chunked := range []bool{false, true} {

@@ -12,7 +12,7 @@ func asked(m Model, path, body string, piece int) string {
 }
 
 func askedOf(api string, m Model, path, body string, piece int) string {
-	c := CheckModel(api, m, "POST", path)
+	c := CheckModel(api, m, path, "")
 	for len(body) > 0 {
 		n := min(piece, len(body))
 		if _, err := c.Write([]byte(body[:n])); err != nil {
@@ -58,7 +58,24 @@ func TestWhatMakesTheProviderDialIsRefused(t *testing.T) {
 		{messages, `{"a":[1}`, "not the JSON object"},
 		{messages, "{\x00\"a\x00\"", "not the JSON object"},
 		{messages, strings.Repeat(`{"a":`, maxDeep+1), "not the JSON object"},
-		{"/v1/complete", `{"x":{"mcp_servers":[]}}`, "mcp_servers"},
+		{messages, `{"a":tru}`, "not the JSON object"},
+		{messages, `{"a":1e}`, "not the JSON object"},
+		{messages, `{"mcp_\x73ervers":[]}`, "not the JSON object"},
+		{messages, `{"a\u"mcp_servers":"":[]}`, "not the JSON object"},
+		{messages, "{\"a\n\":1}", "not the JSON object"},
+		{messages, "{\"mcp_\xffservers\":[]}", "not UTF-8"},
+		{messages, "{\"mcp_\xc1\xb3ervers\":[]}", "not UTF-8"},
+		{messages, "{\"a\":\"\xe2\x82", "not"},
+		{messages, `{"MCP_Servers":[]}`, "MCP_Servers"},
+		{messages, `{"fallbacks":[{"model":"y","tools":[{"type":"web_fetch_2"}]}]}`, "web_fetch_2"},
+		{messages, `{"tools":{"type":"web_fetch_2"}}`, "web_fetch_2"},
+		{messages, `{"tools":[{"type":"bash_code_execution"}]}`, "bash_code_execution"},
+		{messages, `{"tools":[{"type":"Custom"}]}`, "Custom"},
+		{messages, `{"messages":[{"content":[{"type":"image","source":[{"type":"url"}]}]}]}`, "URL"},
+		{messages, `{"messages":[{"content":[[{"type":"image","source":{"type":"URL"}}]]}]}`, "URL"},
+		{messages, `{"messages":[{"content":[{"type":"image","source":{"type":"gcs"}}]}]}`, "URL"},
+		{messages, `{"messages":[{"content":[{"type":"new_block","within":{"source":{"type":"url"}}}]}]}`, "URL"},
+		{"/v1/complete", `{"x":{"mcp_servers":[]}}`, "mcp_server"},
 		{"/v1/complete", `web\u005fsearch`, "web_search"},
 		{"/v1/complete", strings.Repeat("x", 9000) + "web_fetch_1", "web_fetch"},
 	} {
@@ -78,7 +95,8 @@ func TestWhatReachesNothingPasses(t *testing.T) {
 	}{
 		{Model{}, "/v1/messages", ""},
 		{Model{}, "/v1/messages", ` { "model" : "x" , "max_tokens" : 1e3, "stream":true,"temperature":-0.5, "x":null }` + "\n"},
-		{Model{}, "/v1/messages", `{"tools":[{"name":"WebFetch","input_schema":{"properties":{"url":{"type":"string"},"mcp_servers":{}}}},{"type":"bash_20250124"},{"type":"custom"}]}`},
+		{Model{}, "/v1/messages", `{"tools":[{"name":"WebFetch","input_schema":{"properties":{"url":{"type":"string"},"mcp_servers":{}}}},{"type":"bash_20250124","cache_control":{"type":"ephemeral"}},{"type":"custom"},{"type":"tool_search_tool_regex_20251119"},{"type":"tool_search_tool_bm25"},{"type":"computer_toolset_20260801"}]}`},
+		{Model{}, "/v1/messages", "{\"a\":\"\u20ac\\ud83d\\ude00 \\/\\\"\"}"},
 		{Model{}, "/v1/messages", `{"messages":[{"role":"assistant","content":[{"type":"tool_use","input":{"url":"https://x","source":{"type":"url"},"mcp_servers":1}}]}]}`},
 		{Model{}, "/v1/messages", `{"messages":[{"role":"user","content":"use web_search, mcp_servers and {\"type\":\"url\"}"}],"system":"say \"mcp_servers\""}`},
 		{Model{}, "/v1/messages", `{"messages":[{"content":[{"type":"image","source":{"type":"base64","data":"aGVsbG8="}},{"type":"search_result","source":"https://x.example"}]}]}`},
@@ -92,8 +110,8 @@ func TestWhatReachesNothingPasses(t *testing.T) {
 			}
 		}
 	}
-	if CheckModel("anthropic", Model{}, "GET", "/v1/messages") != nil || CheckModel("", Model{}, "POST", "/v1/messages") != nil {
-		t.Error("what has no body to check is checked")
+	if CheckModel("", Model{}, "/v1/messages", "") != nil {
+		t.Error("what is no model's is checked")
 	}
 }
 
@@ -107,6 +125,8 @@ func FuzzModel(f *testing.F) {
 	f.Add([]byte(`{"input":[{"content":[{"image_url":"data:image/png;base64,AA"},{"image_url":{"url":"http://a"}}]}]}`), 5)
 	f.Add([]byte(`{"contents":[{"parts":[{"file_data":{"file_uri":"https://a"}},{"functionResponse":{"response":{}}}]}]}`), 4)
 	f.Add([]byte(`{"tools":[{"googleSearch":{}},{"function_declarations":[]}]}`), 7)
+	f.Add([]byte("{\"\\ud83d\\ude00\u20ac\":[true,null,1E+2,-0.1],\"b\\u00e9\":\"\xe2\x82\"}"), 2)
+	f.Add([]byte(`{"a\u":tru,"b":[[{"tools":{"0":["x"]}}]],"url":"https://a"}`), 4)
 	f.Fuzz(func(t *testing.T, body []byte, piece int) {
 		if piece < 1 {
 			piece = 1
@@ -121,7 +141,7 @@ func FuzzModel(f *testing.F) {
 			if valid && strings.Contains(got, "not the JSON object") && len(body) < maxDeep {
 				t.Fatalf("%s: %q is refused as no JSON", api, body)
 			}
-			if _, there := doc["mcp_servers"]; valid && there && got == "" && api != "gemini" {
+			if _, there := doc["mcp_servers"]; valid && there && got == "" {
 				t.Fatalf("%s: %q passes", api, body)
 			}
 		}

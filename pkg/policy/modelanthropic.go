@@ -1,78 +1,42 @@
 package policy
 
-// anthropicMessages is Anthropic's Messages API.
+import "slices"
+
+// anthropicMessages is Anthropic's Messages API, and batches of it. What is not
+// known there is looked into as what is.
 var anthropicMessages = dialect{inside: anthropicInside, key: anthropicKey, value: anthropicValue}
 
-var anthropicHarmless = []string{"custom", "bash_", "text_editor_", "computer_", "memory_", "tool_search_tool_"}
+var (
+	anthropicHarmless = []string{"custom", "bash", "text_editor", "computer", "computer_toolset", "memory", "tool_search_tool_regex", "tool_search_tool_bm25"}
+	anthropicSources  = []string{"base64", "text", "content", "file"}
+)
 
-var anthropicWords = map[string]string{"mcp_servers": mcpTool, "mcp_toolset": mcpTool,
-	"web_search": "web_search", "web_fetch": "web_fetch", "code_execution": "code_execution"}
-
-func anthropicKey(c *ModelCheck, r role, key string) {
+func anthropicInside(r role, key string) role {
 	switch {
-	case (r == roleMessage || r == roleRoot) && key == "mcp_servers":
-		c.servers(key)
-	case r == roleSource && key == "url":
+	case r == roleFree:
+		return roleFree
+	case key == "tools":
+		return roleTools
+	case r == roleTool && (key == "inputschema" || key == "inputexamples"), key == "input", key == "schema", key == "metadata":
+		return roleFree
+	case key == "source":
+		return roleSource
+	}
+	return roleContent
+}
+
+func anthropicKey(c *ModelCheck, r role, key, said string) {
+	if r == roleSource && (key == "url" || namesURL(key)) {
 		c.source()
 	}
+	c.anywhere(key, said)
 }
 
 func anthropicValue(c *ModelCheck, r role, key, text string) {
 	switch {
-	case key != "type":
-	case r == roleTool:
+	case r == roleTools, r == roleTool && key == "type":
 		c.tool(text, anthropicHarmless)
-	case r == roleSource && text == "url":
+	case r == roleSource && key == "type" && !slices.Contains(anthropicSources, text):
 		c.source()
 	}
-}
-
-func anthropicInside(r role, key string, array bool) role {
-	switch r {
-	case roleRoot, roleMessage:
-		switch key {
-		case "requests":
-			if r == roleRoot {
-				return roleRequests
-			}
-		case "tools":
-			return roleTools
-		case "messages":
-			return roleTurns
-		case "system":
-			return blocks(array)
-		}
-	case roleRequests:
-		return roleRequest
-	case roleRequest:
-		if key == "params" {
-			return roleMessage
-		}
-	case roleTools:
-		return roleTool
-	case roleTurns:
-		return roleTurn
-	case roleTurn:
-		if key == "content" {
-			return blocks(array)
-		}
-	case roleBlocks:
-		return roleBlock
-	case roleBlock, roleSource:
-		switch key {
-		case "content":
-			return blocks(array)
-		case "source":
-			return roleSource
-		}
-	}
-	return roleFree
-}
-
-// blocks are a list of blocks, or one in its place.
-func blocks(array bool) role {
-	if array {
-		return roleBlocks
-	}
-	return roleBlock
 }

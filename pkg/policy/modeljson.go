@@ -1,6 +1,9 @@
 package policy
 
-import "unicode/utf8"
+import (
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // jsonCheck reads JSON strictly, a byte at a time, and tells a ModelCheck of keys
 // and of texts where they matter. It holds no more than a word of them: the rest
@@ -13,14 +16,15 @@ type jsonCheck struct {
 	isKey bool
 	in    bool // in a string
 	esc   unescaper
-	bare  bool // in a number or a literal
+	bare  []byte // the number or the literal under way
 	began bool
+	utf   utf8Check
 }
 
 type jsonPlace struct {
 	role  role
 	array bool
-	key   string
+	key   string // plainKey; of an array none
 }
 
 // jsonWant is what may come next.
@@ -36,7 +40,10 @@ const (
 	wantNothing
 )
 
-const maxDeep = 512 // containers in one another
+const (
+	maxDeep       = 512 // containers in one another
+	longestNumber = 1024
+)
 
 func newJSONCheck(c *ModelCheck) *jsonCheck { return &jsonCheck{c: c} }
 
@@ -44,7 +51,12 @@ func (j *jsonCheck) malformed() {
 	j.c.refuse("the body is not the JSON object that the model's API takes")
 }
 
+func (j *jsonCheck) notUTF8() { j.c.refuse("the body has bytes that are not UTF-8") }
+
 func (j *jsonCheck) write(p []byte) {
+	if !j.utf.write(p) {
+		j.notUTF8()
+	}
 	for i := 0; i < len(p) && j.c.err == nil; i++ {
 		if !j.in {
 			j.structure(p[i])
@@ -52,7 +64,7 @@ func (j *jsonCheck) write(p []byte) {
 		}
 		// Most of a body is text that is of no interest.
 		if len(j.text) > longestWord && !j.esc.open() {
-			for i < len(p) && p[i] != '"' && p[i] != '\\' {
+			for i < len(p) && p[i] != '"' && p[i] != '\\' && p[i] >= ' ' {
 				i++
 			}
 			if i == len(p) {
@@ -64,7 +76,10 @@ func (j *jsonCheck) write(p []byte) {
 }
 
 func (j *jsonCheck) close() {
-	if j.began && (len(j.stack) > 0 || j.in || j.want != wantNothing) {
+	switch {
+	case !j.utf.whole():
+		j.notUTF8()
+	case j.began && (len(j.stack) > 0 || j.in || j.want != wantNothing):
 		j.malformed()
 	}
 }
@@ -76,10 +91,13 @@ func (j *jsonCheck) string(b byte) {
 		j.ended()
 		return
 	}
-	if len(j.text) > longestWord && b != '\\' && !j.esc.open() {
+	if b < ' ' {
+		j.malformed()
 		return
 	}
-	j.text = j.esc.undo(j.text, []byte{b})
+	if j.text = j.esc.undo(j.text, []byte{b}); j.esc.wrong {
+		j.malformed()
+	}
 	if len(j.text) > longestWord+utf8.UTFMax {
 		j.text = j.text[:longestWord+1]
 	}
@@ -93,31 +111,33 @@ func (j *jsonCheck) ended() {
 	}
 	top := &j.stack[len(j.stack)-1]
 	word := string(j.text)
-	if j.isKey {
-		top.key, j.want = word, wantColon
-		j.c.key(j.c, top.role, word)
+	switch {
+	case j.isKey:
+		top.key, j.want = plainKey(word), wantColon
+		if top.role != roleFree {
+			j.c.key(j.c, top.role, top.key, word)
+		}
 		return
-	}
-	j.want = wantCommaOrEnd
-	if !top.array {
+	case top.role != roleFree:
 		j.c.value(j.c, top.role, top.key, word)
 	}
+	j.want = wantCommaOrEnd
 }
 
 func (j *jsonCheck) structure(b byte) {
-	switch b {
-	case ' ', '\t', '\r', '\n':
-		j.bare = false
-		return
-	}
 	literal := b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b == '-' || b == '+' || b == '.'
-	if j.bare {
-		if literal {
+	if len(j.bare) > 0 {
+		if literal && len(j.bare) < longestNumber {
+			j.bare = append(j.bare, b)
 			return
 		}
-		j.bare = false
+		if literal || !json.Valid(j.bare) {
+			j.malformed()
+		}
+		j.bare = j.bare[:0]
 	}
 	switch {
+	case b == ' ', b == '\t', b == '\r', b == '\n':
 	case b == '"':
 		j.open()
 	case b == '{' || b == '[':
@@ -131,7 +151,7 @@ func (j *jsonCheck) structure(b byte) {
 			j.want = wantValue
 		}
 	case literal && (j.want == wantValue || j.want == wantValueOrEnd) && len(j.stack) > 0:
-		j.bare, j.want = true, wantCommaOrEnd
+		j.bare, j.want = append(j.bare, b), wantCommaOrEnd
 	default:
 		j.malformed()
 	}
@@ -159,7 +179,12 @@ func (j *jsonCheck) push(array bool) {
 		return
 	case len(j.stack) > 0:
 		top := &j.stack[len(j.stack)-1]
-		r = j.c.inside(top.role, top.key, array)
+		if r = top.role; !top.array {
+			r = j.c.inside(top.role, top.key)
+		}
+	}
+	if r == roleTools && !array {
+		r = roleTool
 	}
 	j.began = true
 	j.stack = append(j.stack, jsonPlace{role: r, array: array})
@@ -182,7 +207,8 @@ func (j *jsonCheck) pop(array bool) {
 
 // unescaper undoes the escapes of JSON's strings, in pieces.
 type unescaper struct {
-	held []byte // an escape whose end has not come
+	held  []byte // an escape whose end has not come
+	wrong bool   // there was one that JSON does not have
 }
 
 func (u *unescaper) open() bool { return len(u.held) > 0 }
@@ -203,7 +229,7 @@ func (u *unescaper) undo(out, p []byte) []byte {
 			if len(u.held) == 2 || hexDigit(b) >= 0 {
 				continue
 			}
-			out = append(out, u.held...) // no escape after all
+			out, u.wrong = append(out, u.held...), true // no escape after all
 		} else {
 			out = append(out, u.plain()...)
 		}
@@ -223,10 +249,42 @@ func (u *unescaper) plain() []byte {
 		return utf8.AppendRune(nil, r)
 	case 'n', 'r', 't', 'b', 'f':
 		return []byte{' '}
+	case '"', '\\', '/':
+		return e[1:]
 	default:
+		u.wrong = true
 		return e[1:]
 	}
 }
+
+// utf8Check says whether what comes in pieces is UTF-8: those who read it in other
+// ways would find other words.
+type utf8Check struct{ held []byte }
+
+func (u *utf8Check) write(p []byte) bool {
+	for len(u.held) > 0 && len(p) > 0 {
+		u.held, p = append(u.held, p[0]), p[1:]
+		if utf8.FullRune(u.held) {
+			if r, n := utf8.DecodeRune(u.held); r == utf8.RuneError && n <= 1 {
+				return false
+			}
+			u.held = u.held[:0]
+		}
+	}
+	end := len(p)
+	for i := len(p) - 1; i >= max(0, len(p)-utf8.UTFMax); i-- {
+		if utf8.RuneStart(p[i]) {
+			if !utf8.FullRune(p[i:]) {
+				end = i
+			}
+			break
+		}
+	}
+	u.held = append(u.held, p[end:]...)
+	return utf8.Valid(p[:end])
+}
+
+func (u *utf8Check) whole() bool { return len(u.held) == 0 }
 
 func hexDigit(b byte) int {
 	switch {

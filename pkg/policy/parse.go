@@ -258,6 +258,9 @@ func (r *Route) complete(line int) error {
 	if r.Port == 0 {
 		r.Port = DefaultPort(r.Scheme)
 	}
+	if r.Model == "" { // it is looked into whoever wrote the entry
+		r.Model = ModelAt(r)
+	}
 	return nil
 }
 
