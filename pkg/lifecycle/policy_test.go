@@ -37,6 +37,8 @@ func TestTheAgentsOwnHostIsNarrow(t *testing.T) {
 	other := manifest.Route{Route: policy.Route{Host: "other.example", Scheme: policy.HTTPS, Port: 443}}
 	auth := policy.Auth{Header: "x-api-key", Credential: "env:KEY"}
 	odd := own(func(r *policy.Route) { r.Port = 8443 })
+	seen := odd.Route
+	seen.Model = "anthropic"
 	for name, c := range map[string]struct{ routes, want []any }{
 		"no route":       {nil, []any{narrow}},
 		"another host":   {[]any{other}, []any{other.Route, narrow}},
@@ -45,7 +47,7 @@ func TestTheAgentsOwnHostIsNarrow(t *testing.T) {
 		"wider paths":    {[]any{own(func(r *policy.Route) { r.Paths = []string{"/v1"} }, "path_allowlist")}, []any{with(func(r *policy.Route) { r.Paths = []string{"/v1"} })}},
 		"the whole host": {[]any{own(func(*policy.Route) {}, "path_allowlist", "methods")}, []any{with(func(r *policy.Route) { r.Paths, r.Methods = nil, nil })}},
 		"anybody's key":  {[]any{own(func(*policy.Route) {}, "foreign_credentials")}, []any{with(func(r *policy.Route) { r.RefuseForeign = false })}},
-		"another port":   {[]any{odd}, []any{odd.Route, narrow}},
+		"another port":   {[]any{odd}, []any{seen, narrow}},
 	} {
 		var routes []manifest.Route
 		for _, r := range c.routes {

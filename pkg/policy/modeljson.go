@@ -48,15 +48,18 @@ const (
 func newJSONCheck(c *ModelCheck) *jsonCheck { return &jsonCheck{c: c} }
 
 func (j *jsonCheck) malformed() {
-	j.c.refuse("the body is not the JSON object that the model's API takes")
+	j.c.refuse("the body is not the JSON object, in UTF-8, that the model's API takes")
 }
 
-func (j *jsonCheck) notUTF8() { j.c.refuse("the body has bytes that are not UTF-8") }
-
 func (j *jsonCheck) write(p []byte) {
-	if !j.utf.write(p) {
-		j.notUTF8()
+	good := j.utf.write(p)
+	j.read(p[:good])
+	if good < len(p) {
+		j.malformed()
 	}
+}
+
+func (j *jsonCheck) read(p []byte) {
 	for i := 0; i < len(p) && j.c.err == nil; i++ {
 		if !j.in {
 			j.structure(p[i])
@@ -76,10 +79,7 @@ func (j *jsonCheck) write(p []byte) {
 }
 
 func (j *jsonCheck) close() {
-	switch {
-	case !j.utf.whole():
-		j.notUTF8()
-	case j.began && (len(j.stack) > 0 || j.in || j.want != wantNothing):
+	if j.began && (len(j.stack) > 0 || j.in || j.want != wantNothing) {
 		j.malformed()
 	}
 }
@@ -226,7 +226,7 @@ func (u *unescaper) undo(out, p []byte) []byte {
 		}
 		u.held = append(u.held, b)
 		if u.held[1] == 'u' && len(u.held) < 6 {
-			if len(u.held) == 2 || hexDigit(b) >= 0 {
+			if len(u.held) == 2 || unhex(b) >= 0 {
 				continue
 			}
 			out, u.wrong = append(out, u.held...), true // no escape after all
@@ -244,7 +244,7 @@ func (u *unescaper) plain() []byte {
 	case 'u':
 		r := rune(0)
 		for _, d := range e[2:] {
-			r = r<<4 | rune(hexDigit(d))
+			r = r<<4 | rune(unhex(d))
 		}
 		return utf8.AppendRune(nil, r)
 	case 'n', 'r', 't', 'b', 'f':
@@ -257,43 +257,36 @@ func (u *unescaper) plain() []byte {
 	}
 }
 
-// utf8Check says whether what comes in pieces is UTF-8: those who read it in other
-// ways would find other words.
+// utf8Check tells where what comes in pieces is no UTF-8: those who read it in
+// other ways would find other words.
 type utf8Check struct{ held []byte }
 
-func (u *utf8Check) write(p []byte) bool {
-	for len(u.held) > 0 && len(p) > 0 {
-		u.held, p = append(u.held, p[0]), p[1:]
-		if utf8.FullRune(u.held) {
-			if r, n := utf8.DecodeRune(u.held); r == utf8.RuneError && n <= 1 {
-				return false
-			}
-			u.held = u.held[:0]
+// write returns how many bytes of p are good, or may be the beginning of what is.
+func (u *utf8Check) write(p []byte) int {
+	i := 0
+	for ; len(u.held) > 0 && i < len(p); i++ {
+		if u.held = append(u.held, p[i]); !utf8.FullRune(u.held) {
+			continue
+		}
+		if r, n := utf8.DecodeRune(u.held); r == utf8.RuneError && n == 1 {
+			return i
+		}
+		u.held = u.held[:0]
+	}
+	if utf8.Valid(p[i:]) {
+		return len(p)
+	}
+	for i < len(p) {
+		r, n := utf8.DecodeRune(p[i:])
+		switch {
+		case r != utf8.RuneError || n > 1:
+			i += n
+		case utf8.FullRune(p[i:]):
+			return i
+		default:
+			u.held = append(u.held, p[i:]...)
+			i = len(p)
 		}
 	}
-	end := len(p)
-	for i := len(p) - 1; i >= max(0, len(p)-utf8.UTFMax); i-- {
-		if utf8.RuneStart(p[i]) {
-			if !utf8.FullRune(p[i:]) {
-				end = i
-			}
-			break
-		}
-	}
-	u.held = append(u.held, p[end:]...)
-	return utf8.Valid(p[:end])
-}
-
-func (u *utf8Check) whole() bool { return len(u.held) == 0 }
-
-func hexDigit(b byte) int {
-	switch {
-	case b >= '0' && b <= '9':
-		return int(b - '0')
-	case b >= 'a' && b <= 'f':
-		return int(b-'a') + 10
-	case b >= 'A' && b <= 'F':
-		return int(b-'A') + 10
-	}
-	return -1
+	return i
 }
