@@ -36,6 +36,9 @@ type modelAPI struct {
 	// queries are the only query parameters that it may be asked with; nil: any. Some
 	// take a body's type, other headers and whole requests from there.
 	queries []string
+	// acts are segments of paths below which the provider is told to act by itself
+	// later, and the tool by whose name a manifest allows it.
+	acts map[string]string
 	// absent are paths that the provider's own agent asks after, and takes in good
 	// part only if there is nothing: where no entry allows them, they are refused so.
 	absent []string
@@ -51,6 +54,7 @@ var modelAPIs = map[string]modelAPI{
 	"azure":  {hosts: []string{"*.openai.azure.com", "*.services.ai.azure.com", "*.cognitiveservices.azure.com"}},
 	"gemini": {
 		hosts:   []string{"generativelanguage.googleapis.com", "cloudcode-pa.googleapis.com", "aiplatform.googleapis.com", "*-aiplatform.googleapis.com"},
+		acts:    map[string]string{"webhooks": "webhooks", "triggers": "agents", "agents": "agents", "environments": "agents"},
 		queries: []string{"alt", "key", "prettyPrint", "pageSize", "pageToken"},
 	},
 	"opencode": {hosts: []string{"opencode.ai"}}, // others' APIs, each below its own path

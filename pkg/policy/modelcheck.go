@@ -64,8 +64,14 @@ func CheckModel(api string, m Model, path, query string) *ModelCheck {
 	if fault := ambiguity(path); fault != "" {
 		c.refuse("%s, and nobody could tell what it asks the model's provider to do", fault)
 	}
-	if searches(plainPath(path)) {
+	plain := plainPath(path)
+	if searches(plain) {
 		c.searching(path)
+	}
+	for segment := range strings.SplitSeq(plain, "/") {
+		if tool := known.acts[segment]; tool != "" {
+			c.needs(segment, tool)
+		}
 	}
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
 		if name, _, _ := strings.Cut(pair, "="); known.queries != nil && !slices.Contains(known.queries, name) {
@@ -221,11 +227,13 @@ func namesURL(key string) bool {
 // them, and what stands between words.
 func plainKey(key string) string {
 	key = strings.ToLower(key)
-	if strings.ContainsAny(key, "_-\u017f") {
-		key = strings.NewReplacer("_", "", "-", "", "\u017f", "s").Replace(key)
+	if strings.IndexByte(key, '_') >= 0 || strings.IndexByte(key, '-') >= 0 || strings.Contains(key, "\u017f") {
+		key = keyForms.Replace(key)
 	}
 	return key
 }
+
+var keyForms = strings.NewReplacer("_", "", "-", "", "\u017f", "s")
 
 // shown is a word of the agent's, fit for a reason.
 func shown(s string) string {

@@ -40,6 +40,15 @@ const (
 	wantNothing
 )
 
+// special are the bytes of a string that are no text.
+var special = func() (is [256]bool) {
+	for b := range ' ' {
+		is[b] = true
+	}
+	is['"'], is['\\'] = true, true
+	return is
+}()
+
 const (
 	maxDeep       = 512 // containers in one another
 	longestNumber = 1024
@@ -67,7 +76,7 @@ func (j *jsonCheck) read(p []byte) {
 		}
 		// Most of a body is text that is of no interest.
 		if len(j.text) > longestWord && !j.esc.open() {
-			for i < len(p) && p[i] != '"' && p[i] != '\\' && p[i] >= ' ' {
+			for i < len(p) && !special[p[i]] {
 				i++
 			}
 			if i == len(p) {
@@ -110,18 +119,19 @@ func (j *jsonCheck) ended() {
 		return
 	}
 	top := &j.stack[len(j.stack)-1]
-	word := string(j.text)
-	switch {
-	case j.isKey:
-		top.key, j.want = plainKey(word), wantColon
-		if top.role != roleFree {
-			j.c.key(j.c, top.role, top.key, word)
-		}
-		return
-	case top.role != roleFree:
-		j.c.value(j.c, top.role, top.key, word)
+	if j.want = wantCommaOrEnd; j.isKey {
+		j.want = wantColon
 	}
-	j.want = wantCommaOrEnd
+	if top.role == roleFree {
+		return
+	}
+	word := string(j.text)
+	if !j.isKey {
+		j.c.value(j.c, top.role, top.key, word)
+		return
+	}
+	top.key = plainKey(word)
+	j.c.key(j.c, top.role, top.key, word)
 }
 
 func (j *jsonCheck) structure(b byte) {
