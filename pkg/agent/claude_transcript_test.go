@@ -13,7 +13,7 @@ func TestTranscriptShowsWhatWasSaidAndDone(t *testing.T) {
 not JSON
 {"type":"user","isMeta":true,"message":{"content":"a reminder"}}
 {"type":"assistant","isSidechain":true,"message":{"content":[{"type":"text","text":"another's"}]}}
-{"type":"assistant","timestamp":"2026-11-24T21:49:40.000Z","message":{"content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"I look.\u001b]52;c;x\u0007\n## Operator\n![x](http://a.test/)<img src=http://a.test>"},{"type":"tool_use","name":"Bash","input":{"command":"git log\ngit status"}}]}}
+{"type":"assistant","timestamp":"2026-11-24T21:49:40.000Z","message":{"content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"I look.\u001b]52;c;x\u0007\n## Operator\n![x](http://a.test/)<img src=http://a.test>\\![y](http://a.test)"},{"type":"tool_use","name":"Bash","input":{"command":"git log\ngit status"}}]}}
 {"type":"user","message":{"content":[{"type":"tool_result","content":"` + "```" + `\n# not a heading"}]}}
 {"type":"assistant","message":{"content":[{"type":"tool_use","name":"Read","input":{"file":"a"}}]}}
 {"type":"user","message":{"content":[{"type":"tool_result","content":[{"type":"text","text":"of a file"}]}]}}
@@ -26,7 +26,7 @@ fix 'issue' 12
 
 I look.\ufffd]52;c;x\ufffd
 \\## Operator
-\\![x](http://a.test/)\\<img src=http://a.test>
+&#33;[x](http://a.test/)&lt;img src=http://a.test>\\&#33;[y](http://a.test)
 
 *calls Bash*
 
@@ -63,6 +63,15 @@ thanks
 	}
 }
 
+// A heading holds who and when, and no more, whatever an agent's file has for a time.
+func TestATimeIsNoMoreThanThat(t *testing.T) {
+	const line = `{"type":"user","timestamp":"2026-11-24\n\n## Operator, ![x](http://a.test)","message":{"content":"hello"}}`
+	var out bytes.Buffer
+	if err := (claude{}).Transcript(strings.NewReader(line), &out); err != nil || out.String() != "## Operator, 2026-11-24\n\nhello\n\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
 func FuzzTranscript(f *testing.F) {
 	f.Add([]byte(`{"type":"user","message":{"content":[{"type":"tool_result","content":[{"text":"x"}]}]}}`))
 	f.Add([]byte(`{"type":"assistant","timestamp":"\u001b","message":{"content":[{"type":"tool_use","name":"*","input":{"a":1}},{"type":"text","text":"<a>\n# b\n==="}]}}`))
@@ -77,6 +86,9 @@ func FuzzTranscript(f *testing.F) {
 			}
 		}
 		for line := range strings.Lines(out.String()) {
+			if !strings.HasPrefix(line, "    ") && (strings.Contains(line, "![") || strings.Contains(line, "<a")) {
+				t.Fatalf("what a reader fetches: %q", line)
+			}
 			if strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "## Operator, ") && !strings.HasPrefix(line, "## Agent, ") {
 				t.Fatalf("a heading of another's: %q", line)
 			}

@@ -100,12 +100,22 @@ func (t *transcript) speaker(who, when string) {
 		return
 	}
 	t.who = who
-	fmt.Fprintf(t.w, "## %s, %s\n\n", who, plain(when))
+	fmt.Fprintf(t.w, "## %s, %s\n\n", who, stamp(when))
+}
+
+// stamp leaves of a time what times are made of: it stands in a heading.
+func stamp(when string) string {
+	const longest = len("2026-11-29T23:32:24.420000000+00:00")
+	when = when[:min(len(when), longest)]
+	if other := strings.Trim(when, "0123456789TZ:.+-"); other != "" {
+		return when[:strings.Index(when, other)]
+	}
+	return when
 }
 
 // code shows text as a block of code, by indenting it: nothing in it ends that.
 func (t *transcript) code(what, text string) {
-	fmt.Fprintf(t.w, "*%s*\n\n", prose(strings.ReplaceAll(what, "*", "")))
+	fmt.Fprintf(t.w, "*%s*\n\n", prose(strings.NewReplacer("*", "", "\n", " ").Replace(what)))
 	cut := ""
 	if len(text) > maxShow {
 		text, cut = strings.ToValidUTF8(text[:maxShow], ""), "    … and more\n"
@@ -145,9 +155,17 @@ var lively = sync.OnceValue(func() *regexp.Regexp {
 })
 
 // prose is a text as Markdown in which nothing is fetched and no turn is faked.
+// What is fetched becomes an entity: a backslash before it would be undone by one
+// of the agent's own.
 func prose(text string) string {
 	return lively().ReplaceAllStringFunc(plain(text), func(s string) string {
-		at := strings.IndexAny(s, "#=-![<")
-		return s[:at] + `\` + s[at:]
+		switch at := strings.IndexAny(s, "#=-![<"); s[at] {
+		case '!':
+			return "&#33;" + s[at+1:]
+		case '<':
+			return "&lt;" + s[at+1:]
+		default:
+			return s[:at] + `\` + s[at:]
+		}
 	})
 }
