@@ -129,6 +129,20 @@ func TestClaudeGetsThePromptOnlyWhereThereIsOne(t *testing.T) {
 	}
 }
 
+// The kernel takes 128 KiB in one argument, and a prompt may be longer.
+func TestALongPromptIsNoArgumentOfCodex(t *testing.T) {
+	s := start
+	s.Prompt = strings.Repeat("be brief\n", 20_000)
+	for _, word := range (codex{}).Session(s).Argv {
+		if len(word) > 128<<10-1 {
+			t.Errorf("an argument of %d bytes: %.60s", len(word), word)
+		}
+	}
+	if config := (codex{}).Files(s).Home[".codex/config.toml"]; !bytes.HasPrefix(config, []byte(`developer_instructions = "be brief\n`)) {
+		t.Errorf("the settings begin %.100s", config)
+	}
+}
+
 func TestPackagesFollowTheMachine(t *testing.T) {
 	for _, c := range []struct{ name, arch, first string }{
 		{"claude", "amd64", "{Name:@anthropic-ai/claude-code-linux-x64 Version: Suffix: File:package/claude Into:claude}"},

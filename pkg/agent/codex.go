@@ -39,8 +39,8 @@ func (codex) Session(s Start) Session {
 		set("hooks."+h.event, fmt.Sprintf("[{matcher=%s,hooks=[{type=\"command\",command=%s,timeout=3}]}]",
 			quoted(h.matcher), quoted(s.Inside+" activity "+h.state)))
 	}
-	if s.Prompt != "" {
-		set("developer_instructions", quoted(s.Prompt))
+	if prompt := quoted(s.Prompt); s.Prompt != "" && len(prompt) <= maxArgument {
+		set("developer_instructions", prompt)
 	}
 	again := append(argv[:len(argv):len(argv)], "resume", "--last")
 	if s.Task != "" {
@@ -49,6 +49,10 @@ func (codex) Session(s Start) Session {
 	}
 	return Session{Argv: argv, Continue: again}
 }
+
+// maxArgument is the longest prompt in bytes that travels as an argument: the
+// kernel takes 128 KiB in one. A longer one stands in the settings of every codex.
+const maxArgument = 100_000
 
 // codexHooks have Codex tell what it does.
 var codexHooks = []struct{ event, matcher, state string }{
@@ -99,6 +103,9 @@ notification_condition = "always"
 // Files are settings of every codex in the bottle.
 func (codex) Files(s Start) Files {
 	config := codexConfig
+	if prompt := quoted(s.Prompt); len(prompt) > maxArgument {
+		config = "developer_instructions = " + prompt + "\n" + config
+	}
 	if s.Supervise != "" {
 		// A call waits for the operator as long as that takes.
 		config += fmt.Sprintf("\n[mcp_servers.supervise]\nurl = %s\ntool_timeout_sec = 604800\n", quoted(s.Supervise))
