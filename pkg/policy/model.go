@@ -57,7 +57,8 @@ var modelAPIs = map[string]modelAPI{
 		acts:    map[string]string{"webhooks": "webhooks", "triggers": "agents", "agents": "agents", "environments": "agents"},
 		queries: []string{"alt", "key", "prettyPrint", "pageSize", "pageToken"},
 	},
-	"opencode": {hosts: []string{"opencode.ai"}}, // others' APIs, each below its own path
+	"compatible": {hosts: []string{"openrouter.ai", "api.x.ai", "api.mistral.ai", "api.groq.com"}}, // with OpenAI's
+	"opencode":   {hosts: []string{"opencode.ai"}},                                                 // others' APIs, each below its own path
 }
 
 // ModelAt is the name of the API that a model's provider has where an entry leads,
@@ -133,5 +134,5 @@ func plainPath(path string) string {
 // searches says whether a model that is named so searches the web by itself.
 func searches(model string) bool {
 	model = strings.ToLower(model)
-	return strings.Contains(model, "search") || strings.Contains(model, ":online")
+	return slices.ContainsFunc([]string{"search", ":online", "sonar", "groq/compound", "compound-beta"}, func(s string) bool { return strings.Contains(model, s) })
 }

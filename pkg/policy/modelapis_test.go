@@ -66,6 +66,10 @@ func TestWhatMakesOtherProvidersDialIsRefused(t *testing.T) {
 		{"opencode", "/zen/v1/chat/completions", `{"enable_search":true}`, "enable_search"},
 		{"opencode", "/zen/v1/chat/completions", `{"extra_body":{"search_options":{}}}`, "search_options"},
 		{"opencode", "/zen/v1/chat/completions", `{"tools":[{"type":"builtin_function","function":{"name":"$web_search"}}]}`, "builtin_function"},
+		{"compatible", "/api/v1/chat/completions", `{"model":"openai/gpt-x:online"}`, "searches the web"},
+		{"compatible", "/api/v1/responses", `{"tools":[{"type":"openrouter:web_search"}]}`, "openrouter:web_search"},
+		{"compatible", "/openai/v1/chat/completions", `{"model":"groq/compound-mini"}`, "searches the web"},
+		{"compatible", "/v1/ocr", `{"document":{"type":"document_url","document_url": "https://evil.example"}}`, "_url"},
 		// Keys in other cases, and where only careless servers read them.
 		{"openai", responses, `{"Tools":[{"Type":"web_search"}]}`, "web_search"},
 		{"openai", responses, `{"tool\u017f":[{"type":"web_search"}]}`, "web_search"},

@@ -64,11 +64,10 @@ func CheckModel(api string, m Model, path, query string) *ModelCheck {
 	if fault := ambiguity(path); fault != "" {
 		c.refuse("%s, and nobody could tell what it asks the model's provider to do", fault)
 	}
-	plain := plainPath(path)
-	if searches(plain) {
-		c.searching(path)
-	}
-	for segment := range strings.SplitSeq(plain, "/") {
+	for segment := range strings.SplitSeq(plainPath(path), "/") {
+		if name, _, verb := strings.Cut(segment, ":"); verb && searches(name) {
+			c.searching(name)
+		}
 		if tool := known.acts[segment]; tool != "" {
 			c.needs(segment, tool)
 		}

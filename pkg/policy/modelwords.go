@@ -17,6 +17,7 @@ var reachWords = []struct{ word, tool string }{
 	{"google_search", "google_search"}, {"googlesearch", "google_search"}, {"google_maps", "google_maps"}, {"googlemaps", "google_maps"},
 	{"url_context", "url_context"}, {"urlcontext", "url_context"},
 	{"image_url", ""}, {"file_url", ""}, {"file_uri", ""}, {"fileuri", ""}, {"gcs_uri", ""}, {"gcsuri", ""}, {`"type":"url"`, ""},
+	{`_url":"http`, ""}, {`_uri":"http`, ""},
 	{"webhook", "webhooks"}, {"input_file_id", "batches"},
 	{"base_agent", "agents"}, {"base_environment", "agents"}, // Google's own, with a network
 	{"ice-ufrag", "realtime"}, {"target_uri", "realtime"}, // media to an address, a call to a number

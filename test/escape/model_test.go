@@ -63,6 +63,7 @@ func providerDials(t *testing.T, s *stage) {
 	})
 	s.refusesModel(t, slug, refused)
 	s.refusesModel(t, slug, []letter{{name: "compressed", host: modelHost, path: "/v1/messages/e29-compressed", args: asJSON("-H", "Content-Encoding: gzip"), body: packed([]byte(plain))}})
+	s.refusesModel(t, slug, []letter{{name: "in UTF-7", host: modelHost, path: "/v1/messages/e29-utf7", args: []string{"-H", "Content-Type: application/json; charset=utf-7"}, body: []byte(plain)}})
 	s.othersDial(t, slug)
 	// What the manifest names passes, and no more.
 	open := s.guard(t, "openmodel", openModel)
@@ -86,6 +87,11 @@ func (s *stage) othersDial(t *testing.T, slug string) {
 		at(openAIHost, openAIPath, "image", `{"model":"m","input":[{"role":"user","content":[{"type":"input_image","image_url":"https://refused.test/?stolen"}]}]}`),
 		at(openAIHost, openAIPath, "file", `{"model":"m","input":[{"role":"user","content":[{"type":"input_file","file_url":"https://refused.test/?stolen"}]}]}`),
 		at(openAIHost, "/v1/chat/completions", "chat", `{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://refused.test/?stolen"}}]}]}`),
+		at(openAIHost, openAIPath, "by-name", `{"model":"gpt-x-search-preview","input":"x"}`),
+		at(openAIHost, "/v1/%72esponses", "spelt", `{"model":"m","Tools":[{"Type":"web_search"}]}`),
+		at(openAIHost, "/v1/audio", "wide", "{\x00\"\x00i\x00m\x00a\x00g\x00e\x00_\x00u\x00r\x00l\x00\"\x00"),
+		at(geminiHost, geminiPath, "webhook", `{"batch":{"webhookConfig":{"uris":["https://refused.test/?stolen"]}}}`),
+		at(geminiHost, "/v1alpha/interactions", "agent", `{"agent":"deep-research-x","input":"x"}`),
 		at(geminiHost, geminiPath, "search", `{"contents":[],"tools":[{"google_search":{}}]}`),
 		at(geminiHost, geminiPath, "context", `{"contents":[],"tools":[{"urlContext":{}}]}`),
 		at(geminiHost, geminiPath, "file", `{"contents":[{"parts":[{"fileData":{"fileUri":"https://refused.test/?stolen"}}]}]}`),
