@@ -135,7 +135,7 @@ func TestWhatReachesNothingPassesOtherProviders(t *testing.T) {
 	}{
 		{"openai", Model{}, responses, `{"input":"use web_search and https://x","tools":[{"type":"function","name":"server","parameters":{"properties":{"server_url":{},"image_url":{"type":"string"},"tools":{"items":[{"type":"mcp"}]}}}},{"type":"custom","name":"exec","format":{"type":"grammar"}},{"type":"local_shell"},{"type":"computer_use_preview"}]}`},
 		{"openai", Model{}, responses, `{"input":[{"type":"additional_tools","tools":[{"type":"namespace","tools":[{"type":"function","parameters":{}}]}]},{"type":"configuration_update","reasoning":{}}]}`},
-		{"openai", Model{}, responses, `{"input":[{"content":[{"type":"input_image","image_url":"data:image/png;base64,AAAA"},{"type":"output_text","annotations":[{"type":"url_citation","url":"https://x"}]}]}],"metadata":{"server_url":"x"}}`},
+		{"openai", Model{}, responses, `{"input":[{"content":[{"type":"input_image","image_url":"data:image/png;base64,AAAA"},{"type":"output_text","annotations":[{"type":"url_citation","url":"https://x"}]}]}],"metadata":{"server_url":"x"},"client_metadata":{"remote_url":"https://x"}}`},
 		{"openai", Model{}, chat, `{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}],"tools":[{"type":"function","function":{"name":"mcp","parameters":{"type":"web_search"}}}],"response_format":{"type":"json_schema","json_schema":{"schema":{"server_url":1}}}}`},
 		{"openai", open, responses, `{"tools":[{"type":"web_search_preview"},{"type":"mcp","server_url":"https://x"}],"input":[{"content":[{"image_url":"https://x"}]}]}`},
 		{"openai", open, "/v1/threads", `{"image_url":1,"server_url":2}`},

@@ -17,7 +17,7 @@ func openAIInside(r role, key string) role {
 		return roleTools
 	case r == roleTool && (key == "parameters" || key == "function" || key == "format"):
 		return roleFree
-	case key == "schema", key == "metadata", key == "arguments":
+	case key == "schema", key == "arguments", strings.HasSuffix(key, "metadata"):
 		return roleFree // whatever the agent likes
 	case key == "extrabody": // which gateways unpack
 		return roleRoot
