@@ -259,7 +259,7 @@ func (s *scan) begin(q *request) (err error) {
 	case q.length > s.most && !s.stream:
 		return s.tooLarge()
 	case s.model != nil && q.sendsMessages():
-		return &policy.ModelRefusal{Reason: "a request to the model must not be gRPC"}
+		return &policy.ModelRefusal{Reason: "a request to the model must not be gRPC", Form: true}
 	case s.model != nil:
 		if err = s.model.Head(form, encoding); err != nil {
 			return err
@@ -376,6 +376,7 @@ func (b *blocked) explain() explanation {
 	e := explanation{Blocked: "dlp", Reason: b.reason(), Host: b.host}
 	var finding *dlp.Finding
 	var refusal *dlp.Refusal
+	var asked *policy.ModelRefusal
 	switch {
 	case errors.As(b.err, &finding) && finding.Rule == dlp.KnownRule:
 		e.Rule, e.Where, e.Via, e.Fingerprint = finding.Rule, finding.Where, finding.Via, finding.Fingerprint
@@ -385,6 +386,8 @@ func (b *blocked) explain() explanation {
 		e.Help = "Send the request without it. If it is no secret, ask the operator for an exception for this rule, host and path."
 	case errors.As(b.err, &refusal):
 		e.Help = "Send it in a form that can be scanned: smaller, or in an encoding that is known."
+	case errors.As(b.err, &asked) && asked.Form:
+		e.Help = "Send it as the model's API is written down: its own path, and a body of JSON in UTF-8, without an encoding."
 	default:
 		e.Help = "Do it from here instead: what this bottle may reach, its tools can ask for themselves."
 	}

@@ -8,8 +8,12 @@ import (
 	"strings"
 )
 
-// ModelRefusal is a request that would have the provider reach out.
-type ModelRefusal struct{ Reason string }
+// ModelRefusal is a request that would have the provider reach out, or, in a form
+// that is not read here, could.
+type ModelRefusal struct {
+	Reason string
+	Form   bool
+}
 
 func (r *ModelRefusal) Error() string { return r.Reason }
 
@@ -62,7 +66,7 @@ func CheckModel(api string, m Model, path, query string) *ModelCheck {
 		c.json = newJSONCheck(c)
 	}
 	if fault := ambiguity(path); fault != "" {
-		c.refuse("%s, and nobody could tell what it asks the model's provider to do", fault)
+		c.unread("%s, and nobody could tell what it asks the model's provider to do", fault)
 	}
 	for segment := range strings.SplitSeq(plainPath(path), "/") {
 		if name, _, verb := strings.Cut(segment, ":"); verb && searches(name) {
@@ -74,7 +78,7 @@ func CheckModel(api string, m Model, path, query string) *ModelCheck {
 	}
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
 		if name, _, _ := strings.Cut(pair, "="); known.queries != nil && !slices.Contains(known.queries, name) {
-			c.refuse("the query parameter %s may have a request to the model read as another one", shown(name))
+			c.unread("the query parameter %s may have a request to the model read as another one", shown(name))
 		}
 	}
 	return c
@@ -90,13 +94,13 @@ func (c *ModelCheck) Head(contentType, encoding []byte) error {
 	charset := strings.ToLower(params["charset"])
 	switch {
 	case len(encoding) > 0 && !strings.EqualFold(string(encoding), "identity"):
-		c.refuse("a request to the model must be sent without a Content-Encoding")
+		c.unread("a request to the model must be sent without a Content-Encoding")
 	case bytes.Contains(bytes.ToLower(contentType), []byte("protobuf")): // what it asks for has no words there
-		c.refuse("a request to the model must not be protobuf")
+		c.unread("a request to the model must not be protobuf")
 	case err != nil, charset != "" && charset != "utf-8" && charset != "us-ascii":
-		c.refuse("a request to the model must be in UTF-8, by a Content-Type that can be read in one way")
+		c.unread("a request to the model must be in UTF-8, by a Content-Type that can be read in one way")
 	case c.json != nil && form != "" && form != "application/json":
-		c.refuse("a request to the model must be application/json")
+		c.unread("a request to the model must be application/json")
 	}
 	return c.err
 }
@@ -123,7 +127,14 @@ func (c *ModelCheck) Close() error {
 
 func (c *ModelCheck) refuse(format string, args ...any) {
 	if c.err == nil {
-		c.err = &ModelRefusal{fmt.Sprintf(format, args...)}
+		c.err = &ModelRefusal{Reason: fmt.Sprintf(format, args...)}
+	}
+}
+
+// unread refuses a form that is not read.
+func (c *ModelCheck) unread(format string, args ...any) {
+	if c.err == nil {
+		c.err = &ModelRefusal{fmt.Sprintf(format, args...), true}
 	}
 }
 

@@ -57,7 +57,7 @@ const (
 func newJSONCheck(c *ModelCheck) *jsonCheck { return &jsonCheck{c: c} }
 
 func (j *jsonCheck) malformed() {
-	j.c.refuse("the body is not the JSON object, in UTF-8, that the model's API takes")
+	j.c.unread("the body is not the JSON object, in UTF-8, that the model's API takes")
 }
 
 func (j *jsonCheck) write(p []byte) {

@@ -252,7 +252,7 @@ func ownSecrets(t *testing.T, s *stage) {
 			{name: "a password", args: []string{"-u", "ada:" + v}},
 			{name: "its host, in the body", host: owned, body: []byte(v)},
 			{name: "its host, in another header", host: owned, args: []string{"-H", "X-Note: " + v}},
-			{name: "the model", host: modelHost, path: "/v1/messages/count_tokens", body: jsonOf(map[string]any{"messages": []any{map[string]any{"role": "user", "content": "is it " + v}}})},
+			{name: "the model", host: modelHost, path: "/v1/messages/count_tokens", args: asJSON(), body: jsonOf(map[string]any{"messages": []any{map[string]any{"role": "user", "content": "is it " + v}}})},
 			{name: "reversed", body: []byte("x " + reversed(v))},
 			{name: "with separators", body: []byte(strings.Join(strings.Split(v, ""), "-"))},
 			{name: "hex with colons", body: []byte(strings.TrimSuffix(escaped(v, "%02x:"), ":"))},
