@@ -67,6 +67,7 @@ func TestWhatMakesOtherProvidersDialIsRefused(t *testing.T) {
 		{"opencode", "/zen/v1/chat/completions", `{"extra_body":{"search_options":{}}}`, "search_options"},
 		{"opencode", "/zen/v1/chat/completions", `{"tools":[{"type":"builtin_function","function":{"name":"$web_search"}}]}`, "builtin_function"},
 		{"compatible", "/api/v1/chat/completions", `{"model":"openai/gpt-x:online"}`, "searches the web"},
+		{"compatible", "/api/v1/chat/completions", `{"model":"somebody/a-model-whose-name-is-rather-long-3.7:thinking:online"}`, "searches the web"},
 		{"compatible", "/api/v1/responses", `{"tools":[{"type":"openrouter:web_search"}]}`, "openrouter:web_search"},
 		{"compatible", "/openai/v1/chat/completions", `{"model":"groq/compound-mini"}`, "searches the web"},
 		{"compatible", "/v1/ocr", `{"document":{"type":"document_url","document_url": "https://evil.example"}}`, "_url"},

@@ -6,7 +6,7 @@ import (
 )
 
 // jsonCheck reads JSON strictly, a byte at a time, and tells a ModelCheck of keys
-// and of texts where they matter. It holds no more than a word of them: the rest
+// and of texts where they matter. It holds no more than a name of them: the rest
 // of a text passes through it.
 type jsonCheck struct {
 	c     *ModelCheck
@@ -52,6 +52,7 @@ var special = func() (is [256]bool) {
 const (
 	maxDeep       = 512 // containers in one another
 	longestNumber = 1024
+	longestText   = 128 // of what is held; a model's name may be long
 )
 
 func newJSONCheck(c *ModelCheck) *jsonCheck { return &jsonCheck{c: c} }
@@ -75,9 +76,13 @@ func (j *jsonCheck) read(p []byte) {
 			continue
 		}
 		// Most of a body is text that is of no interest.
-		if len(j.text) > longestWord && !j.esc.open() {
+		if !j.esc.open() {
+			from := i
 			for i < len(p) && !special[p[i]] {
 				i++
+			}
+			if room := longestText + 1 - len(j.text); room > 0 {
+				j.text = append(j.text, p[from:min(i, from+room)]...)
 			}
 			if i == len(p) {
 				return
@@ -107,8 +112,8 @@ func (j *jsonCheck) string(b byte) {
 	if j.text = j.esc.undo(j.text, []byte{b}); j.esc.wrong {
 		j.malformed()
 	}
-	if len(j.text) > longestWord+utf8.UTFMax {
-		j.text = j.text[:longestWord+1]
+	if len(j.text) > longestText+utf8.UTFMax {
+		j.text = j.text[:longestText+1]
 	}
 }
 

@@ -2,7 +2,7 @@ package policy
 
 import "bytes"
 
-// longestWord bounds the words of the table, and what is looked at of a text.
+// longestWord bounds the words of the table.
 const longestWord = 32
 
 // reachWords are what, in a body of an unknown shape, only a request to reach out
