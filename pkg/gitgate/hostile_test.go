@@ -194,21 +194,24 @@ func waitFor(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func TestWhatADeadGateHadInQuarantineGoes(t *testing.T) {
+// A gate that died in the middle of a push leaves a quarantine, and its git locks.
+func TestWhatADeadGateLeftGoes(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, defaultGate())
-	left := filepath.Join(g.dir, "repos", "origin.git", quarantines, "push-1", "pack")
-	if err := os.MkdirAll(left, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(left, "pack-1.pack"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, left := range []string{quarantines + "/push-1/pack/pack-1.pack", "refs/heads/main.lock", "refs/heads/deep/er.lock", "packed-refs.lock"} {
+		path := filepath.Join(g.dir, "repos", "origin.git", left)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	g.start()
 	g.noQuarantine()
 	c := newClient(t, g.url+"/origin.git")
 	c.commit("a", "x\n")
-	c.git("push", "-q", "origin", "main")
+	c.git("push", "-q", "origin", "main", "main:deep/er")
 }
 
 // A ref to an object that the gate never took in, and one that is named in a pack

@@ -33,7 +33,7 @@ type repo struct {
 const quarantines = "quarantine"
 
 // openRepo opens the repository of a remote below dir, and makes it where it is
-// not there yet. What a process that died had in quarantine goes.
+// not there yet. What a process that died had in quarantine goes, and its locks.
 func openRepo(ctx context.Context, dir, name string, conf bottle.Gate) (*repo, error) {
 	r := &repo{name: name, dir: filepath.Join(dir, name+".git"), format: formatSHA1}
 	if conf.Format == formatSHA256 && conf.Remotes[name].Upstream == "" {
@@ -42,6 +42,9 @@ func openRepo(ctx context.Context, dir, name string, conf bottle.Gate) (*repo, e
 	r.git = gitIn(r.dir)
 	if err := r.make(ctx, conf); err != nil {
 		return nil, fmt.Errorf("cannot make the repository of %s: %w", name, err)
+	}
+	if err := r.unlock(); err != nil {
+		return nil, fmt.Errorf("cannot remove the locks of %s: %w", name, err)
 	}
 	if err := os.RemoveAll(filepath.Join(r.dir, quarantines)); err != nil {
 		return nil, fmt.Errorf("cannot clear the quarantine of %s: %w", name, err)
@@ -84,6 +87,22 @@ func (r *repo) make(ctx context.Context, conf bottle.Gate) error {
 		}
 	}
 	return nil
+}
+
+// unlock removes the locks that a git has left which died with the gate: they would
+// refuse every push from then on. No ref's name ends so.
+func (r *repo) unlock() error {
+	return filepath.WalkDir(r.dir, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case path == filepath.Join(r.dir, "objects"), path == filepath.Join(r.dir, quarantines):
+			return fs.SkipDir
+		case strings.HasSuffix(path, ".lock") && !e.IsDir():
+			return os.Remove(path)
+		}
+		return nil
+	})
 }
 
 // newQuarantine makes a directory for what one push brings.
