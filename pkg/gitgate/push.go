@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"bottle/pkg/bottle"
 )
@@ -357,60 +356,6 @@ func (p *push) checkModules(ctx context.Context, pass *pass) error {
 		if why != "" {
 			pass.hits = append(pass.hits, objectHit{hit{rule: ruleGitmodules}, object{id: id, kind: "blob"}})
 		}
-	}
-	return nil
-}
-
-// pass forwards the push and takes it in: one at a time for a repository.
-func (p *push) pass(ctx context.Context) error {
-	p.repo.mu.Lock()
-	defer p.repo.mu.Unlock()
-	may := p.current
-	if p.remote.Upstream != "" {
-		may = p.forward
-	}
-	if err := may(ctx); err != nil {
-		return err
-	}
-	// From here on it is done, whoever hangs up.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-	defer cancel()
-	if p.quarantine != "" {
-		err := <-p.kept
-		if err == nil {
-			err = p.repo.admit(p.quarantine)
-		}
-		if err != nil {
-			return fmt.Errorf("cannot take the objects in: %w", err)
-		}
-	}
-	if err := p.repo.update(ctx, p.commands, p.remote.Upstream != ""); err != nil {
-		return fmt.Errorf("cannot set the refs: %w", err)
-	}
-	if p.remote.Upstream == "" {
-		if err := p.bundle(ctx); err != nil {
-			p.answer.say("git-gate: it is taken, and cannot be bundled for the operator: %s", inert(err.Error()))
-		}
-	}
-	return nil
-}
-
-// current checks that the refs still are what the agent saw: where there is an
-// upstream, it is asked.
-func (p *push) current(ctx context.Context) error {
-	now, err := p.repo.refs(ctx)
-	if err != nil {
-		return err
-	}
-	failed := false
-	for _, c := range p.commands {
-		if have := now[c.Ref]; have != c.Old && !(have == "" && isZero(c.Old)) {
-			c.reason, failed = "fetch first", true
-		}
-	}
-	if failed {
-		p.told = true
-		return refuse(wordTogether, "a ref has moved")
 	}
 	return nil
 }

@@ -106,3 +106,34 @@ func TestAClientThatIsKilledWhileUpstreamDecides(t *testing.T) {
 		t.Errorf("the gate has %s, upstream %s", ours, refs(u.bare))
 	}
 }
+
+// What upstream has taken was pushed, whatever then befalls the gate's own copy,
+// which catches up.
+func TestAPushThatUpstreamTookWasTaken(t *testing.T) {
+	t.Parallel()
+	u := newUpstream(t)
+	g := gateTo(t, u, "https")
+	c := newClient(t, g.url+"/origin.git")
+	c.git("fetch", "-q", "origin")
+	c.git("checkout", "-q", "-b", "one", "origin/trunk")
+	id := c.commit("a", "x\n")
+	lock := filepath.Join(g.dir, "repos", "origin.git", "refs", "heads", "one.lock")
+	if err := os.WriteFile(lock, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.git("push", "-q", "origin", "one")
+	if got := u.bare.git("rev-parse", "one"); got != id {
+		t.Errorf("upstream has %s, want %s", got, id)
+	}
+	if pushes := g.pushes(); len(pushes) != 1 || pushes[0].Verdict != bottle.Allowed {
+		t.Errorf("%+v", pushes)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	c.git("fetch", "-q", "origin")
+	if got := g.inRepo("rev-parse", "one"); got != id {
+		t.Errorf("the gate has %s, want %s", got, id)
+	}
+	g.noQuarantine()
+}
