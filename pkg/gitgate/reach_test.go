@@ -1,6 +1,7 @@
 package gitgate
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,16 +36,16 @@ func TestARefusedPushTellsUpstreamNothing(t *testing.T) {
 	if asked := u.hears(func() {
 		out, err := c.try("push", "origin", "trunk")
 		wantRefused(t, out, err, "a.txt:1")
-	}); strings.Join(slices.Compact(asked), " ") != offered {
+	}); !slices.Equal(asked, []string{offered}) {
 		t.Errorf("of a refused push upstream hears %q", asked)
 	}
 	if asked := u.hears(func() {
 		out, err := c.try("push", "origin", "HEAD~1:refs/notes/x")
 		wantRefused(t, out, err, "ref not allowed")
-	}); len(asked) != 1 || asked[0] != offered {
+	}); !slices.Equal(asked, []string{offered}) {
 		t.Errorf("of a ref that is refused upstream hears %q", asked)
 	}
-	if asked := u.hears(func() { c.git("push", "-q", "origin", clean+":refs/heads/trunk") }); !slices.Equal(asked, []string{offered, offered, "POST git-receive-pack"}) {
+	if asked := u.hears(func() { c.git("push", "-q", "origin", clean+":refs/heads/trunk") }); !slices.Equal(asked, []string{offered, "POST git-receive-pack"}) {
 		t.Errorf("of a push upstream hears %q", asked)
 	}
 	if got := u.bare.git("rev-parse", "trunk"); got != clean {
@@ -86,6 +87,54 @@ func TestAnUpstreamIsAskedAgainWhereWhatItSaidIsOld(t *testing.T) {
 					t.Errorf("%s: it ends with %v", name, err)
 				}
 				p.hangUp()
+			}
+		})
+	}
+}
+
+// An upstream that was asked for a client waits for one push, under the values that
+// it was asked with, and for no push if none comes.
+func TestAnUpstreamWaitsForThePushThatWasAnnounced(t *testing.T) {
+	for _, scheme := range []string{"https", "ssh"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			g := gateTo(t, newUpstream(t), scheme)
+			st := g.s.state.Load()
+			r := st.repos["origin"]
+			announce := func() *reached {
+				if _, err := g.s.refresh(t.Context(), st, r, receivePack); err != nil {
+					t.Fatal(err)
+				}
+				return r.waiting.Load()
+			}
+			begin := func(st *state) *reached {
+				p := &push{state: st, repo: r}
+				p.reach(t.Context())
+				defer p.hangUp()
+				up := <-p.upstream
+				p.upstream = nil
+				if err := up.close(); up.err != nil || err != nil {
+					t.Errorf("%v, %v", up.err, err)
+				}
+				return up
+			}
+			waiting := announce()
+			if begin(st) != waiting || begin(st) == waiting {
+				t.Error("it does not wait for the push, or for more than one")
+			}
+			waiting = announce()
+			g.s.renew()
+			if begin(g.s.state.Load()) == waiting {
+				t.Error("it was asked with values that are old")
+			}
+			waiting = announce()
+			gone := make(chan struct{})
+			defer context.AfterFunc(waiting.own, func() { close(gone) })()
+			announce()
+			<-gone
+			g.s.Drain(t.Context())
+			if r.waiting.Load() != nil {
+				t.Error("it waits for a gate that has ended")
 			}
 		})
 	}

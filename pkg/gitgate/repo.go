@@ -24,7 +24,8 @@ type repo struct {
 	mu    sync.Mutex  // held by a push that is past its scan, and by a refresh
 	stale atomic.Bool // the last refresh failed: what is here may be old
 
-	turns atomic.Int64 // pushes that upstream was asked to take
+	turns   atomic.Int64            // pushes that upstream was asked to take
+	waiting atomic.Pointer[reached] // an upstream that was asked for a client who may push
 
 	seeded atomic.Bool // it has what the operator's folder had, where that could be had
 }

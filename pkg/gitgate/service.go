@@ -268,5 +268,10 @@ func (s *Service) Drain(ctx context.Context) {
 	if s.server.Shutdown(ctx) != nil {
 		s.server.Close()
 	}
+	for _, r := range s.state.Load().repos {
+		if up := r.waiting.Swap(nil); up != nil {
+			up.close()
+		}
+	}
 	s.queue.Close()
 }

@@ -17,10 +17,6 @@ func (s *stale) Error() string {
 	return "the upstream could not be asked, what is here may be old: " + s.err.Error()
 }
 
-// asking is how an upstream is asked where its HEAD points, and for its branches
-// and tags.
-type asking func(context.Context, git, *line) (head string, refs map[string]string, err error)
-
 // refresh brings the repository to what its upstream has, and returns its
 // branches and tags. Those who ask the same at the same time wait for one answer.
 // A *stale error leaves what was there.
@@ -29,9 +25,9 @@ func (s *Service) refresh(ctx context.Context, st *state, r *repo, service strin
 		s.seed(ctx, st, r)
 		return r.refs(ctx)
 	}
-	ask := asking(askToFetch)
+	fetch := s.fetch
 	if service == receivePack {
-		ask = askToPush
+		fetch = s.fetchToPush
 	}
 	refs, err, _ := s.flights.Do(service+" "+r.name, func() (any, error) {
 		// It is not one client's: whoever hangs up does not end it for the others.
@@ -39,7 +35,7 @@ func (s *Service) refresh(ctx context.Context, st *state, r *repo, service strin
 		defer cancel()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return s.fetch(ctx, st, r, ask)
+		return fetch(ctx, st, r)
 	})
 	r.stale.Store(err != nil)
 	if err != nil {
@@ -48,16 +44,45 @@ func (s *Service) refresh(ctx context.Context, st *state, r *repo, service strin
 	return refs.(map[string]string), nil
 }
 
-func (s *Service) fetch(ctx context.Context, st *state, r *repo, ask asking) (map[string]string, error) {
+// fetch asks what can be fetched, and where HEAD points.
+func (s *Service) fetch(ctx context.Context, st *state, r *repo) (map[string]string, error) {
 	line, err := s.open(st, r.name)
 	if err != nil {
 		return nil, err
 	}
 	defer line.close()
-	head, theirs, err := ask(ctx, r.git, line)
+	list, err := r.git.with(line.env...).out(ctx, "", "ls-remote", "--symref", "--", line.url, "HEAD", "refs/heads/*", "refs/tags/*")
 	if err != nil {
 		return nil, line.explain(err)
 	}
+	head, theirs := parseRefs(list)
+	return r.bring(ctx, line, head, theirs)
+}
+
+// fetchToPush asks what can be pushed to, and leaves upstream waiting for the push:
+// no git runs for it here. Where HEAD points is not in the answer.
+func (s *Service) fetchToPush(ctx context.Context, st *state, r *repo) (map[string]string, error) {
+	up := s.reach(ctx, st, r)
+	if up.line == nil {
+		return nil, errors.Join(up.err, up.close())
+	}
+	refs, err := up.has.refs, up.err
+	if err == nil {
+		maps.DeleteFunc(refs, func(name, _ string) bool { return !isBranchOrTag(name) })
+		refs, err = r.bring(ctx, up.line, "", refs)
+	} else {
+		err = up.line.explain(err)
+	}
+	if err != nil {
+		up.close()
+		return nil, err
+	}
+	r.leave(up)
+	return refs, nil
+}
+
+// bring brings the repository to what its upstream has, and returns its refs.
+func (r *repo) bring(ctx context.Context, line *line, head string, theirs map[string]string) (map[string]string, error) {
 	ours, err := r.refs(ctx)
 	if err != nil {
 		return nil, err
@@ -73,28 +98,6 @@ func (s *Service) fetch(ctx context.Context, st *state, r *repo, ask asking) (ma
 		}
 	}
 	return ours, r.point(ctx, head, theirs)
-}
-
-// askToFetch asks for what can be fetched.
-func askToFetch(ctx context.Context, g git, l *line) (head string, refs map[string]string, err error) {
-	list, err := g.with(l.env...).out(ctx, "", "ls-remote", "--symref", "--", l.url, "HEAD", "refs/heads/*", "refs/tags/*")
-	if err != nil {
-		return "", nil, err
-	}
-	head, refs = parseRefs(list)
-	return head, refs, nil
-}
-
-// askToPush asks for what can be pushed to: no git runs for it here. Where HEAD
-// points is not in the answer.
-func askToPush(ctx context.Context, g git, l *line) (head string, refs map[string]string, err error) {
-	up, has, err := l.ask(ctx, g)
-	if err != nil {
-		return "", nil, err
-	}
-	up.close()
-	maps.DeleteFunc(has.refs, func(name, _ string) bool { return !isBranchOrTag(name) })
-	return "", has.refs, nil
 }
 
 func isBranchOrTag(name string) bool {
