@@ -46,11 +46,10 @@ func (p *push) checkHistory(ctx context.Context) error {
 }
 
 func (p *push) checkBranch(ctx context.Context, c *command) (reason string, err error) {
-	kind, err := p.git().out(ctx, "", "cat-file", "-t", c.New)
-	switch {
-	case ctx.Err() != nil:
-		return "", context.Cause(ctx)
-	case err != nil || strings.TrimSpace(kind) != "commit":
+	switch is, err := p.isCommit(ctx, c.New); {
+	case err != nil:
+		return "", err
+	case !is:
 		return "a branch must be a commit", nil
 	case isZero(c.Old):
 		return "", nil
@@ -62,4 +61,17 @@ func (p *push) checkBranch(ctx context.Context, c *command) (reason string, err 
 		return "", context.Cause(ctx)
 	}
 	return "non-fast-forward", nil
+}
+
+// isCommit says whether an ID is that of a commit. git is asked where the pack does
+// not say so by itself.
+func (p *push) isCommit(ctx context.Context, id string) (bool, error) {
+	if p.pack != nil && p.pack.kind(id) == "commit" {
+		return true, nil
+	}
+	kind, err := p.git().out(ctx, "", "cat-file", "-t", id)
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	return err == nil && strings.TrimSpace(kind) == "commit", nil
 }

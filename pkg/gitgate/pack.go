@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -210,11 +211,9 @@ func (p *pack) head(i int) (header, error) {
 		if len(b) < p.width {
 			return h, errPack
 		}
-		nth := sort.Search(len(p.places), func(k int) bool { return bytes.Compare(p.id(int32(k)), b[:p.width]) >= 0 })
-		if nth == len(p.places) || !bytes.Equal(p.id(int32(nth)), b[:p.width]) {
+		if h.base, h.data = p.find(b[:p.width]), b[p.width:]; h.base < 0 {
 			return h, errPack
 		}
-		h.base, h.data = p.places[nth], b[p.width:]
 	default:
 		if h.kind, h.data = kinds[number], b; h.kind == "" {
 			return h, errPack
@@ -224,3 +223,29 @@ func (p *pack) head(i int) (header, error) {
 }
 
 func (p *pack) id(nth int32) []byte { return p.ids[int(nth)*p.width:][:p.width] }
+
+// find is where in sorted an object is; -1: nowhere.
+func (p *pack) find(id []byte) int32 {
+	nth := sort.Search(len(p.places), func(k int) bool { return bytes.Compare(p.id(int32(k)), id) >= 0 })
+	if nth == len(p.places) || !bytes.Equal(p.id(int32(nth)), id) {
+		return -1
+	}
+	return p.places[nth]
+}
+
+// kind is an object's; empty: it is not here, or a delta.
+func (p *pack) kind(id string) string {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != p.width {
+		return ""
+	}
+	i := p.find(raw)
+	if i < 0 {
+		return ""
+	}
+	h, err := p.head(int(i))
+	if err != nil {
+		return ""
+	}
+	return h.kind
+}

@@ -63,6 +63,14 @@ func TestAPackIsReadAsGitReadsIt(t *testing.T) {
 			for _, id := range rest {
 				read[id] = "blob"
 			}
+			for id, kind := range kinds {
+				if got := p.kind(id); got != kind && got != "" {
+					t.Errorf("%s is a %s, not a %s", id, kind, got)
+				}
+			}
+			if p.kind(c.git("rev-parse", "HEAD")) != "commit" || p.kind("ab") != "" || p.kind(strings.Repeat("5", 40)) != "" {
+				t.Error("what is a commit is not known")
+			}
 			if len(rest) != 12 || len(p.sorted) != len(kinds) || !maps.Equal(read, kinds) {
 				t.Errorf("%d objects and %d large ones of %d", len(read), len(rest), len(kinds))
 			}
