@@ -134,7 +134,7 @@ func FuzzApplyDelta(f *testing.F) {
 	f.Add([]byte("some text"), []byte("\x09\x0c\x90\x09\x03 or"))
 	f.Add([]byte("a"), []byte("\x01\x02\x90\x01\x90\x01"))
 	f.Fuzz(func(t *testing.T, base, delta []byte) {
-		data, err := applyDelta(base, delta, 1<<16)
+		data, err := applyDelta(base, delta, 1<<16, func(n int) []byte { return make([]byte, n) })
 		if err != nil || data == nil {
 			return
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // each hands all objects of up to most bytes to do, of which several run at once,
-// and returns the IDs of the others.
+// and returns the IDs of the others. The data is do's until it returns.
 func (p *pack) each(most int64, do func(object, []byte) error) (rest []string, err error) {
 	var (
 		next    atomic.Int64
@@ -53,7 +53,8 @@ type unpacker struct {
 	rest []string
 
 	z     inflater
-	delta []byte // room for one
+	delta []byte   // room for one
+	room  [][]byte // that objects had who are done with
 }
 
 // root takes out one that is no delta, and its deltas.
@@ -66,7 +67,7 @@ func (w *unpacker) root(i int32) error {
 		w.leave(i)
 		return nil
 	}
-	data := make([]byte, h.size)
+	data := w.get(int(h.size))
 	if err := w.z.run(data, h.data); err != nil {
 		return err
 	}
@@ -100,6 +101,7 @@ func (w *unpacker) family(i int32, kind string, data []byte) error {
 				return err
 			}
 		}
+		w.put(base)
 		if len(deltas) == 0 || data == nil {
 			return nil
 		}
@@ -144,11 +146,33 @@ func (w *unpacker) apply(i int32, base []byte) ([]byte, error) {
 	if err := w.z.run(w.delta, h.data); err != nil {
 		return nil, err
 	}
-	return applyDelta(base, w.delta, w.most)
+	return applyDelta(base, w.delta, w.most, w.get)
 }
 
-// applyDelta makes what a delta makes of its base; nil: it is larger than most.
-func applyDelta(base, delta []byte, most int64) ([]byte, error) {
+const maxRoom = 8 // objects
+
+// get is room for an object.
+func (w *unpacker) get(size int) []byte {
+	for i, b := range slices.Backward(w.room) {
+		if cap(b) >= size {
+			w.room = slices.Delete(w.room, i, i+1)
+			return b[:size]
+		}
+	}
+	return make([]byte, size, size+size/8)
+}
+
+// put takes the room of an object that nobody needs any more.
+func (w *unpacker) put(b []byte) {
+	if len(w.room) == maxRoom {
+		w.room = slices.Delete(w.room, 0, 1)
+	}
+	w.room = append(w.room, b)
+}
+
+// applyDelta makes what a delta makes of its base, in room that get has; nil: it is
+// larger than most.
+func applyDelta(base, delta []byte, most int64, get func(size int) []byte) ([]byte, error) {
 	from, n := binary.Uvarint(delta)
 	if n <= 0 || from != uint64(len(base)) {
 		return nil, errPack
@@ -162,7 +186,7 @@ func applyDelta(base, delta []byte, most int64) ([]byte, error) {
 		return nil, nil
 	}
 	delta = delta[n:]
-	data := make([]byte, 0, size)
+	data := get(int(size))[:0]
 	for len(delta) > 0 {
 		op := delta[0]
 		delta = delta[1:]
