@@ -256,7 +256,7 @@ func TestDrainEndsWhatIsBeingDialled(t *testing.T) {
 func TestAReaderCannotUndoItsEnd(t *testing.T) {
 	a, b := ends(t)
 	defer b.Close()
-	s := &socket{TCPConn: a}
+	s := newSocket(a)
 	s.expire() // and only now comes the first read, which sets a deadline
 	ended := make(chan error, 1)
 	go func() { _, err := s.Read(make([]byte, 1)); ended <- err }()

@@ -219,7 +219,7 @@ func (s *Server) accept(l net.Listener, f front, begin func(*client) bool) {
 			s.fail(fmt.Errorf("cannot accept: %w", err))
 			return
 		}
-		sock := &socket{TCPConn: conn.(*net.TCPConn)}
+		sock := newSocket(conn.(*net.TCPConn))
 		select {
 		case s.slots <- struct{}{}:
 		default:

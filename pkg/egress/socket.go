@@ -23,6 +23,7 @@ const (
 // are moved on only when they are worth it, since each move costs a lock.
 type socket struct {
 	*net.TCPConn
+	raw       *rawIO
 	look      *look  // of quiet; nil: it was not asked yet
 	pending   []byte // was read already; comes first
 	limited   bool   // a deadline of another kind is set for reading
@@ -35,6 +36,8 @@ type socket struct {
 	readUntil time.Time
 	sendUntil time.Time
 }
+
+func newSocket(conn *net.TCPConn) *socket { return &socket{TCPConn: conn, raw: newRawIO(conn)} }
 
 func (s *socket) Read(p []byte) (int, error) {
 	if len(s.pending) > 0 {
@@ -53,7 +56,7 @@ func (s *socket) Read(p []byte) (int, error) {
 			s.SetReadDeadline(past)
 		}
 	}
-	n, err := s.TCPConn.Read(p)
+	n, err := s.raw.Read(p)
 	s.note(p[:n])
 	if s.records != nil {
 		s.records.note(p[:n])
@@ -133,7 +136,7 @@ func (s *socket) Write(p []byte) (int, error) {
 		s.sendUntil = now.Add(idleTime)
 		s.SetWriteDeadline(s.sendUntil)
 	}
-	return s.TCPConn.Write(p)
+	return s.raw.Write(p)
 }
 
 // hurry bounds what is yet to be written, for good. Who calls it is the only one
@@ -187,11 +190,7 @@ type onlyReader struct{ io.Reader }
 // an idle upstream sends is either its end or nobody's answer.
 func (s *socket) quiet() bool {
 	if s.look == nil {
-		raw, err := s.SyscallConn()
-		if err != nil {
-			return false
-		}
-		s.look = newLook(raw)
+		s.look = newLook(s.raw.fd)
 	}
 	return s.look.quiet()
 }
@@ -222,7 +221,7 @@ func (l *look) quiet() bool { return l.raw.Control(l.ask) == nil && l.err == nil
 // gone says whether the other side has closed its end.
 func (s *socket) gone() bool {
 	gone := true
-	s.control(func(fd int) { gone = closed(uintptr(fd)) })
+	s.raw.fd.Control(func(fd uintptr) { gone = closed(fd) })
 	return gone
 }
 
@@ -235,11 +234,7 @@ func (s *socket) attend(gone func()) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		raw, err := s.SyscallConn()
-		if err == nil {
-			err = raw.Read(closed)
-		}
-		if err == nil { // and not our own deadline
+		if s.raw.fd.Read(closed) == nil { // and not our own deadline
 			gone()
 		}
 	}()
@@ -254,14 +249,6 @@ func (s *socket) attend(gone func()) (stop func()) {
 func closed(fd uintptr) bool {
 	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	return err != nil || info.State == unix.BPF_TCP_CLOSE || info.State == unix.BPF_TCP_CLOSE_WAIT
-}
-
-func (s *socket) control(f func(fd int)) {
-	var raw syscall.RawConn
-	raw, err := s.SyscallConn()
-	if err == nil {
-		raw.Control(func(fd uintptr) { f(int(fd)) })
-	}
 }
 
 // registry is the set of connections that are being served.

@@ -118,7 +118,7 @@ func (p *pool) connect(ctx context.Context, at place, config *tls.Config) (*upst
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{place: at, sock: &socket{TCPConn: conn}}
+	u := &upstream{place: at, sock: newSocket(conn)}
 	u.conn = u.sock
 	if at.scheme == policy.HTTPS {
 		u.sock.records = &records{}

@@ -286,7 +286,7 @@ func TestASilentWebSocketLives(t *testing.T) {
 	other, err := l.Accept()
 	must(t, err)
 	defer other.Close()
-	s := &socket{TCPConn: c.(*net.TCPConn)}
+	s := newSocket(c.(*net.TCPConn))
 	s.limit(0)
 	s.unlimit()
 	s.wait()
@@ -305,7 +305,8 @@ func TestTheLastWordDoesNotWait(t *testing.T) {
 	c, err := net.Dial("tcp", l.Addr().String())
 	must(t, err)
 	defer c.Close()
-	s := &socket{TCPConn: c.(*net.TCPConn), sendUntil: time.Now().Add(idleTime / 2)}
+	s := newSocket(c.(*net.TCPConn))
+	s.sendUntil = time.Now().Add(idleTime / 2)
 	s.hurry(20 * time.Millisecond)
 	guard := time.AfterFunc(10*time.Second, func() { c.Close() })
 	defer guard.Stop()
