@@ -12,16 +12,15 @@ const (
 	maxHead  = 64 << 10
 )
 
-// bufs are buffers of bufSize bytes.
-var bufs = sync.Pool{New: func() any { b := make([]byte, bufSize); return &b }}
+// bufs are buffers.
+var bufs = sync.Pool{New: func() any { return new([bufSize]byte) }}
 
 // getBuf returns an empty buffer. Nobody keeps one while waiting for another
 // side, but for the one that is read into: a thousand streams may be idle.
-func getBuf() []byte { return (*bufs.Get().(*[]byte))[:0] }
+func getBuf() []byte { return bufs.Get().(*[bufSize]byte)[:0] }
 func putBuf(b []byte) { // larger ones, made for a long head, are left to the collector
 	if cap(b) == bufSize {
-		b = b[:bufSize]
-		bufs.Put(&b)
+		bufs.Put((*[bufSize]byte)(b[:bufSize]))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 // once, the body as it passes.
 type scan struct {
 	q     *dlp.Request
+	rules dlp.Policy // of the entry
 	body  *dlp.Body
 	model *policy.ModelCheck // nil: the host is no model's
 	calls *calls             // nil: the body is not gRPC's
@@ -131,7 +132,7 @@ func (s *Server) newScan(r *policy.Route, share int64, begin func(dlp.Policy) *d
 	if !s.scans.take(s.ctx, share) {
 		return nil
 	}
-	return &scan{q: begin(rules), host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream, budget: s.scans, share: share,
+	return &scan{q: begin(rules), rules: rules, host: r.Host, most: p.MaxBodyBytes(), stream: r.Scan.Stream, budget: s.scans, share: share,
 		exceptions: exceptions, server: s}
 }
 
@@ -140,17 +141,13 @@ const reasonBusy = "more is under way to be scanned than there is memory for: tr
 // beginScan scans all of a request that is here: its head, and its body where
 // that has come whole. The caller ends the scan.
 func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *refusal) {
-	var rules dlp.Policy
-	s := c.s.newScan(r, c.q.scanShare(), func(p dlp.Policy) *dlp.Request {
-		rules = p
-		return k.scanner.Request(p)
-	})
+	s := c.s.newScan(r, c.q.scanShare(), k.scanner.Request)
 	if s == nil {
 		return nil, refuse(503, reasonBusy)
 	}
 	if c.q.sendsMessages() {
 		at := string(path(target))
-		s.message = func(talk *dlp.Conversation) *dlp.Request { return k.scanner.Message(rules, at, talk) }
+		s.message = func(talk *dlp.Conversation) *dlp.Request { return k.scanner.Message(s.rules, at, talk) }
 	}
 	if r.Model != "" {
 		at, query, _ := bytes.Cut(target, []byte("?"))
