@@ -17,13 +17,17 @@ import (
 // has the core, and then the change of threads comes on top. Waiting is left to
 // the scheduler, deadlines included.
 //
-// One goroutine may read at a time, and one write.
+// One goroutine may read at a time, one write, and one ask whether it is quiet.
 type rawIO struct {
-	conn     *net.TCPConn
-	fd       syscall.RawConn
-	in, out  transfer
-	readNow  func(fd uintptr) (done bool) // in's and out's, made once for a connection
-	writeNow func(fd uintptr) (done bool)
+	conn    *net.TCPConn
+	fd      syscall.RawConn
+	in, out transfer
+	poll    [1]unix.PollFd
+	now     unix.Timespec // how long poll waits
+	calm    bool          // poll found nothing
+	// What is done with the descriptor, made once for a connection.
+	readNow, writeNow func(fd uintptr) (done bool)
+	pollNow           func(fd uintptr)
 }
 
 // transfer is one call of Read or Write.
@@ -48,8 +52,19 @@ func newRawIO(conn *net.TCPConn) *rawIO {
 		}
 		return true
 	}
+	r.pollNow = func(fd uintptr) {
+		r.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
+		n, err := uintptr(0), unix.EINTR
+		for err == unix.EINTR {
+			n, _, err = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&r.poll)), 1, uintptr(unsafe.Pointer(&r.now)), 0, 0, 0)
+		}
+		r.calm = n == 0 && err == 0
+	}
 	return r
 }
+
+// quiet says whether nothing has come in, and the other side has closed nothing.
+func (r *rawIO) quiet() bool { return r.fd.Control(r.pollNow) == nil && r.calm }
 
 // step makes one system call for what is left of buf.
 func (t *transfer) step(call, fd uintptr) {

@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +23,6 @@ const (
 type socket struct {
 	*net.TCPConn
 	raw       *rawIO
-	look      *look  // of quiet; nil: it was not asked yet
 	pending   []byte // was read already; comes first
 	limited   bool   // a deadline of another kind is set for reading
 	patient   bool   // silence does not end it
@@ -188,35 +186,7 @@ type onlyReader struct{ io.Reader }
 
 // quiet says whether the connection is open and nothing has come in on it: what
 // an idle upstream sends is either its end or nobody's answer.
-func (s *socket) quiet() bool {
-	if s.look == nil {
-		s.look = newLook(s.raw.fd)
-	}
-	return s.look.quiet()
-}
-
-// look asks the kernel what has come in on a connection. It is asked before most
-// requests, so that what it needs is made once.
-type look struct {
-	raw syscall.RawConn
-	ask func(fd uintptr)
-	fds [1]unix.PollFd
-	n   int // of fds on which something has come in
-	err error
-}
-
-func newLook(raw syscall.RawConn) *look {
-	l := &look{raw: raw}
-	l.ask = func(fd uintptr) {
-		l.fds[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
-		for l.err = unix.EINTR; l.err == unix.EINTR; {
-			l.n, l.err = unix.Poll(l.fds[:], 0)
-		}
-	}
-	return l
-}
-
-func (l *look) quiet() bool { return l.raw.Control(l.ask) == nil && l.err == nil && l.n == 0 }
+func (s *socket) quiet() bool { return s.raw.quiet() }
 
 // gone says whether the other side has closed its end.
 func (s *socket) gone() bool {
