@@ -46,18 +46,46 @@ func Listed(text []byte) ([]string, error) {
 	return hosts, nil
 }
 
-// Change adds hosts to a file's list as it stands, and takes others off. What is
-// there already, or is not, changes nothing: then it returns the same text.
-func Change(text []byte, add, remove []string) ([]byte, error) {
+// Delta is how a file is to be changed.
+type Delta struct {
+	Open, Close []string // hosts of its list
+	Except      []Exception
+	Ended       []string // IDs of exceptions that hold no more
+}
+
+// Empty says whether nothing is to be changed.
+func (w *Delta) Empty() bool { return !w.Widens() && len(w.Close)+len(w.Ended) == 0 }
+
+// Widens says whether pipelock is to let more through.
+func (w *Delta) Widens() bool { return len(w.Open)+len(w.Except) > 0 }
+
+// Change makes a file's list and exceptions so, as they stand. What is there
+// already, or is not, changes nothing: then it returns the same text.
+func Change(text []byte, w Delta) ([]byte, error) {
 	d, err := read(text)
 	if err != nil {
 		return nil, err
 	}
+	listed, err := d.changeList(w.Open, w.Close)
+	if err != nil {
+		return nil, err
+	}
+	excepted, err := d.except(w.Except, w.Ended)
+	if err != nil {
+		return nil, err
+	}
+	if !listed && !excepted {
+		return text, nil
+	}
+	return d.text()
+}
+
+// changeList adds hosts to the list, and takes others off.
+func (d *document) changeList(add, remove []string) (changed bool, err error) {
 	list := d.list()
-	changed := false
 	for _, host := range add {
 		if !Holds(host) {
-			return nil, fmt.Errorf("pipelock's list cannot hold %q", host)
+			return false, fmt.Errorf("pipelock's list cannot hold %q", host)
 		}
 		if at(list, host) < 0 {
 			list.Content = append(list.Content, word(host))
@@ -73,10 +101,7 @@ func Change(text []byte, add, remove []string) ([]byte, error) {
 	if len(list.Content) == 0 {
 		list.Content = append(list.Content, word(nobody))
 	}
-	if !changed {
-		return text, nil
-	}
-	return d.text()
+	return changed, nil
 }
 
 func word(text string) *yaml.Node {
@@ -119,6 +144,9 @@ func read(text []byte) (*document, error) {
 			return nil, fmt.Errorf("line %d: %q is there twice", k.Line, k.Value)
 		}
 		seen[k.Value] = true
+	}
+	if err := checkExceptions(d.value(exceptKey)); err != nil {
+		return nil, err
 	}
 	list := d.value(listKey)
 	if list == nil || list.Kind != yaml.SequenceNode {

@@ -97,7 +97,7 @@ my_key: {a: 1}
 `
 
 func TestChangeKeepsTheOperatorsEdits(t *testing.T) {
-	text, err := Change([]byte(edited), []string{"new.example.com", "API.github.com"}, []string{"docs.example.com", "never.example.com"})
+	text, err := Change([]byte(edited), Delta{Open: []string{"new.example.com", "API.github.com"}, Close: []string{"docs.example.com", "never.example.com"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,15 +110,15 @@ func TestChangeKeepsTheOperatorsEdits(t *testing.T) {
 	if want := []string{"api.github.com", "new.example.com"}; err != nil || !slices.Equal(listed, want) {
 		t.Errorf("listed %q, want %q; %v", listed, want, err)
 	}
-	same, err := Change([]byte(edited), []string{"api.github.com"}, []string{"never.example.com"})
+	same, err := Change([]byte(edited), Delta{Open: []string{"api.github.com"}, Close: []string{"never.example.com"}})
 	if err != nil || string(same) != edited {
 		t.Errorf("what is there already changes the file: %v\n%s", err, same)
 	}
 	one := "mode: strict\napi_allowlist: [a.example.com]\n"
-	if none, err := Change([]byte(one), nil, []string{"a.example.com"}); err != nil || string(none) != "mode: strict\napi_allowlist: [nobody.invalid]\n" {
+	if none, err := Change([]byte(one), Delta{Close: []string{"a.example.com"}}); err != nil || string(none) != "mode: strict\napi_allowlist: [nobody.invalid]\n" {
 		t.Errorf("%v\n%s", err, none)
 	}
-	if _, err := Change([]byte(edited), []string{"*.example.com"}, nil); err == nil {
+	if _, err := Change([]byte(edited), Delta{Open: []string{"*.example.com"}}); err == nil {
 		t.Error("a wildcard goes onto the list")
 	}
 }
@@ -154,14 +154,14 @@ func FuzzChange(f *testing.F) {
 	f.Add([]byte(edited), "new.example.com")
 	f.Add([]byte("mode: strict\napi_allowlist: [a, \"b\", 'c']\n"), "B")
 	f.Fuzz(func(t *testing.T, text []byte, host string) {
-		with, err := Change(text, []string{host}, nil)
+		with, err := Change(text, Delta{Open: []string{host}})
 		if err != nil {
 			return
 		}
-		if again, err := Change(with, []string{host}, nil); err != nil || string(again) != string(with) {
+		if again, err := Change(with, Delta{Open: []string{host}}); err != nil || string(again) != string(with) {
 			t.Errorf("a second time: %v\n%s\n%s", err, with, again)
 		}
-		without, err := Change(with, nil, []string{host})
+		without, err := Change(with, Delta{Close: []string{host}})
 		if err != nil {
 			t.Fatal(err)
 		}

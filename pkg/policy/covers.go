@@ -42,7 +42,7 @@ func (p *Policy) covering(g *Grant, path, method string, now time.Time) string {
 	for i := range p.Grants {
 		o := &p.Grants[i]
 		lasts := o.Expires.IsZero() || !g.Expires.IsZero() && !o.Expires.Before(g.Expires)
-		if o.ID != g.ID && o.Rule == g.Rule && o.Uses == 0 && lasts && o.Live(now) && o.allAs(&g.Route, path, method) {
+		if o.ID != g.ID && o.Rule == g.Rule && o.Scanner == g.Scanner && o.Uses == 0 && lasts && o.Live(now) && o.allAs(&g.Route, path, method) {
 			return "grant " + o.ID
 		}
 	}

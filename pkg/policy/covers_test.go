@@ -65,6 +65,7 @@ func TestAnExceptionThatIsCountedIsTakenLastAndWhileItLasts(t *testing.T) {
 		{ID: "counted", Route: Route{Host: "a.example", Paths: []string{"/a", "/b"}}, Rule: "jwt", Uses: 2},
 		{ID: "spent", Route: Route{Host: "a.example"}, Rule: "jwt", Uses: 1},
 		{ID: "free", Route: Route{Host: "a.example"}, Rule: "jwt"},
+		{ID: "pipelock's", Route: Route{Host: "a.example"}, Rule: "jwt", Scanner: Pipelock},
 	}}
 	r := Route{Host: "a.example", Scan: Scan{Allow: []Exception{{Rule: "github-pat"}}}}
 	var got []string
@@ -84,5 +85,21 @@ func TestUsesAndRulesAreReadStrictly(t *testing.T) {
 		if _, err := Parse([]byte("routes: []\ngrants:\n- {id: x, host: a.example, " + key + "}\n")); err == nil {
 			t.Errorf("%s was read", key)
 		}
+	}
+}
+
+// What is silenced of pipelock's patterns is no refused request, and the other way
+// round; an exception for one scanner covers none for the other.
+func TestPipelocksPatternsAreApart(t *testing.T) {
+	p := Policy{Silenced: []Silence{{Host: "a.example", Path: "/x", Pattern: "JWT Token"}, {Host: "b.example", Path: "/"}}}
+	if !p.SilencesPattern("JWT Token", "a.example", "/x/y") || p.SilencesPattern("Other", "a.example", "/x") || p.SilencesPattern("JWT Token", "b.example", "/") ||
+		p.Silences("a.example", 443, "/x") || !p.Silences("b.example", 443, "/x") {
+		t.Error("one is taken for the other")
+	}
+	own := Grant{ID: "own", Route: Route{Host: "a.example", Scheme: HTTPS, Port: 443}, Rule: "jwt"}
+	theirs := own
+	theirs.ID, theirs.Scanner = "theirs", Pipelock
+	if p := (Policy{Grants: []Grant{own}}); p.Covers(&theirs, time.Now()) != nil || theirs.Opens() {
+		t.Error("an exception of egress' covers pipelock's")
 	}
 }

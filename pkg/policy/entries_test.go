@@ -229,10 +229,13 @@ func (Policy) Generate(r *rand.Rand, _ int) reflect.Value {
 			g.Expires = noon.Add(time.Duration(r.Intn(3)-1) * time.Second)
 		}
 		g.Uses, g.Rule = some(r, int64(0), 1, MaxUses), some(r, "", "jwt")
+		if r.Intn(4) == 0 {
+			g.Uses, g.Rule, g.Scanner = 0, "JWT Token", Pipelock
+		}
 		p.Grants = append(p.Grants, g)
 	}
 	for range r.Intn(2) {
-		p.Silenced = append(p.Silenced, Silence{Host: some(r, "a.com", "yes"), Port: some(r, 0, 8443), Path: some(r, "/", "/v1")})
+		p.Silenced = append(p.Silenced, Silence{Host: some(r, "a.com", "yes"), Port: some(r, 0, 8443), Path: some(r, "/", "/v1"), Pattern: some(r, "", "JWT Token")})
 	}
 	for range r.Intn(2) {
 		p.Given = append(p.Given, Given{Name: "KEY", Credential: some(r, "env:KEY", "file:00ff"), Hosts: several(r, "a.com", "no")})
@@ -327,7 +330,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("routes:\n- host: \"*.c.com\"\n"))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add(Render(Policy{Routes: []Route{on("a.com", paths("/x"), methods("GET"), func(r *Route) { r.Auth = Auth{Header: "x-k", Credential: "env:K"}; r.Private = true })},
-		Grants: []Grant{{ID: "g", Route: on("b.com"), Expires: noon}}, Silenced: []Silence{{"a.com", 0, "/x"}}}))
+		Grants: []Grant{{ID: "g", Route: on("b.com"), Expires: noon}}, Silenced: []Silence{{Host: "a.com", Path: "/x"}}}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := Parse(data)
 		if err != nil {

@@ -36,8 +36,9 @@ const (
 //	    expires: 2026-11-24T09:30:00Z        # default: the bottle's life
 //	    uses: 1                              # how many requests; default: any number
 //	    rule: jwt                            # an exception for this rule of the scanner; it opens nothing
+//	    scanner: pipelock                    # whose rule it is; default egress' own
 //	silenced:
-//	  - {host: telemetry.example.com, path: /v1}         # and a port; default: any
+//	  - {host: telemetry.example.com, path: /v1}         # and a port; default: any. With pattern: what pipelock finds
 //	given:                                   # what the agent itself holds
 //	  - {name: NPM_TOKEN, credential: env:NPM_TOKEN, hosts: [packages.example.com]}
 //	model: {server_tools: [web_search], url_sources: false}  # default: none, false
@@ -129,14 +130,19 @@ func parseGrant(n *yaml.Node) (Grant, error) {
 		case "uses":
 			g.Uses, err = uses(v)
 		case "rule":
-			if g.Rule, err = text(v, key); err == nil {
-				err = CheckRule(g.Rule)
+			g.Rule, err = text(v, key)
+		case "scanner":
+			if g.Scanner, err = text(v, key); err == nil && g.Scanner != Pipelock {
+				err = fmt.Errorf("scanner %q is not %s", g.Scanner, Pipelock)
 			}
 		default:
 			err = g.set(key, v)
 		}
 		return err
 	})
+	if err == nil {
+		err = g.checkRule(n.Line)
+	}
 	switch {
 	case err != nil:
 		return Grant{}, err
@@ -144,6 +150,23 @@ func parseGrant(n *yaml.Node) (Grant, error) {
 		return Grant{}, fmt.Errorf("line %d: a grant has no id", n.Line)
 	}
 	return g, g.complete(n.Line)
+}
+
+// checkRule says what is wrong with the rule of a grant.
+func (g *Grant) checkRule(line int) error {
+	err := error(nil)
+	switch {
+	case g.Scanner == "" && g.Rule != "":
+		err = CheckRule(g.Rule)
+	case g.Scanner != "" && g.Uses > 0:
+		err = errors.New("pipelock counts no uses")
+	case g.Scanner != "":
+		err = CheckPattern(g.Rule)
+	}
+	if err != nil {
+		return fmt.Errorf("line %d: %w", line, err)
+	}
+	return nil
 }
 
 func parseSilence(n *yaml.Node) (s Silence, err error) {
@@ -159,6 +182,8 @@ func parseSilence(n *yaml.Node) (s Silence, err error) {
 			s.Port, err = ParsePort(word)
 		case "path":
 			s.Path, err = word, CheckPrefix(word)
+		case "pattern":
+			s.Pattern, err = word, CheckPattern(word)
 		default:
 			err = errUnknownKey
 		}

@@ -64,7 +64,13 @@ type Grant struct {
 	// Rule makes it an exception: what this rule of the scanner finds below Paths
 	// is let through. Such a grant allows no request. CheckRule
 	Rule string
+	// Scanner is whose rule it is: empty for egress' own, or Pipelock, whose file the
+	// exception stands in: egress goes by it in nothing. Then CheckPattern holds.
+	Scanner string
 }
+
+// Pipelock is the scanner behind egress.
+const Pipelock = "pipelock"
 
 // Silence is what the operator does not want to be asked about again: refused
 // requests for Host and Port below Path, a prefix like those of routes.
@@ -72,6 +78,9 @@ type Silence struct {
 	Host string
 	Port int // 0: any
 	Path string
+	// Pattern makes it silence what pipelock refuses by this pattern instead.
+	// CheckPattern
+	Pattern string
 }
 
 // Given is a value that the agent itself holds: the name of its variable, the
@@ -217,6 +226,14 @@ func (p *Policy) Refreshes() map[string]time.Duration {
 // request.
 func (p *Policy) Silences(host string, port int, path string) bool {
 	return slices.ContainsFunc(p.Silenced, func(s Silence) bool {
-		return s.Host == host && (s.Port == 0 || s.Port == port) && below(path, s.Path)
+		return s.Pattern == "" && s.Host == host && (s.Port == 0 || s.Port == port) && below(path, s.Path)
+	})
+}
+
+// SilencesPattern says whether the operator does not want to be asked about what
+// one of pipelock's patterns finds.
+func (p *Policy) SilencesPattern(pattern, host, path string) bool {
+	return slices.ContainsFunc(p.Silenced, func(s Silence) bool {
+		return s.Pattern == pattern && s.Host == host && below(path, s.Path)
 	})
 }

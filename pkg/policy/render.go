@@ -23,6 +23,9 @@ func Render(p Policy) []byte {
 			if g.Rule != "" {
 				fmt.Fprintf(&b, "    rule: %q\n", g.Rule)
 			}
+			if g.Scanner != "" {
+				fmt.Fprintf(&b, "    scanner: %q\n", g.Scanner)
+			}
 		})
 	}
 	if len(p.Silenced) > 0 {
@@ -51,7 +54,11 @@ func (s Silence) keys() string {
 	if s.Port > 0 {
 		port = fmt.Sprintf("port: %d, ", s.Port)
 	}
-	return fmt.Sprintf("host: %q, %spath: %q", s.Host, port, s.Path)
+	pattern := ""
+	if s.Pattern != "" {
+		pattern = fmt.Sprintf(", pattern: %q", s.Pattern)
+	}
+	return fmt.Sprintf("host: %q, %spath: %q%s", s.Host, port, s.Path, pattern)
 }
 
 // keys writes an exception as keys of a flow mapping.

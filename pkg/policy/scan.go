@@ -57,7 +57,7 @@ func (p *Policy) Exceptions(r *Route, now time.Time, spent func(*Grant) bool) []
 	}
 	for i := range p.Grants {
 		g := &p.Grants[i]
-		if g.Opens() || g.Host != r.Host || !g.Live(now) || spent(g) {
+		if g.Opens() || g.Scanner != "" || g.Host != r.Host || !g.Live(now) || spent(g) {
 			continue
 		}
 		for _, path := range orAll(g.Paths) {
@@ -94,6 +94,17 @@ var ruleWord = word{lower + digits, lower + digits + "-", 64}
 func CheckRule(s string) error {
 	if !ruleWord.fits(s) {
 		return fmt.Errorf("%q is not a rule's ID, as github-pat is", s)
+	}
+	return nil
+}
+
+var patternWord = word{upper + lower + digits, upper + lower + digits + " ._/-", 64}
+
+// CheckPattern says what is wrong with the name of one of pipelock's patterns. It
+// does not know which there are.
+func CheckPattern(s string) error {
+	if !patternWord.fits(s) || s[len(s)-1] == ' ' || strings.Contains(s, "  ") {
+		return fmt.Errorf("%q is not the name of a pattern, as JWT Token is", s)
 	}
 	return nil
 }
