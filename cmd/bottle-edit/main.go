@@ -113,7 +113,7 @@ func editPipelock(ctx context.Context, c *cli.Call, m *lifecycle.Manager, d *dec
 		return err
 	}
 	set := func(ctx context.Context) error { return m.SetPipelock(ctx, slug, old, text) }
-	return operator.ExplainDecision(slug, d.EditPipelock(ctx, slug, set, delta))
+	return operator.ExplainDecision(slug, d.EditPipelock(ctx, slug, text, set, delta))
 }
 
 // confirm shows a difference, and asks whether it is meant.

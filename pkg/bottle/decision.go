@@ -45,7 +45,8 @@ type Grant struct {
 	Paths      []string   `json:"path_allowlist,omitempty"`
 	Methods    []string   `json:"methods,omitempty"`
 	Credential string     `json:"credential,omitempty"`
-	Rule       string     `json:"rule,omitempty"` // of an exception
+	Rule       string     `json:"rule,omitempty"`    // of an exception
+	Scanner    string     `json:"scanner,omitempty"` // whose rule that is: pipelock; absent: egress
 	CreatedAt  time.Time  `json:"created_at"`
 	Expires    *time.Time `json:"expires,omitempty"` // RFC 3339, UTC, whole seconds; absent: the bottle's life
 	Uses       int64      `json:"uses,omitempty"`    // how many requests it is good for; 0: any number

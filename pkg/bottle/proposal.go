@@ -55,6 +55,9 @@ type ExceptionAsk struct {
 	Rule string `json:"rule"`
 	Host string `json:"host"`
 	Path string `json:"path"`
+	// Scanner is whose rule it is: "pipelock", which egress asks for when it hears
+	// that something was refused; empty: egress', which the agent asks for.
+	Scanner string `json:"scanner,omitempty"`
 }
 
 // CapabilityAsk is the whole text of the Dockerfile that is to be in force.

@@ -15,6 +15,7 @@ import (
 
 	"bottle/pkg/audit"
 	"bottle/pkg/bottle"
+	"bottle/pkg/pipelock"
 	"bottle/pkg/policy"
 	"bottle/pkg/proposal"
 	"bottle/pkg/state"
@@ -34,9 +35,10 @@ type Decider struct {
 	// it. It calls answer when the image stands, before anything is stopped: then
 	// the decision is recorded. An error before that is told to the agent.
 	Carry func(ctx context.Context, p bottle.Proposal, answer func() error) error
-	// Mirror has a bottle's pipelock list hosts, and list others no more. It says
-	// whether the bottle has one. nil: no bottle has.
-	Mirror func(ctx context.Context, slug string, open, closed []string) (bool, error)
+	// Mirror makes the list and the exceptions of a bottle's pipelock so, and mends
+	// what a killed program left of its file. It says whether the bottle has one. nil:
+	// no bottle has.
+	Mirror func(ctx context.Context, slug string, d pipelock.Delta) (bool, error)
 	// Program is the name under which it is recorded.
 	Program string
 }
@@ -135,9 +137,9 @@ func (d *Decider) Decide(ctx context.Context, slug string, orders []Order) []Res
 		case r.Change.Dockerfile != "":
 			d.carry(ctx, r, o)
 		case r.Change.Listed != "":
-			if r.Err = d.list(ctx, slug, r.Change.Listed); r.Err == nil {
-				without.add(r, o)
-			}
+			alone := batch{}
+			alone.add(r, o)
+			d.settle(ctx, slug, w, alone, false)
 		case r.Change.Grant != nil || r.Change.Silence != nil:
 			withPolicy.add(r, o)
 			w.policy = r.Change.Apply(w.policy)
@@ -173,6 +175,9 @@ func (d *Decider) settle(ctx context.Context, slug string, w *work, b batch, cha
 		j.Decisions = append(j.Decisions, verdict{Source: r.Filed.Source, Decision: *r.Decision, Diff: r.Change.Diff})
 		if r.Save != nil {
 			j.Saves = append(j.Saves, *r.Save)
+		}
+		if r.Change.Listed != "" {
+			j.Listed = append(j.Listed, r.Change.Listed)
 		}
 	}
 	if err := d.commit(ctx, slug, &j); err != nil {
@@ -265,7 +270,7 @@ func (d *Decider) decision(r *Result, o Order) *bottle.Decision {
 // Document is a grant as programs exchange it.
 func Document(g policy.Grant, slug string, kind bottle.Kind) bottle.Grant {
 	doc := bottle.Grant{ID: g.ID, Proposal: g.ID, Slug: slug, Kind: kind, Host: g.Host, Scheme: g.Scheme, Port: g.Port, Paths: g.Paths,
-		Methods: g.Methods, Credential: g.Auth.Credential, Rule: g.Rule, Uses: g.Uses}
+		Methods: g.Methods, Credential: g.Auth.Credential, Rule: g.Rule, Scanner: g.Scanner, Uses: g.Uses}
 	if !g.Expires.IsZero() {
 		end := g.Expires
 		doc.Expires = &end

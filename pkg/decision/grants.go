@@ -46,7 +46,7 @@ func (d *Decider) Grants(slug string, now time.Time, all bool) ([]Held, error) {
 		h := Held{Grant: Document(g, slug, given[g.ID].Kind), Over: over(g, used[g.ID], now), Summary: g.Summary()}
 		h.CreatedAt, h.Saved, h.Used = given[g.ID].CreatedAt, given[g.ID].Saved, used[g.ID]
 		if !g.Opens() {
-			h.Summary += "  [lets findings of " + g.Rule + " through]"
+			h.Summary += "  [lets findings of " + strings.TrimSpace(g.Scanner+" "+g.Rule) + " through]"
 		}
 		if !g.Expires.IsZero() {
 			left := max(int64(g.Expires.Sub(now)/time.Second), 0)
@@ -104,14 +104,16 @@ func (d *Decider) LookAfter(ctx context.Context, slug string) error {
 		return err
 	}
 	defer lock.Unlock()
-	d.closeEnded(ctx, slug, ended)
-	return d.recordEnds(slug)
+	ended = d.ended(slug, time.Now()) // another may have been at work
+	if ended = d.closeEnded(ctx, slug, ended); len(ended) == 0 {
+		return nil
+	}
+	return d.recordEnds(slug, ended)
 }
 
 // recordEnds records the ends that are not recorded yet. The list is written
 // last: where it is lacking, the log itself is asked.
-func (d *Decider) recordEnds(slug string) error {
-	ended := d.ended(slug, time.Now())
+func (d *Decider) recordEnds(slug string, ended []policy.Grant) error {
 	var records []audit.Record
 	known := d.known(slug)
 	used := d.used(slug)

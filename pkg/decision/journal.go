@@ -37,8 +37,12 @@ type journal struct {
 	Decisions []verdict     `json:"decisions,omitempty"`
 	Saves     []Save        `json:"saves,omitempty"`
 	Record    *audit.Record `json:"record,omitempty"` // of an edit or a revocation
-	Time      time.Time     `json:"time"`
-	Program   string        `json:"program"`
+	// Listed are hosts that go onto pipelock's list alone; File is the SHA-256 of
+	// pipelock's file after an edit of it. Then the policy does not change.
+	Listed  []string  `json:"listed,omitempty"`
+	File    string    `json:"file,omitempty"`
+	Time    time.Time `json:"time"`
+	Program string    `json:"program"`
 }
 
 // verdict is a decision, for whom, and what it changes.
@@ -52,41 +56,49 @@ type verdict struct {
 // recorded: a sidecar that was killed between has the old one or the new one, and
 // says which. The first decision that is there means that there is no way back.
 //
-//	journal → hosts open in pipelock → routes.yaml → signal → acknowledgement → hosts closed in pipelock →
-//	manifest → decisions → audit → journal gone
+//	journal → hosts open in pipelock, its exceptions as they are to be → routes.yaml → signal →
+//	acknowledgement → hosts closed in pipelock → manifest → decisions → audit → journal gone
 
 // commit carries a change out, or leaves everything as it was. The caller holds
 // the lock.
 func (d *Decider) commit(ctx context.Context, slug string, j *journal) error {
-	j.Time, j.Program = time.Now().UTC().Truncate(time.Millisecond), d.Program
 	for _, s := range j.Saves {
 		if err := s.check(); err != nil {
 			return err
 		}
 	}
-	data, err := encode(j)
-	if err != nil {
-		return err
-	}
-	if err := spool.WriteFile(d.journal(slug), data, 0o600); err != nil {
+	if err := d.write(slug, j); err != nil {
 		return err
 	}
 	if j.New == j.Old {
+		if err := d.list(ctx, slug, j.Listed); err != nil {
+			return errors.Join(err, d.forget(slug))
+		}
 		return d.finish(slug, j, false)
 	}
-	open, closed := d.hosts(slug, j)
-	listed, err := d.openInPipelock(ctx, slug, open)
+	m := d.mirrored(slug, j)
+	listed, err := d.openInPipelock(ctx, slug, m.first)
 	if err != nil {
 		return errors.Join(err, d.forget(slug))
 	}
 	if err := d.apply(ctx, slug, j.New); err != nil {
 		return errors.Join(alreadyListed(err, listed), d.undo(slug, j))
 	}
-	late := d.closeInPipelock(ctx, slug, closed)
+	late := d.closeInPipelock(ctx, slug, m.last)
 	if err := d.finish(slug, j, false); err != nil || j.Record == nil {
 		return err // who approves a host is not bothered with one that was to go anyway
 	}
 	return late
+}
+
+// write writes a change down, before anything of it is done.
+func (d *Decider) write(slug string, j *journal) error {
+	j.Time, j.Program = time.Now().UTC().Truncate(time.Millisecond), d.Program
+	data, err := encode(j)
+	if err != nil {
+		return err
+	}
+	return spool.WriteFile(d.journal(slug), data, 0o600)
 }
 
 // encode writes a change as its file holds it, if it can be read back.
@@ -136,9 +148,13 @@ func (d *Decider) finish(slug string, j *journal, again bool) error {
 }
 
 // undo puts the old policy back. Egress is told, and not waited for: it may be
-// what failed. It takes what it finds when it starts, too.
+// what failed. It takes what it finds when it starts, too. An exception of pipelock's
+// that nothing holds any more must not stay.
 func (d *Decider) undo(slug string, j *journal) error {
 	if j.New != j.Old {
+		if err := d.unexcept(slug, j); err != nil {
+			return err
+		}
 		text, err := d.text(slug)
 		if err != nil {
 			return err
@@ -173,9 +189,9 @@ func (d *Decider) journal(slug string) string {
 }
 
 // Recover finishes or undoes what a killed program left, where nobody is at work
-// on it. It costs one look where there is nothing.
+// on it. It costs two looks where there is nothing.
 func (d *Decider) Recover(ctx context.Context, slug string) error {
-	if _, err := os.Lstat(d.journal(slug)); err != nil {
+	if !exists(d.journal(slug)) && !exists(d.previous(slug)) {
 		return nil
 	}
 	lock, err := d.Home.TryLockPolicy(slug)
@@ -191,6 +207,7 @@ func (d *Decider) Recover(ctx context.Context, slug string) error {
 
 // recover is Recover for who holds the lock.
 func (d *Decider) recover(ctx context.Context, slug string) error {
+	d.mendPipelock(ctx, slug)
 	data, err := spool.ReadFile(d.Home.StateDir(slug), journalFile, maxJournal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -203,6 +220,12 @@ func (d *Decider) recover(ctx context.Context, slug string) error {
 		return fmt.Errorf("cannot read what a killed program was changing: %w", err)
 	}
 	done := j.New == j.Old
+	switch {
+	case j.File != "":
+		done = j.File == d.pipelockSum(slug)
+	case len(j.Listed) > 0:
+		done = d.list(ctx, slug, j.Listed) == nil // once more, and it waits on where that fails
+	}
 	for _, v := range j.Decisions {
 		if _, err := d.Home.Decision(slug, v.Source, v.Decision.Proposal); err == nil {
 			done = true
@@ -214,8 +237,7 @@ func (d *Decider) recover(ctx context.Context, slug string) error {
 		done = true
 	}
 	if done {
-		_, closed := d.hosts(slug, &j)
-		d.closeInPipelock(ctx, slug, closed) // what stays is harmless, and goes with the next change
+		d.closeInPipelock(ctx, slug, d.mirrored(slug, &j).last) // what stays is harmless, and goes with the next change
 		return d.finish(slug, &j, true)
 	}
 	return d.undo(slug, &j)

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"bottle/pkg/audit"
 	"bottle/pkg/bottle"
+	"bottle/pkg/pipelock"
 	"bottle/pkg/policy"
 	"bottle/pkg/proposal"
 )
@@ -25,7 +29,8 @@ func withPipelock(t *testing.T) (*bench, *second) {
 	t.Helper()
 	b := newBench(t)
 	s := &second{b: b}
-	b.Mirror = func(_ context.Context, _ string, open, closed []string) (bool, error) {
+	b.Mirror = func(_ context.Context, _ string, d pipelock.Delta) (bool, error) {
+		open, closed := d.Open, d.Close
 		reaches := func(hosts []string) bool {
 			_, p, err := b.Policy(slug)
 			must(t, err)
@@ -36,6 +41,13 @@ func withPipelock(t *testing.T) (*bench, *second) {
 		}
 		if len(closed) > 0 {
 			s.calls = append(s.calls, fmt.Sprintf("close %s egress:%v", strings.Join(closed, " "), reaches(closed)))
+		}
+		if len(d.Except)+len(d.Ended) > 0 {
+			s.calls = append(s.calls, fmt.Sprintf("except %v end %v", d.Except, d.Ended))
+		}
+		if d.Empty() {
+			s.calls = append(s.calls, "mend")
+			must(t, os.Remove(b.previous(slug)))
 		}
 		return true, s.fails
 	}
@@ -142,5 +154,156 @@ func TestAHostForPipelockAloneChangesNoRoute(t *testing.T) {
 	must(t, b.decide(Order{ID: id})[0].Err)
 	s.told("open a.example egress:true")
 	b.grants()
+	b.records(1)
+}
+
+// excepted files what egress asks where pipelock found a JWT.
+func excepted(b *bench) string {
+	b.t.Helper()
+	return b.ask(bottle.Proposal{Kind: bottle.DLPBlock, Exception: &bottle.ExceptionAsk{Rule: "JWT Token", Host: "a.example", Path: "/open", Scanner: policy.Pipelock}})
+}
+
+// Pipelock's file has an exception before the policy does, and loses it before too,
+// so that a revocation that fails can be tried again.
+func TestAnExceptionOfPipelocksComesAndGoesFirst(t *testing.T) {
+	b, s := withPipelock(t)
+	id := excepted(b)
+	s.fails = errors.New("its check says no")
+	if err := b.decide(Order{ID: id})[0].Err; !errors.Is(err, ErrPipelock) {
+		t.Errorf("%v", err)
+	}
+	b.grants()
+	s.fails, s.calls = nil, nil
+	if err := b.decide(Order{ID: id, Terms: proposal.Terms{Uses: 1}})[0].Err; err == nil {
+		t.Error("it counts uses")
+	}
+	must(t, b.decide(Order{ID: id})[0].Err)
+	added := "except [{" + id + " JWT Token a.example /open}] end []"
+	s.told(added)
+	b.grants(id)
+	s.fails = errors.New("it is away")
+	if err := b.Revoke(t.Context(), slug, id, ""); !errors.Is(err, ErrPipelock) {
+		t.Errorf("%v", err)
+	}
+	b.grants(id)
+	s.fails, s.calls = nil, nil
+	must(t, b.Revoke(t.Context(), slug, id, ""))
+	s.told("except [] end [" + id + "]")
+	b.grants()
+}
+
+// An exception that egress' policy does not hold must not stay, whoever fails.
+func TestAnExceptionWithoutAGrantIsTakenOut(t *testing.T) {
+	b, s := withPipelock(t)
+	signal := b.Signal
+	b.Signal = func(context.Context, string, string) error { return ErrNotUp }
+	id := excepted(b)
+	if err := b.decide(Order{ID: id})[0].Err; !errors.Is(err, ErrNotUp) {
+		t.Errorf("%v", err)
+	}
+	added, ended := "except [{"+id+" JWT Token a.example /open}] end []", "except [] end ["+id+"]"
+	s.told(added, ended)
+	b.Signal = signal
+	_, p, err := b.Policy(slug)
+	must(t, err)
+	g := policy.Grant{ID: id, Route: policy.Route{Host: "a.example", Scheme: policy.HTTPS, Port: 443, Paths: []string{"/open"}}, Rule: "JWT Token", Scanner: policy.Pipelock}
+	after := p
+	after.Grants = append(after.Grants, g)
+	must(t, b.leave(journal{Old: string(policy.Render(p)), New: string(policy.Render(after))})) // a program was killed before egress had it
+	must(t, b.Recover(t.Context(), slug))
+	s.told(ended)
+	b.grants()
+}
+
+// The end of an exception is recorded when pipelock has it no more.
+func TestAnExceptionThatEndedIsTriedUntilItIsGone(t *testing.T) {
+	b, s := withPipelock(t)
+	id := excepted(b)
+	short := time.Second
+	must(t, b.decide(Order{ID: id, Terms: proposal.Terms{For: &short}})[0].Err)
+	_, p, err := b.Policy(slug)
+	must(t, err)
+	p.Grants[0].Expires = time.Now().Add(-time.Minute).UTC().Truncate(time.Second)
+	b.write("state/"+slug+"/egress/in/"+policyFile, string(policy.Render(p)))
+	s.fails, s.calls = errors.New("it is away"), nil
+	must(t, b.LookAfter(t.Context(), slug))
+	b.records(1)
+	s.fails = nil
+	must(t, b.LookAfter(t.Context(), slug))
+	ended := "except [] end [" + id + "]"
+	s.told(ended, ended)
+	b.records(2)
+	must(t, b.LookAfter(t.Context(), slug))
+	s.told()
+}
+
+// A rejected exception is not asked for again, and no request is refused for it.
+func TestARejectedExceptionIsSilenced(t *testing.T) {
+	b, s := withPipelock(t)
+	must(t, b.decide(Order{ID: excepted(b), Reject: true})[0].Err)
+	_, p, err := b.Policy(slug)
+	must(t, err)
+	if !p.SilencesPattern("JWT Token", "a.example", "/open") || p.Silences("a.example", 443, "/open") {
+		t.Errorf("silenced is %+v", p.Silenced)
+	}
+	s.told()
+}
+
+// An edit of pipelock's file that was cut short is recorded where its file is there,
+// and only then; pipelock is made to go by the one that is.
+func TestAnEditOfPipelocksFileThatWasCutShort(t *testing.T) {
+	for _, there := range []bool{true, false} {
+		b, s := withPipelock(t)
+		b.write("state/"+slug+"/pipelock/in/"+pipelock.File, map[bool]string{true: "new", false: "old"}[there])
+		b.write("state/"+slug+"/pipelock/"+pipelock.Previous, "old")
+		must(t, b.leave(journal{File: sum("new"), Record: &audit.Record{Kind: audit.Edit, Slug: slug, Sidecar: sidecar, Diff: "+new"}}))
+		must(t, b.Recover(t.Context(), slug))
+		s.told("mend")
+		b.records(map[bool]int64{true: 1, false: 0}[there])
+		must(t, b.Recover(t.Context(), slug))
+		s.told()
+	}
+}
+
+// An edit that fails is not recorded; one that was done is, once.
+func TestAnEditOfPipelocksFileIsRecorded(t *testing.T) {
+	b, _ := withPipelock(t)
+	must(t, os.MkdirAll(filepath.Join(b.Home.StateDir(slug), sidecar, "in"), 0o700))
+	failed := errors.New("its check says no")
+	set := func(context.Context) error { return failed }
+	if err := b.EditPipelock(t.Context(), slug, []byte("new"), set, "+new"); !errors.Is(err, failed) {
+		t.Errorf("%v", err)
+	}
+	failed = nil
+	must(t, b.EditPipelock(t.Context(), slug, []byte("new"), set, "+new"))
+	b.records(1)
+	b.grants()
+}
+
+// A host for pipelock's list that a killed program had begun is listed by the next,
+// or waits on.
+func TestAHostForPipelockThatWasCutShort(t *testing.T) {
+	b, s := withPipelock(t)
+	rules := b.Rules
+	b.Rules = func(slug string) (proposal.Rules, error) {
+		r, err := rules(slug)
+		r.Pipelock = true
+		return r, err
+	}
+	id := b.ask(bottle.Proposal{Kind: bottle.PipelockBlock, Justification: "x", Pipelock: &bottle.PipelockAsk{Host: "a.example"}})
+	left := journal{Listed: []string{"a.example"}, Decisions: []verdict{{Source: proposal.Supervise,
+		Decision: bottle.Decision{Proposal: id, Kind: bottle.PipelockBlock, Verdict: bottle.Approved}}}}
+	s.fails = errors.New("it is away")
+	must(t, b.leave(left))
+	must(t, b.Recover(t.Context(), slug))
+	if filed, err := b.Home.Proposal(slug, id); err != nil || filed.Decision != nil {
+		t.Errorf("it waits no more: %+v, %v", filed.Decision, err)
+	}
+	s.fails = nil
+	must(t, b.leave(left))
+	must(t, b.Recover(t.Context(), slug))
+	if filed, err := b.Home.Proposal(slug, id); err != nil || filed.Decision == nil {
+		t.Errorf("it still waits: %v", err)
+	}
 	b.records(1)
 }

@@ -2,68 +2,130 @@ package egress
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/policy"
 	"bottle/pkg/sidecar"
 	"bottle/test/forward"
 )
 
-// What pipelock refuses of a request is a refusal in the log; other answers are
-// not, and the agent gets all of them as they are.
-func TestWhatPipelockRefusesIsInTheLog(t *testing.T) {
+// behindPipelock is a world whose egress has a pipelock, which leads to all, and a
+// host that answers with what the query says, framed as X-Frame says.
+func behindPipelock(t *testing.T) refusing {
+	t.Helper()
 	var w *world
 	server := httptest.NewServer(&forward.Proxy{Dial: func(address string) (net.Conn, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return net.Dial("tcp", w.hosts[address])
 	}})
-	defer server.Close()
+	t.Cleanup(server.Close)
 	proxy, err := sidecar.NewProxy(&bottle.Proxy{Address: strings.TrimPrefix(server.URL, "http://"), Pipelock: true}, nil)
 	must(t, err)
-	w = newWorldWith(t, Config{Proxy: proxy})
+	out := t.TempDir()
+	w = newWorldWith(t, Config{Proxy: proxy, Out: out})
 	w.s.pool.dial = sidecar.Dialer{Proxy: proxy, Timeout: 5 * time.Second, Check: func(netip.Addr, bool) error { return nil },
 		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 			return nil, &net.DNSError{Name: host, Err: "it was looked up here"}
 		}}.Dial
 	w.serve("a.example:443", http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		out.Header().Set("Content-Length", strconv.Itoa(len(r.Header.Get("X-Answer"))))
+		answer, flush := r.URL.Query().Get("answer"), func() {}
+		switch r.Header.Get("X-Frame") {
+		case "length":
+			out.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+		case "chunks":
+			flush = func() { must(t, http.NewResponseController(out).Flush()) }
+		case "end":
+			out.Header().Set("Connection", "close")
+			out.Header().Set("Transfer-Encoding", "identity")
+		}
 		if r.URL.Path != "/open" {
 			out.WriteHeader(http.StatusForbidden)
 		}
-		io.WriteString(out, r.Header.Get("X-Answer"))
+		half := len(answer) / 2
+		io.WriteString(out, answer[:half])
+		flush()
+		io.WriteString(out, answer[half:])
 	}))
+	return refusing{w, out}
+}
+
+// answered has the agent ask, and returns what the log has of it.
+func (w refusing) answered(path, frame, answer string) bottle.Event {
+	w.t.Helper()
+	q, err := http.NewRequestWithContext(w.t.Context(), "GET", "https://a.example"+path+"?answer="+url.QueryEscape(answer), nil)
+	must(w.t, err)
+	q.Header.Set("X-Frame", frame)
+	got, err := w.agent().Do(q)
+	must(w.t, err)
+	body, err := io.ReadAll(got.Body)
+	got.Body.Close()
+	if err != nil || string(body) != answer {
+		w.t.Errorf("%s, %q came as %q, %v", frame, answer, body, err)
+	}
+	ev := w.event("request")
+	w.mu.Lock()
+	w.events = nil
+	w.mu.Unlock()
+	return ev
+}
+
+// What pipelock refuses of a request is a refusal in the log, however its answer is
+// framed; other answers are not, and the agent gets all of them as they are.
+func TestWhatPipelockRefusesIsInTheLog(t *testing.T) {
+	w := behindPipelock(t)
 	const blocked = "blocked: core DLP match: GitHub Token (critical)"
-	for _, tc := range []struct{ path, answer, verdict, reason string }{
-		{"/x", blocked, "deny", "pipelock, behind egress, says: " + blocked},
-		{"/x", "blocked: " + strings.Repeat("x", 4*maxBehind), "deny", "pipelock, behind egress, says: blocked: " + strings.Repeat("x", maxBehind-9)},
-		{"/x", "forbidden by us", bottle.Allowed, ""},
-		{"/x", "no", bottle.Allowed, ""},
-		{"/open", blocked, bottle.Allowed, ""},
-	} {
-		q, err := http.NewRequestWithContext(t.Context(), "GET", "https://a.example"+tc.path, nil)
-		must(t, err)
-		q.Header.Set("X-Answer", tc.answer)
-		answer, err := w.agent().Do(q)
-		must(t, err)
-		body, err := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if err != nil || string(body) != tc.answer {
-			t.Errorf("%q came as %q, %v", tc.answer, body, err)
+	for _, frame := range []string{"length", "chunks", "end"} {
+		for _, tc := range []struct{ path, answer, verdict, reason string }{
+			{"/x", blocked, "deny", "pipelock, behind egress, says: " + blocked + "; pipelock gives no exception for it"},
+			{"/x", "blocked: request header contains secret\n", "deny", "pipelock, behind egress, says: blocked: request header contains secret; pipelock gives no exception for it"},
+			{"/x", "blocked: " + strings.Repeat("x", 4*maxBehind), "deny", "pipelock, behind egress, says: blocked: " + strings.Repeat("x", maxBehind-9)},
+			{"/x", "blocked: " + strings.Repeat("x", 3*maxBehindRaw), "deny", "pipelock, behind egress, says: blocked: " + strings.Repeat("x", maxBehind-9)},
+			{"/x", "forbidden by us", bottle.Allowed, ""},
+			{"/x", "no", bottle.Allowed, ""},
+			{"/open", blocked, bottle.Allowed, ""},
+		} {
+			if e := w.answered(tc.path, frame, tc.answer); e.Verdict != tc.verdict || e.Reason != tc.reason {
+				t.Errorf("%s, %s %q: %s, %q", frame, tc.path, tc.answer, e.Verdict, e.Reason)
+			}
 		}
-		if e := w.event("request"); e.Verdict != tc.verdict || e.Reason != tc.reason {
-			t.Errorf("%s %q: %s, %q", tc.path, tc.answer, e.Verdict, e.Reason)
-		}
-		w.mu.Lock()
-		w.events = nil
-		w.mu.Unlock()
+	}
+}
+
+// What pipelock has an exception for is asked of the operator, once for a pattern and
+// a path; what it has none for is not, and neither is what he wants to hear no more of.
+func TestWhatPipelockFindsIsAskedOfTheOperator(t *testing.T) {
+	w := behindPipelock(t)
+	p := *w.s.policy.Load()
+	p.Silenced = []policy.Silence{{Host: "a.example", Path: "/x", Pattern: "Rejected"}}
+	w.setPolicy(p)
+	for _, answer := range []string{"JWT Token", "JWT Token", "Credit Card, IBAN", "Rejected", "a\x1b[2J", "*"} {
+		w.answered("/x", "length", "blocked: request body contains secret: "+answer)
+	}
+	w.answered("/x", "length", "blocked: core DLP match: GitHub Token (critical)")
+	w.answered("/x/*", "length", "blocked: request body contains secret: JWT Token")
+	asked := w.asked()
+	var got []string
+	for summary, p := range asked {
+		got = append(got, fmt.Sprintf("%s %d", summary, p.Count))
+	}
+	slices.Sort(got)
+	if want := []string{
+		"let findings of pipelock's Credit Card through to a.example  /x 1",
+		"let findings of pipelock's IBAN through to a.example  /x 1",
+		"let findings of pipelock's JWT Token through to a.example  /x 2"}; !slices.Equal(got, want) {
+		t.Errorf("asked is %q, want %q", got, want)
 	}
 }

@@ -25,7 +25,7 @@ type denied struct {
 	policy  func() *policy.Policy
 	spent   func(*policy.Grant) bool
 	queue   *sidecar.Queue
-	refused chan policy.Request
+	refused chan refusedRequest
 	slots   chan struct{} // one for each request that is held
 	mu      sync.Mutex    // whoever looks for a proposal, and makes one where there is none
 	stop    chan struct{}
@@ -42,19 +42,29 @@ func openDenied(cfg Config, inForce func() *policy.Policy, spent func(*policy.Gr
 	if err != nil {
 		return nil, err
 	}
-	d := &denied{policy: inForce, spent: spent, queue: queue, refused: make(chan policy.Request, deniedBehind), slots: make(chan struct{}, maxHeld),
+	d := &denied{policy: inForce, spent: spent, queue: queue, refused: make(chan refusedRequest, deniedBehind), slots: make(chan struct{}, maxHeld),
 		stop: make(chan struct{})}
 	d.stopped.Go(d.run)
 	return d, nil
 }
 
+// refusedRequest is a request that no entry allows, or one in which a pattern of
+// pipelock's found something.
+type refusedRequest struct {
+	policy.Request
+	pattern string // policy.CheckPattern; empty: no entry allows it
+}
+
 // note takes a request that no entry allows.
-func (d *denied) note(ev *bottle.Event) {
+func (d *denied) note(ev *bottle.Event) { d.found(ev, "") }
+
+// found takes a request in which a pattern of pipelock's found something.
+func (d *denied) found(ev *bottle.Event, pattern string) {
 	if d == nil {
 		return
 	}
 	select {
-	case d.refused <- d.request(ev):
+	case d.refused <- refusedRequest{d.request(ev), pattern}:
 	default:
 	}
 }
@@ -85,7 +95,11 @@ func (d *denied) run() {
 		case <-d.stop:
 			return
 		case q := <-d.refused:
-			d.ask(q)
+			if q.pattern != "" {
+				d.askException(q.Request, q.pattern)
+			} else {
+				d.ask(q.Request)
+			}
 		}
 	}
 }
@@ -101,14 +115,27 @@ func (d *denied) ask(q policy.Request) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		like := func(w bottle.Proposal, _ bottle.Pending) bool { return alike(w.Egress, &asked) }
-		d.file(asked, q, like, func(*bottle.Pending) {}) // an error: there is no room to ask in
+		d.file(bottle.Proposal{Kind: bottle.EgressDenied, Egress: &asked}, q, like, func(*bottle.Pending) {}) // an error: there is no room to ask in
 	}
+}
+
+// askException counts what pipelock refused with the proposal that waits for its
+// like, or makes one, for that very path.
+func (d *denied) askException(q policy.Request, pattern string) {
+	if d.policy().SilencesPattern(pattern, q.Host, q.Path) {
+		return
+	}
+	asked := bottle.ExceptionAsk{Rule: pattern, Host: q.Host, Path: q.Path, Scanner: policy.Pipelock}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	like := func(w bottle.Proposal, _ bottle.Pending) bool { return w.Exception != nil && *w.Exception == asked }
+	d.file(bottle.Proposal{Kind: bottle.DLPBlock, Exception: &asked}, q, like, func(*bottle.Pending) {}) // an error: there is no room to ask in, or no such exception
 }
 
 // file counts a request with a proposal that waits and is like it, or makes one,
 // and has note change what is told of it. It returns the proposal's ID. The
 // caller holds d.mu, so that two of a kind make one.
-func (d *denied) file(asked bottle.EgressAsk, q policy.Request, like func(bottle.Proposal, bottle.Pending) bool, note func(*bottle.Pending)) (string, error) {
+func (d *denied) file(asked bottle.Proposal, q policy.Request, like func(bottle.Proposal, bottle.Pending) bool, note func(*bottle.Pending)) (string, error) {
 	count := func(w *bottle.Pending) {
 		w.Method, w.Last = q.Method, q.Now.UTC().Truncate(time.Millisecond)
 		note(w)
@@ -116,7 +143,7 @@ func (d *denied) file(asked bottle.EgressAsk, q policy.Request, like func(bottle
 	if id := d.queue.Join(like, count); id != "" {
 		return id, nil
 	}
-	made, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressDenied, Egress: &asked}, proposal.Rules{}, q.Now)
+	made, err := proposal.Make(asked, proposal.Rules{}, q.Now)
 	if err == nil {
 		made, err = d.queue.Ask(made)
 	}

@@ -26,7 +26,7 @@ type exchange struct {
 	upload *upload // nil where the request went out whole
 	taken  bool    // the request's body has been read
 	began  bool    // something of an answer went to the client
-	behind string  // what pipelock says that it refused
+	behind behind  // what pipelock says that it refused
 }
 
 // upload sends what is left of a request's body while the answer may come.

@@ -176,7 +176,7 @@ func (d *denied) hold(ev *bottle.Event, timeout time.Duration) (*holding, string
 	until := q.Now.Add(timeout)
 	h := &holding{d: d}
 	var err error
-	h.id, err = d.file(asked, q, likeHeld(&asked, q.Now), func(w *bottle.Pending) {
+	h.id, err = d.file(bottle.Proposal{Kind: bottle.EgressDenied, Egress: &asked}, q, likeHeld(&asked, q.Now), func(w *bottle.Pending) {
 		if w.HeldUntil.IsZero() {
 			w.HeldUntil = until.UTC().Truncate(time.Millisecond)
 		}

@@ -110,7 +110,7 @@ func unknownRule(p *policy.Policy) error {
 	}
 	for i := range p.Grants {
 		list := p.Grants[i].Scan.Allow
-		if g := &p.Grants[i]; !g.Opens() {
+		if g := &p.Grants[i]; !g.Opens() && g.Scanner == "" {
 			list = append(slices.Clip(list), policy.Exception{Rule: g.Rule})
 		}
 		if err := check(list); err != nil {

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -255,7 +256,9 @@ func (r *revival) refresh(service string) error {
 	}
 	t := tree{root: filepath.Join(r.bottle.StateDir, service, "in")}
 	t.replace("roots.pem", roots, 0o600)
-	if service != plan.PipelockService {
+	if service == plan.PipelockService {
+		t.err = cmp.Or(t.err, r.settled(r.again.Slug)) // it goes by the file that is there
+	} else {
 		t.replace(hostFile, host, 0o600)
 	}
 	if service == plan.GateService && t.err == nil {

@@ -83,8 +83,11 @@ func Exceptions(p policy.Policy, now time.Time) (list []Exception) {
 	return list
 }
 
-// except adds entries, and takes out those that are ours under an ID.
+// except takes out the entries that are ours under an ID, and adds others.
 func (d *document) except(add []Exception, ended []string) (changed bool, err error) {
+	for _, id := range ended {
+		changed = d.dropEntries(approved+id) || changed
+	}
 	for i := range add {
 		e := &add[i]
 		if err := e.check(); err != nil {
@@ -93,9 +96,6 @@ func (d *document) except(add []Exception, ended []string) (changed bool, err er
 		for _, path := range e.paths() {
 			changed = d.entry(e.Pattern, path, approved+e.ID) || changed
 		}
-	}
-	for _, id := range ended {
-		changed = d.dropEntries(approved+id) || changed
 	}
 	return changed, nil
 }

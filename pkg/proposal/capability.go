@@ -12,7 +12,7 @@ import (
 // capabilityBlock is an agent's request for another image.
 type capabilityBlock struct{}
 
-func (capabilityBlock) source() string { return Supervise }
+func (capabilityBlock) source(*bottle.Proposal) string { return Supervise }
 
 func (capabilityBlock) check(p *bottle.Proposal) error {
 	if p.Capability == nil {

@@ -83,8 +83,8 @@ func (c *Change) Apply(p policy.Policy) policy.Policy {
 }
 
 // grant makes the entry that an approval adds, or says why none is needed.
-func (c *Change) grant(p *bottle.Proposal, r policy.Route, rule string, seconds int64, in Context) {
-	g := &policy.Grant{ID: p.ID, Route: r, Uses: in.Terms.Uses, Rule: rule}
+func (c *Change) grant(p *bottle.Proposal, g policy.Grant, seconds int64, in Context) {
+	g.ID, g.Uses = p.ID, in.Terms.Uses
 	d := time.Duration(seconds) * time.Second
 	if in.Terms.For != nil {
 		d = *in.Terms.For
@@ -93,12 +93,12 @@ func (c *Change) grant(p *bottle.Proposal, r policy.Route, rule string, seconds 
 		// The file has whole seconds: up, so that nobody gets less than was said.
 		g.Expires = in.Now.UTC().Add(d + time.Second - time.Nanosecond).Truncate(time.Second)
 	}
-	if c.Already = in.Policy.Covers(g, in.Now); c.Already != nil {
+	if c.Already = in.Policy.Covers(&g, in.Now); c.Already != nil {
 		c.Note = "already allowed by " + strings.Join(c.Already, ", ") + ": nothing is added"
 		return
 	}
-	c.Grant = g
-	c.Diff = lines(policy.Policy{Grants: []policy.Grant{*g}})
+	c.Grant = &g
+	c.Diff = lines(policy.Policy{Grants: []policy.Grant{g}})
 }
 
 // lines are what p adds to a policy, "+" before each.

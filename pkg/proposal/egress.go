@@ -14,7 +14,7 @@ import (
 // egressBlock is an agent's request for a host.
 type egressBlock struct{}
 
-func (egressBlock) source() string { return Supervise }
+func (egressBlock) source(*bottle.Proposal) string { return Supervise }
 
 func (egressBlock) check(p *bottle.Proposal) error {
 	if p.Justification == "" {
@@ -112,7 +112,7 @@ func (egressBlock) approve(c *Change, p *bottle.Proposal, in Context) error {
 	if in.Terms.NoCredential {
 		r.Auth = policy.Auth{}
 	}
-	c.grant(p, r, "", e.Seconds, in)
+	c.grant(p, policy.Grant{Route: r}, e.Seconds, in)
 	if c.Grant == nil && e.Credential != "" && in.Terms.NoCredential {
 		c.Note += ", and no credential goes with it"
 	}
@@ -124,7 +124,7 @@ func (egressBlock) reject(*Change, *bottle.Proposal) {}
 // egressDenied is what egress tells of what it refused.
 type egressDenied struct{ egressBlock }
 
-func (egressDenied) source() string { return Egress }
+func (egressDenied) source(*bottle.Proposal) string { return Egress }
 
 func (egressDenied) check(p *bottle.Proposal) error {
 	if p.Egress != nil && p.Egress.Credential != "" {

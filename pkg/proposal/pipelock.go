@@ -13,7 +13,7 @@ type pipelockBlock struct{}
 
 var errNoPipelock = errors.New("this bottle runs no pipelock")
 
-func (pipelockBlock) source() string { return Supervise }
+func (pipelockBlock) source(*bottle.Proposal) string { return Supervise }
 
 func (pipelockBlock) check(p *bottle.Proposal) error {
 	if p.Pipelock == nil {

@@ -39,8 +39,8 @@ const (
 
 // kind is what a kind of proposals does differently.
 type kind interface {
-	// source is the sidecar that writes such proposals; no other may.
-	source() string
+	// source is the sidecar that writes such a proposal; no other may.
+	source(p *bottle.Proposal) string
 	// check says what is wrong with the payload and puts one in its one form in its
 	// place; what it was given stays as it is.
 	check(p *bottle.Proposal) error
@@ -103,7 +103,7 @@ func Make(p bottle.Proposal, rules Rules, now time.Time) (bottle.Proposal, error
 	if !known {
 		return p, fmt.Errorf("%q is no kind of proposal", p.Kind)
 	}
-	p.Source, p.CreatedAt, p.Slug, p.Agent = k.source(), now.UTC().Truncate(time.Millisecond), "", ""
+	p.Source, p.CreatedAt, p.Slug, p.Agent = k.source(&p), now.UTC().Truncate(time.Millisecond), "", ""
 	if err := check(k, &p); err != nil {
 		return p, err
 	}
@@ -203,7 +203,7 @@ func Parse(data []byte, source, id string) (bottle.Proposal, error) {
 	switch {
 	case !known:
 		return p, errors.New("its kind is unknown")
-	case p.Source != source || k.source() != source:
+	case p.Source != source || k.source(&p) != source:
 		return p, fmt.Errorf("%s writes no such proposals", source)
 	case p.Slug != "" || p.Agent != "":
 		return p, errors.New("it says whose it is")

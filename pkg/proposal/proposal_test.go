@@ -38,6 +38,7 @@ func every(t *testing.T) []bottle.Proposal {
 		made(t, ask(bottle.EgressAsk{Host: "Docs.Example.com.", Paths: []string{"/a", "/a", "/b"}, Methods: []string{"get"}, Credential: "docs", Seconds: 60})),
 		made(t, bottle.Proposal{Kind: bottle.EgressDenied, Egress: &bottle.EgressAsk{Host: "telemetry.example.com", Paths: []string{"/v1"}, Methods: []string{"POST"}}}),
 		made(t, bottle.Proposal{Kind: bottle.DLPBlock, Justification: "a test key", Exception: &bottle.ExceptionAsk{Rule: "jwt", Host: "docs.example.com", Path: "/login"}}),
+		made(t, bottle.Proposal{Kind: bottle.DLPBlock, Exception: &bottle.ExceptionAsk{Rule: "JWT Token", Host: "docs.example.com", Path: "/login", Scanner: "pipelock"}}),
 		made(t, bottle.Proposal{Kind: bottle.CapabilityBlock, Justification: "jq", Capability: &bottle.CapabilityAsk{Dockerfile: "FROM bottle\nRUN apt-get install -y jq\n"}}),
 		made(t, bottle.Proposal{Kind: bottle.GitPush, Push: &bottle.PushAsk{Remote: "origin", Updates: []bottle.PushUpdate{{Ref: "refs/heads/x", Old: a, New: b}}}}),
 	}
@@ -120,6 +121,9 @@ func TestWhatCannotBeAskedForIsRefused(t *testing.T) {
 		"pipelock, no host":  {Kind: bottle.PipelockBlock, Justification: "x"},
 		"no pipelock":        {Kind: bottle.PipelockBlock, Justification: "x", Pipelock: &bottle.PipelockAsk{Host: "a.example"}},
 		"no kind":            {Kind: "x"},
+		"another scanner":    {Kind: bottle.DLPBlock, Justification: "x", Exception: &bottle.ExceptionAsk{Rule: "jwt", Host: "a.example", Path: "/", Scanner: "x"}},
+		"a pattern of signs": {Kind: bottle.DLPBlock, Exception: &bottle.ExceptionAsk{Rule: "a*", Host: "a.example", Path: "/", Scanner: "pipelock"}},
+		"a glob":             {Kind: bottle.DLPBlock, Exception: &bottle.ExceptionAsk{Rule: "a", Host: "a.example", Path: "/*", Scanner: "pipelock"}},
 		"a rule with spaces": {Kind: bottle.DLPBlock, Justification: "x", Exception: &bottle.ExceptionAsk{Rule: "a b", Host: "a.example", Path: "/"}},
 	} {
 		if _, err := Make(p, rules, now); err == nil {
@@ -235,10 +239,15 @@ func TestNarrowingNeverWidens(t *testing.T) {
 func TestARejectedRefusalIsSilenced(t *testing.T) {
 	for _, p := range every(t) {
 		c := Reject(p)
-		if (p.Kind == bottle.EgressDenied) != (c.Silence != nil) {
+		if (p.Source == Egress) != (c.Silence != nil) { // what nobody asked for
 			t.Errorf("%s: %+v", p.Kind, c.Silence)
 		}
-		if c.Silence != nil {
+		switch {
+		case p.Kind == bottle.DLPBlock && c.Silence != nil:
+			if after := c.Apply(policy.Policy{}); !after.SilencesPattern("JWT Token", "docs.example.com", "/login") || c.Diff == "" {
+				t.Errorf("%+v", after)
+			}
+		case c.Silence != nil:
 			after := c.Apply(policy.Policy{})
 			if !after.Silences("telemetry.example.com", 443, "/v1/x") || after.Silences("telemetry.example.com", 443, "/v2") || c.Diff == "" {
 				t.Errorf("%+v", after)
@@ -270,7 +279,8 @@ func TestHostsThatLookLikeOthersAreFlagged(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, p := range []bottle.Proposal{ask(bottle.EgressAsk{Host: "a.example"}), {Kind: bottle.EgressDenied, Egress: &bottle.EgressAsk{Host: "a.example"}},
-		{Kind: bottle.DLPBlock, Justification: "x", Exception: &bottle.ExceptionAsk{Rule: "jwt", Host: "a.example", Path: "/"}}} {
+		{Kind: bottle.DLPBlock, Justification: "x", Exception: &bottle.ExceptionAsk{Rule: "jwt", Host: "a.example", Path: "/"}},
+		{Kind: bottle.DLPBlock, Exception: &bottle.ExceptionAsk{Rule: "JWT Token", Host: "a.example", Path: "/", Scanner: "pipelock"}}} {
 		p, err := Make(p, rules, now)
 		if err != nil {
 			f.Fatal(err)
@@ -352,5 +362,18 @@ func TestAHostForPipelocksList(t *testing.T) {
 	}
 	if _, err := Approve(p, Context{Now: now, Terms: Terms{Uses: 1}}); err == nil {
 		t.Error("it was approved for one use, which pipelock does not count")
+	}
+}
+
+// What pipelock finds is egress' to ask for: what faces the agent must not.
+func TestPipelocksFindingsAreAskedForByEgressAlone(t *testing.T) {
+	p := made(t, bottle.Proposal{Kind: bottle.DLPBlock, Exception: &bottle.ExceptionAsk{Rule: "JWT Token", Host: "a.example", Path: "/", Scanner: "pipelock"}})
+	if p.Source != Egress {
+		t.Errorf("%s asks", p.Source)
+	}
+	p.Source = Supervise
+	p.ID = ID(p)
+	if _, err := Parse(Encode(p), Supervise, p.ID); err == nil {
+		t.Error("supervise asks too")
 	}
 }

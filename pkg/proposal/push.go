@@ -13,7 +13,7 @@ type gitPush struct{}
 
 const maxUpdates = 200
 
-func (gitPush) source() string { return GitGate }
+func (gitPush) source(*bottle.Proposal) string { return GitGate }
 
 func (gitPush) check(p *bottle.Proposal) error {
 	push := p.Push

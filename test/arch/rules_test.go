@@ -31,7 +31,7 @@ var rules = map[string]rule{
 
 	"pkg/dlp/ruleids": {pure: true, why: "names of rules, for who checks what an operator wrote without the scanner: a leaf"},
 
-	"pkg/proposal": {may: []string{"pkg/bottle", "pkg/dlp/ruleids", "pkg/dockerfile", "pkg/policy"}, pure: true,
+	"pkg/proposal": {may: []string{"pkg/bottle", "pkg/dlp/ruleids", "pkg/dockerfile", "pkg/pipelock", "pkg/policy"}, pure: true,
 		why: "what a proposal is and what its approval changes, as values: for sidecars that ask and for the host that decides"},
 	"pkg/pipelock": {may: []string{"pkg/policy"}, pure: true,
 		why: "what pipelock is told is a function of a policy and of the file as it stands, so that golden files can show it"},
@@ -63,7 +63,7 @@ var rules = map[string]rule{
 		why: "the operator's end of a session; a bottle's life is not its business"},
 	"pkg/sidecar": {may: []string{"pkg/bottle", "pkg/proposal", "pkg/spool"},
 		why: "what sidecars share, and nothing that only the host may know"},
-	"pkg/egress": {may: []string{"pkg/dlp", "pkg/policy", "pkg/proposal", "pkg/sidecar", "pkg/bottle", "pkg/ca", "pkg/spool"},
+	"pkg/egress": {may: []string{"pkg/dlp", "pkg/pipelock", "pkg/policy", "pkg/proposal", "pkg/sidecar", "pkg/bottle", "pkg/ca", "pkg/spool"},
 		why: "faces the agent: it knows its policy and its CA, and nothing of the host"},
 	"pkg/relay": {may: []string{"pkg/bottle", "pkg/sidecar"},
 		why: "leads a build's fetches to a proxy: it meets nobody's agent, and knows nothing of images"},
