@@ -93,14 +93,16 @@ func serve(c *cli.Call) error {
 	}
 	dialer := sidecar.Dialer{Check: guard.Check, Lookup: sidecar.Resolve, Timeout: dialTime, Proxy: proxy}
 	start := func(events *sidecar.Events) (sidecar.Service, error) {
-		if host.Proxy != nil && host.Proxy.Pipelock { // what cannot lead anywhere is not ready
+		var answers func(context.Context) error
+		if proxy.Pipelock() { // what cannot lead anywhere is not ready
 			conn, err := dialer.AwaitPipelock(context.Background())
 			if err != nil {
 				return nil, err
 			}
 			conn.Close()
+			answers = dialer.PipelockAnswers
 		}
-		return egress.Start(egress.Config{In: c.String("in"), Listen: own.Addr(), Ports: ports, Names: names, Dial: dialer.Dial, Proxy: proxy,
+		return egress.Start(egress.Config{Answers: answers, In: c.String("in"), Listen: own.Addr(), Ports: ports, Names: names, Dial: dialer.Dial, Proxy: proxy,
 			Record: events.Add, Out: c.String("out"), Secrets: secrets})
 	}
 	return sidecar.Program{Name: "egress", In: c.String("in"), Out: c.String("out"), Start: start, Secrets: secrets, Socket: sidecar.SecretsSocket}.Run()

@@ -20,4 +20,7 @@ type Applied struct {
 	// Stale are the names of values that an upstream refused (401) since they were
 	// handed over, sorted.
 	Stale []string `json:"stale,omitempty"`
+	// Silent says that the pipelock behind egress takes connections, or none, and
+	// answers nothing.
+	Silent bool `json:"silent,omitempty"`
 }

@@ -51,7 +51,7 @@ func (s *Server) Reload() error {
 	s.policy.Store(&p)
 	s.cut(time.Now())
 	defer s.changed.tell() // once egress has said so: the way back is closed then
-	f.applied = bottle.Applied{Generation: f.applied.Generation + 1, SHA256: hash, Tried: hash, Routes: len(p.Routes) + len(p.Grants),
+	f.applied = bottle.Applied{Generation: f.applied.Generation + 1, SHA256: hash, Tried: hash, Routes: len(p.Routes) + len(p.Grants), Silent: f.applied.Silent,
 		Time: time.Now().UTC().Truncate(time.Millisecond)}
 	return s.tell()
 }

@@ -57,6 +57,9 @@ type Config struct {
 	Record func(bottle.Event)
 	// Proxy is what Dial goes through, which has needs of its own; nil: none.
 	Proxy *sidecar.Proxy
+	// Answers says, by its error, that a pipelock behind it does not answer; nil: there
+	// is none.
+	Answers func(ctx context.Context) error
 	// Out is the directory of sidecar.AppliedFile; empty: nobody is told.
 	Out string
 	// Secrets are the values that the host hands over; nil: there are none.
@@ -93,6 +96,7 @@ type Server struct {
 	scans     budget
 	multiplex *multiplex // clients' HTTP/2
 	failed    chan error
+	doubt     chan struct{} // whether what is behind it answers
 
 	accepting sync.WaitGroup
 	listeners []net.Listener
@@ -102,7 +106,7 @@ type Server struct {
 // Start reads the files and serves until Drain.
 func Start(cfg Config) (*Server, error) {
 	s := &Server{in: cfg.In, record: cfg.Record, slots: make(chan struct{}, MaxConns), ending: make(chan struct{}), failed: make(chan error, 1), headTime: cfg.HeadTime,
-		multiplex: newMultiplex()}
+		multiplex: newMultiplex(), doubt: make(chan struct{}, 1)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	if s.headTime == 0 {
 		s.headTime = headTime
@@ -124,7 +128,7 @@ func Start(cfg Config) (*Server, error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	s.pool.dial = cfg.Dial
+	s.pool.dial = s.doubting(cfg)
 	if s.denied, err = openDenied(cfg, s.policy.Load, s.uses.spent); err != nil {
 		return nil, err
 	}
@@ -136,6 +140,9 @@ func Start(cfg Config) (*Server, error) {
 	}
 	go s.multiplex.server.Serve(s.multiplex)
 	go s.sweep()
+	if cfg.Answers != nil {
+		go s.watchBehind(cfg.Answers, silentPause, silentSoon)
+	}
 	return s, nil
 }
 

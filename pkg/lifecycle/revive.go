@@ -204,7 +204,7 @@ func (r *revival) fits(c plan.Container) bool {
 // sidecar brings a sidecar to where it serves: one that runs may have been started
 // just now, by a resume that was killed.
 func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
-	if r.have[c.Service].Running() {
+	if r.have[c.Service].Running() && !r.silent(c) {
 		if err := r.rejoin(ctx, c); err != nil {
 			return err
 		}
@@ -226,6 +226,11 @@ func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
 		return err
 	}
 	return r.awaitSidecar(ctx, c)
+}
+
+// silent says whether it is a pipelock that hangs, as egress says.
+func (r *revival) silent(c plan.Container) bool {
+	return c.Service == plan.PipelockService && applied(r.bottle.StateDir, plan.EgressService).Silent
 }
 
 // gitVolume makes the git gate's volume where it is gone; one that is there stays.

@@ -176,7 +176,7 @@ func allApplied(b bottle.Bottle) map[string]bottle.Applied {
 const late = 2 * time.Minute
 
 // lacking marks a running bottle of which a sidecar says that it lacks values,
-// since it was restarted, or that they have aged. It adds those that an upstream
+// since it was restarted, or that they have aged, or that pipelock is silent. It adds those that an upstream
 // refuses: that alone is no fault of the bottle's.
 func lacking(b bottle.Bottle, said map[string]bottle.Applied) bottle.Bottle {
 	for _, service := range takers {
@@ -188,6 +188,8 @@ func lacking(b bottle.Bottle, said map[string]bottle.Applied) bottle.Bottle {
 		case b.Status != bottle.Running:
 		case len(a.Needs) > 0:
 			b.Status, b.Reason = bottle.Degraded, lacks(b.Slug, service, a)
+		case a.Silent:
+			b.Status, b.Reason = bottle.Degraded, "pipelock does not answer: run bottle-start --resume "+b.Slug
 		case a.RenewAt != nil && time.Since(*a.RenewAt) > late:
 			b.Status = bottle.Degraded
 			b.Reason = fmt.Sprintf("%s has values that were to be renewed: run bottle-start --renew %s", service, b.Slug)

@@ -60,6 +60,23 @@ func (d Dialer) AwaitPipelock(ctx context.Context) (*net.TCPConn, error) {
 	}
 }
 
+// PipelockAnswers says, by its error, that the bottle's pipelock does not answer a
+// question after its health, whatever it answers: a program that hangs is connected
+// to all the same. d.Timeout bounds it.
+func (d Dialer) PipelockAnswers(ctx context.Context) error {
+	conn, err := d.proxyConn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = exchange(ctx, conn, "GET /health HTTP/1.1\r\nHost: pipelock\r\nConnection: close\r\n\r\n", d.Timeout)
+	var reason *ProxyError
+	if errors.As(err, &reason) {
+		return &ProxyError{reason: reason.reason, own: true}
+	}
+	return err
+}
+
 // maxSaid bounds what is told of a refusal, in bytes.
 const maxSaid = 256
 
@@ -124,6 +141,9 @@ func AskPipelock(ctx context.Context, dir string, hosts []string, out io.Writer)
 		return err
 	}
 	conn.Close()
+	if err := d.PipelockAnswers(ctx); err != nil {
+		return err
+	}
 	for _, host := range hosts {
 		word := "closed "
 		if listed, err := d.PipelockLists(ctx, host); err != nil {

@@ -148,13 +148,18 @@ func (d Dialer) proxyConn(ctx context.Context) (*net.TCPConn, error) {
 // connect asks the proxy for a way to a host, and returns the status that it
 // answers with. It reads no byte of what follows.
 func connect(ctx context.Context, conn net.Conn, to, login string, patience time.Duration) (int, error) {
-	conn.SetDeadline(time.Now().Add(patience))
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	ask := "CONNECT " + to + " HTTP/1.1\r\nHost: " + to + "\r\n"
 	if login != "" {
 		ask += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(login)) + "\r\n"
 	}
-	_, err := io.WriteString(conn, ask+"\r\n")
+	return exchange(ctx, conn, ask+"\r\n", patience)
+}
+
+// exchange sends the head of a request, and returns the status of the answer.
+func exchange(ctx context.Context, conn net.Conn, head string, patience time.Duration) (int, error) {
+	conn.SetDeadline(time.Now().Add(patience))
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	_, err := io.WriteString(conn, head)
 	var status int
 	if err == nil {
 		status, err = readStatus(conn)

@@ -12,8 +12,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 
-// token is what both scanners know; the route lets it pass egress'.
-const token = "ghp_" + "r7Zq2mXc81LdKpT0vYwB5sJfHgNe34RaUo9i"
+// token and jwt are what both scanners know; the route lets them pass egress'.
+const (
+	token = "ghp_" + "r7Zq2mXc81LdKpT0vYwB5sJfHgNe34RaUo9i"
+	jwt   = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ" + ".SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
+)
 
 // lab is a bottle with pipelock, whose agent, a shell, may reach one.test.
 type lab struct {
@@ -29,7 +32,7 @@ func start(t *testing.T, names ...string) *lab {
 	image, real := l.PipelockImage()
 	l.u = l.Upstream(append(names, "one.test")...)
 	l.Write("bottles/dev.md", "---\npipelock: {image: "+image+"}\negress:\n  routes:\n"+
-		"    - {host: one.test, private: true, scan: {allow: [{rule: github-pat}]}}\n---\n")
+		"    - {host: one.test, private: true, scan: {allow: [{rule: github-pat}, {rule: jwt}]}}\n---\n")
 	l.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
 	l.slug = l.Start("dev")
 	l.u.JoinPipelock(l.slug)

@@ -44,16 +44,16 @@ type config struct {
 		Mode    string   `yaml:"header_mode"`
 		Ignore  []string `yaml:"ignore_headers"`
 	} `yaml:"request_body_scanning"`
-	DLP      map[string]any   `yaml:"dlp"`
-	Seeds    map[string]any   `yaml:"seed_phrase_detection"`
-	Answers  map[string]any   `yaml:"response_scanning"`
-	SSRF     map[string]any   `yaml:"ssrf"`
-	Media    map[string]any   `yaml:"media_policy"`
-	Shield   map[string]any   `yaml:"browser_shield"`
-	Taint    map[string]any   `yaml:"taint"`
-	Sentry   map[string]any   `yaml:"sentry"`
-	Logging  map[string]any   `yaml:"logging"`
-	Suppress []map[string]any `yaml:"suppress"`
+	DLP      map[string]any `yaml:"dlp"`
+	Seeds    map[string]any `yaml:"seed_phrase_detection"`
+	Answers  map[string]any `yaml:"response_scanning"`
+	SSRF     map[string]any `yaml:"ssrf"`
+	Media    map[string]any `yaml:"media_policy"`
+	Shield   map[string]any `yaml:"browser_shield"`
+	Taint    map[string]any `yaml:"taint"`
+	Sentry   map[string]any `yaml:"sentry"`
+	Logging  map[string]any `yaml:"logging"`
+	Suppress []exception    `yaml:"suppress"`
 }
 
 func load(file string) (*config, error) {
@@ -79,6 +79,9 @@ func load(file string) (*config, error) {
 		if strings.Trim(strings.TrimPrefix(h, "*."), "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != "" || h == "" {
 			return nil, fmt.Errorf("api_allowlist: %q is no domain", h)
 		}
+	}
+	if err := checkExceptions(c.Suppress); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

@@ -1,0 +1,123 @@
+package behind
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// excepted is the proposal that came of a block of pipelock's; empty: there is none.
+func (l *lab) excepted() string {
+	l.t.Helper()
+	out, said, code := l.Shell(`bottle-ls proposals | jq -r 'select(.kind=="dlp-block").id'`)
+	if code != 0 {
+		l.t.Fatalf("%d: %s", code, said)
+	}
+	return strings.TrimSpace(out)
+}
+
+// found has pipelock find a JWT, and returns the proposal that comes of it.
+func (l *lab) found(url string) string {
+	l.t.Helper()
+	l.wants(l.ask(url, "-d", "x="+jwt), "403", "blocked: request body contains secret: JWT Token")
+	l.AwaitProposal("dlp-block")
+	return l.excepted()
+}
+
+// What pipelock finds, and has an exception for, is asked of the operator; his yes is
+// an exception in its file, for that pattern below that path alone, until it is
+// revoked or over.
+func TestAFalsePositiveIsExceptedInPipelocksFile(t *testing.T) {
+	t.Parallel()
+	l := start(t, "two.test")
+	before := l.file()
+	id := l.found("https://one.test/login")
+	out, said, _ := l.Run("bottle-approve", "--once", id)
+	l.wants(out+said, "pipelock counts no uses")
+	if out, said, code := l.Run("bottle-approve", id); code != 0 {
+		t.Fatalf("%d: %s%s", code, out, said)
+	}
+	l.wants(l.file(), "suppress:", "rule: JWT Token", "path: https://one.test/login/", "reason: approved as "+id)
+	for _, url := range []string{"https://one.test/login", "https://one.test/login/x", "https://one.test/login?a=b"} {
+		l.wants(l.ask(url, "-d", "x="+jwt), "200")
+	}
+	for _, url := range []string{"https://one.test/other", "https://one.test/loginx", "https://one.test/other?/https://one.test/login"} {
+		l.wants(l.ask(url, "-d", "x="+jwt), "403", "blocked: request body contains secret")
+	}
+	l.wants(l.ask("https://one.test/login", "-d", "x="+token), "403", "blocked: ")
+	grants, _, _ := l.Run("bottle-ls", "grants", "-o", "json")
+	l.wants(grants, `"scanner":"pipelock"`, `"rule":"JWT Token"`, "lets findings of pipelock JWT Token through")
+	if out, said, code := l.Run("bottle-approve", "--revoke", id); code != 0 {
+		t.Fatalf("%d: %s%s", code, out, said)
+	}
+	l.wants(l.ask("https://one.test/login", "-d", "x="+jwt), "403")
+	if l.file() != before {
+		t.Errorf("the file is\n%s", l.file())
+	}
+}
+
+// An exception that ended is taken out by the next program that looks.
+func TestAnExceptionEndsInPipelockToo(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	before := l.file()
+	if out, said, code := l.Run("bottle-approve", "--for", "1s", l.found("https://one.test/login")); code != 0 {
+		t.Fatalf("%d: %s%s", code, out, said)
+	}
+	for end := time.Now().Add(20 * time.Second); l.file() != before; time.Sleep(200 * time.Millisecond) { // it is the clock that is waited for
+		if _, said, code := l.Run("bottle-ls", "grants"); code != 0 || time.Now().After(end) {
+			t.Fatalf("%d: %s; the file is\n%s", code, said, l.file())
+		}
+	}
+	l.wants(l.ask("https://one.test/login", "-d", "x="+jwt), "403")
+	out, said, code := l.Shell(`jq -r 'select(.kind=="expire").detail' "$BOTTLE_HOME/audit.jsonl"`)
+	if code != 0 || !strings.Contains(out, "it ended at") {
+		t.Errorf("%d: %s%s", code, out, said)
+	}
+}
+
+// What pipelock has no exception for is asked of nobody, and the log says so.
+func TestWhatPipelockHasNoExceptionForIsNotAsked(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	l.wants(l.ask("https://one.test/x?t="+token), "403", "blocked: core DLP match")
+	l.wants(l.ask("https://one.test/x", "-H", "X-Note: "+jwt), "403", "blocked: request header contains secret")
+	if id := l.excepted(); id != "" {
+		t.Errorf("asked is %s", id)
+	}
+	out, said, code := l.Shell("bottle-log " + l.slug + ` | jq -r 'select(.path=="/x" and .verdict=="deny").reason'`)
+	if code != 0 || strings.Count(out, "pipelock gives no exception for it") != 2 {
+		t.Errorf("%d: the log has %s%s", code, out, said)
+	}
+}
+
+// Where pipelock does not take an exception, nothing changes; a retry works.
+func TestAnExceptionThatPipelockDoesNotTake(t *testing.T) {
+	t.Parallel()
+	l := start(t)
+	id := l.found("https://one.test/login")
+	before := l.file()
+	l.Docker("kill", l.container("pipelock"))
+	_, said, code := l.Run("bottle-approve", id)
+	if code != 1 || !strings.Contains(said, "pipelock failed, so the routes are NOT changed") {
+		t.Errorf("%d: %s", code, said)
+	}
+	if l.file() != before {
+		t.Errorf("the file is\n%s", l.file())
+	}
+	if _, said, code := l.Run("bottle-start", "--resume", l.slug); code != 0 {
+		t.Fatalf("%d: %s", code, said)
+	}
+	if _, said, code := l.Run("bottle-approve", id); code != 0 {
+		t.Fatalf("%d: %s", code, said)
+	}
+	l.wants(l.ask("https://one.test/login", "-d", "x="+jwt), "200")
+	l.Docker("kill", l.container("pipelock"))
+	if _, said, code := l.Run("bottle-approve", "--revoke", id); code != 0 { // it finds its file when it starts
+		t.Fatalf("%d: %s", code, said)
+	}
+	if _, said, code := l.Run("bottle-start", "--resume", l.slug); code != 0 {
+		t.Fatalf("%d: %s", code, said)
+	}
+	l.wants(l.ask("https://one.test/login", "-d", "x="+jwt), "403", "blocked: request body")
+}
