@@ -62,6 +62,18 @@ as ever: fetch, pull and push with the names that the repository has. You need n
 - Branches move forward only: no force, no deletion. Push to a new branch instead.
 `
 
+const wallsPipelock = `
+## The second scanner
+
+Behind egress stands pipelock, which has a list of hosts and a scanner of its own. Its words begin with "blocked: ",
+or stand behind "pipelock, behind egress, refuses". Where it takes for a secret what is none, the operator has been
+asked already, unless it has no exception for it (a core DLP match, a header): go on with something else meanwhile.
+`
+
+const wallsPipelockTool = `- pipelock-block: one host on pipelock's list. Prefer egress-block, whose approval does this too: it is only for what
+  egress lets through and pipelock refuses ("domain not in allowlist").
+`
+
 const wallsAsk = `
 ## Ask, do not fight
 
@@ -70,7 +82,7 @@ The MCP server "supervise" asks the operator and waits for the answer:
 - egress-block: one host that you need. Say which paths and methods, for how long, and why: the narrower, the
   sooner it is granted.
 - dlp-block: the scanner held something for a secret that is none.
-- capability-block: another image of this container, such as one with a compiler: the whole Dockerfile.
+%s- capability-block: another image of this container, such as one with a compiler: the whole Dockerfile.
 - list-egress-routes: what is open now; asks nobody.
 
 A call may take minutes: let it wait, or go on with something else. A "no" comes with a reason: keep to it.
@@ -80,20 +92,33 @@ const wallsAlone = `
 The operator cannot be asked from here. Say at the end what you could not reach, and why it is needed.
 `
 
+// Enclosure is what of an agent's walls not every agent has.
+type Enclosure struct {
+	Ask      bool          // the operator can be asked
+	Git      bool          // its remotes are behind a gate
+	Pipelock bool          // a second scanner stands behind egress
+	Held     time.Duration // how long a request waits that is not allowed
+}
+
 // Walls tells an agent what its walls are and what to do at them, as Markdown
-// for whoever reads it, and as a skill. ask says whether the operator can be
-// asked, git whether its remotes are behind a gate, held how long a request waits
-// that is not allowed.
-func Walls(ask, git bool, held time.Duration) (text, skill []byte) {
+// for whoever reads it, and as a skill.
+func Walls(e Enclosure) (text, skill []byte) {
 	body := wallsText
-	if held > 0 {
-		body += fmt.Sprintf(wallsHeld, held, held/time.Second+15)
+	if e.Held > 0 {
+		body += fmt.Sprintf(wallsHeld, e.Held, e.Held/time.Second+15)
 	}
-	if git {
+	if e.Git {
 		body += wallsGit
 	}
-	if ask {
-		body += wallsAsk
+	if e.Pipelock {
+		body += wallsPipelock
+	}
+	if e.Ask {
+		tool := ""
+		if e.Pipelock {
+			tool = wallsPipelockTool
+		}
+		body += fmt.Sprintf(wallsAsk, tool)
 	} else {
 		body += wallsAlone
 	}

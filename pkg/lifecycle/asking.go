@@ -47,7 +47,7 @@ const wallsFile = "walls.md"
 // walls writes what an agent is told of its walls, and the Dockerfile in force,
 // which is what it sends back when it asks for more.
 func (t *tree) walls(s Spec, i images) {
-	text, skill := agent.Walls(s.Manifest.Supervise, hasGate(s), s.Manifest.AskTimeout)
+	text, skill := agent.Walls(agent.Enclosure{Ask: s.Manifest.Supervise, Git: hasGate(s), Pipelock: hasPipelock(s), Held: s.Manifest.AskTimeout})
 	t.put("agent/in/"+wallsFile, text, 0o644)
 	t.put("agent/in/"+DockerfileInForce, inForce(i), 0o644)
 	if dir := s.Agent.SkillsDir(); dir != "" {
