@@ -63,7 +63,7 @@ func (m *Manager) MirrorPipelock(ctx context.Context, slug string, d pipelock.De
 	}
 	err = m.pipelockUp(ctx, slug)
 	if errors.Is(err, ErrNotUp) && !d.Widens() && !same {
-		return true, m.preparePipelock(ctx, slug, old, text)
+		return true, m.preparePipelock(ctx, slug, text)
 	}
 	if err != nil {
 		return true, err
@@ -72,11 +72,8 @@ func (m *Manager) MirrorPipelock(ctx context.Context, slug string, d pipelock.De
 }
 
 // preparePipelock writes the file of a pipelock that does not run.
-func (m *Manager) preparePipelock(ctx context.Context, slug string, old, text []byte) error {
+func (m *Manager) preparePipelock(ctx context.Context, slug string, text []byte) error {
 	if err := m.candidate(ctx, slug, text); err != nil {
-		return err
-	}
-	if err := m.unsettle(slug, old); err != nil {
 		return err
 	}
 	return m.writePipelock(slug, text)
@@ -123,8 +120,9 @@ func (m *Manager) settled(slug string) error {
 	return spool.Sync(filepath.Dir(m.previous(slug)))
 }
 
-// settlePipelock has pipelock go by the file that is there, where that is not known
-// to be so; by the one before, where it does not come up with it.
+// settlePipelock has pipelock go by the file that is there, where a killed program
+// left that open, and may have stopped it; by the one before, where it does not come
+// up with it.
 func (m *Manager) settlePipelock(ctx context.Context, slug string) error {
 	old, err := spool.ReadFile(filepath.Dir(m.previous(slug)), pipelock.Previous, pipelock.MaxFile)
 	switch {
@@ -132,12 +130,6 @@ func (m *Manager) settlePipelock(ctx context.Context, slug string) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("cannot read which file pipelock had: %w", err)
-	}
-	switch err := m.pipelockUp(ctx, slug); {
-	case errors.Is(err, ErrNotUp):
-		return nil
-	case err != nil:
-		return err
 	}
 	if m.restartPipelock(ctx, slug) != nil {
 		if err := m.putBack(ctx, slug, old); err != nil {
@@ -193,7 +185,7 @@ func (m *Manager) setPipelock(ctx context.Context, slug string, old, text []byte
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearTime)
 	defer cancel()
 	if errors.Is(failed, ErrNotUp) {
-		return errors.Join(failed, m.writePipelock(slug, old))
+		return errors.Join(failed, m.writePipelock(slug, old), m.settled(slug))
 	}
 	if err := m.putBack(back, slug, old); err != nil {
 		return errors.Join(failed, err)

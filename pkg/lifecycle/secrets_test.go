@@ -166,6 +166,10 @@ func TestARestartedEgressIsShownAndResumed(t *testing.T) {
 	if s := status(); s.Status != bottle.Degraded || !strings.Contains(s.Reason, "were to be renewed") || l.RenewAt(b.Slug).IsZero() {
 		t.Errorf("aged: %s: %s", s.Status, s.Reason)
 	}
+	say(`{"generation":2,"silent":true}`)
+	if s := status(); s.Status != bottle.Degraded || s.Reason != "pipelock does not answer: run bottle-start --resume "+b.Slug {
+		t.Errorf("silent: %s: %s", s.Status, s.Reason)
+	}
 	say(`{"generation":2,"stale":["env:TOKEN","\u001b[31mred"]}`)
 	if s := status(); s.Status != bottle.Running || !slices.Equal(s.Stale, []string{"env:TOKEN"}) || !strings.Contains(s.Note(), "refuses env:TOKEN (401)") {
 		t.Errorf("refused: %+v", s)

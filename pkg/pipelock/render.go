@@ -26,8 +26,8 @@ const (
 
 // Previous, beside that directory, is the file that pipelock ran with before a
 // change under way. Whoever finds it, and holds the policy's lock, finds that its
-// program was killed, or that pipelock did not run: nobody knows which file it goes
-// by. One that starts goes by the one that is there.
+// program was killed: nobody knows which file pipelock goes by, or whether it runs.
+// One that starts goes by the one that is there.
 const Previous = "previous.yaml"
 
 // Options are what a file says besides a policy's hosts.

@@ -106,3 +106,23 @@ func TestACompanysProxyIsNotAskedAsPipelock(t *testing.T) {
 		t.Error("it was asked")
 	}
 }
+
+// A program that hangs is connected to, and yet is known for what it is; whatever
+// answers is well.
+func TestAPipelockThatHangsDoesNotAnswer(t *testing.T) {
+	server := httptest.NewServer(refuser("open.example.com"))
+	defer server.Close()
+	if err := throughPipelock(t, server.Listener.Addr().String()).PipelockAnswers(t.Context()); err != nil {
+		t.Error(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := throughPipelock(t, l.Addr().String())
+	d.Timeout = 100 * time.Millisecond
+	if err := d.PipelockAnswers(t.Context()); err == nil || err.Error() != "pipelock, behind egress, did not answer in time" {
+		t.Error(err)
+	}
+}

@@ -328,6 +328,8 @@ func TestAHostThatPipelockAloneRefuses(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "pipelock, behind egress, refuses: CONNECT blocked") {
 		t.Errorf("%d: %s%s", code, out, said)
 	}
+	walls, _, _ := l.Inside(l.slug, "cat", "/etc/bottle/walls.md")
+	l.wants(walls, "pipelock-block: one host on pipelock's list. Prefer egress-block")
 	l.Equip(l.slug)
 	call := l.Ask(l.slug, "pipelock-block", `{"host": "one.test", "justification": "it was open"}`)
 	id := call.Waits()

@@ -66,6 +66,9 @@ func (p *proxy) finds(r *http.Request, host string, body []byte) string {
 			return "blocked: core DLP match: " + s.name + " (critical)"
 		}
 	}
+	if e := r.Header.Get("Content-Encoding"); e != "" {
+		return fmt.Sprintf("blocked: request body uses Content-Encoding %q", e)
+	}
 	var found []string
 	for _, s := range patterns {
 		excepted := slices.ContainsFunc(c.Suppress, func(e exception) bool { return e.lets(s.name, url) })

@@ -1,7 +1,7 @@
 // Command pipelock stands in for the real pipelock in tests: it reads the same
 // file, as strictly, keeps to the list, opens TLS with the CA that it is given,
 // refuses what holds a secret of two kinds but for the file's exceptions, and can be
-// told to fail by hosts on its list. It is no scanner.
+// told to fail by hosts on its list, and to hang by a path. It is no scanner.
 package main
 
 import (

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bottle/pkg/ca"
@@ -25,7 +26,11 @@ type proxy struct {
 	roots  *x509.CertPool
 	mu     sync.Mutex
 	out    io.Writer
+	hangs  atomic.Bool // it takes connections, and answers nothing more
 }
+
+// hangPath is the path of a request that tells the stand-in to hang.
+const hangPath = "/hang-now"
 
 // note writes a line of the log.
 func (p *proxy) note(event, about string) {
@@ -40,6 +45,10 @@ func (p *proxy) note(event, about string) {
 
 // ServeHTTP implements http.Handler.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p.hangs.Load() {
+		<-r.Context().Done()
+		return
+	}
 	c := p.config()
 	host, _, err := net.SplitHostPort(r.Host)
 	switch {
@@ -113,6 +122,9 @@ func (p *proxy) open(down, up net.Conn, host string) {
 		r, err := http.ReadRequest(requests)
 		if err != nil {
 			return
+		}
+		if r.URL.Path == hangPath {
+			p.hangs.Store(true)
 		}
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
