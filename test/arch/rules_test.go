@@ -101,7 +101,7 @@ var rules = map[string]rule{
 	"test/asker":         {why: "an MCP client like an agent's, which knows nothing of ours"},
 	"test/bench":         {may: []string{"pkg/bottle", "test/rig"}, why: "measures the programs as they are installed"},
 	"test/crash":         {may: []string{"test/rig", "pkg/bottle", "pkg/plan"}, why: "kills the programs, and reads what they left as others would"},
-	"test/bench/egress":  {may: []string{"pkg/bottle", "pkg/ca", "pkg/egress", "pkg/sidecar"}, why: "egress as it is, on loopback, to be measured"},
+	"test/bench/egress":  {may: []string{"pkg/bottle", "pkg/ca", "pkg/egress", "pkg/pipelock", "pkg/policy", "pkg/sidecar"}, why: "egress as it is, on loopback, to be measured"},
 	"test/bench/gate":    {may: []string{"pkg/bottle", "pkg/gitgate", "pkg/sidecar"}, why: "the git gate as it is, on loopback, to be measured"},
 	"test/bench/goproxy": {may: []string{"pkg/ca"}, why: "what egress is compared with has nothing of ours but a CA"},
 	"test/bench/peer":    {may: []string{"pkg/ca"}, why: "both ends of what is measured, and nothing of what is between"},

@@ -1,9 +1,10 @@
 // Command egress is bottle-egress on loopback, for the benchmarks: all of it but
 // the check of addresses, which refuses loopback.
 //
-//	egress DIR PORT     allows https://localhost:PORT; prints the proxy's port
+//	egress DIR PORT [PIPELOCK]     allows https://localhost:PORT; prints the proxy's port
 //
-// DIR holds upstream.pem; the bottle's CA is left there as ca.crt.
+// DIR holds upstream.pem; the bottle's CA is left there as ca.crt. PIPELOCK is a
+// program that stands behind it as a bottle's pipelock does.
 package main
 
 import (
@@ -23,13 +24,13 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1], os.Args[2]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, "egress:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir, port string) error {
+func run(dir, port string, behind []string) error {
 	cert, key, err := ca.New("bench", time.Now())
 	if err != nil {
 		return err
@@ -37,6 +38,15 @@ func run(dir, port string) error {
 	roots, err := os.ReadFile(filepath.Join(dir, "upstream.pem"))
 	if err != nil {
 		return err
+	}
+	dial := dial
+	if len(behind) > 0 {
+		second, err := begin(behind[0], dir, port)
+		if err != nil {
+			return err
+		}
+		defer second.end()
+		dial, roots = second.dial, append(roots, second.cert...)
 	}
 	for name, data := range map[string][]byte{egress.CertFile: cert, egress.KeyFile: key, egress.RootsFile: roots,
 		egress.PolicyFile: []byte("routes:\n- {host: localhost, port: " + port + ", path_allowlist: [/json, /events, /download]}\n" +
