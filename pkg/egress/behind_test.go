@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -128,4 +129,24 @@ func TestWhatPipelockFindsIsAskedOfTheOperator(t *testing.T) {
 		"let findings of pipelock's JWT Token through to a.example  /x 2"}; !slices.Equal(got, want) {
 		t.Errorf("asked is %q, want %q", got, want)
 	}
+}
+
+// Whatever an upstream answers: what is read ahead is the beginning of what the agent
+// gets, and no more than its bound.
+func FuzzAhead(f *testing.F) {
+	f.Add([]byte("9\r\nblocked: \r\n1;a=b\r\nx\r\n0\r\n\r\n"), true)
+	f.Add([]byte("blocked: core DLP match: x (critical)\nmore"), false)
+	f.Add([]byte("ffffffffffffffff\r\n"), true)
+	f.Fuzz(func(t *testing.T, raw []byte, chunked bool) {
+		b := body{chunked: chunked, length: -1}
+		data, _ := ahead(raw, b)
+		src := newReader(bytes.NewReader(raw))
+		line := firstLine(&src, b)
+		var out bytes.Buffer
+		src2 := newReader(bytes.NewReader(raw))
+		b.relay(&out, &src2, nil, false, nil)
+		if len(data) > maxBehind || !bytes.HasPrefix(out.Bytes(), data) || !bytes.HasPrefix(out.Bytes(), line) || bytes.Contains(line, []byte("\n")) {
+			t.Errorf("read ahead is %q, and %q, of %q", data, line, out.Bytes())
+		}
+	})
 }

@@ -131,10 +131,15 @@ func (m *Manager) settlePipelock(ctx context.Context, slug string) error {
 	case err != nil:
 		return fmt.Errorf("cannot read which file pipelock had: %w", err)
 	}
-	if m.restartPipelock(ctx, slug) != nil {
-		if err := m.putBack(ctx, slug, old); err != nil {
-			return fmt.Errorf("a change of pipelock's file was cut short, and cannot be mended: %w", err)
-		}
+	err = m.restartPipelock(ctx, slug)
+	switch {
+	case ctx.Err() != nil || errors.Is(err, engine.ErrUnreachable): // which says nothing about the file
+		return err
+	case err != nil:
+		err = m.putBack(ctx, slug, old)
+	}
+	if err != nil {
+		return fmt.Errorf("a change of pipelock's file was cut short, and cannot be mended: %w", err)
 	}
 	return m.settled(slug)
 }
@@ -168,7 +173,7 @@ func (m *Manager) candidate(ctx context.Context, slug string, text []byte) error
 	return m.checkPipelock(ctx, p)
 }
 
-// setPipelock is SetPipelock for a change that opens and closes hosts.
+// setPipelock is SetPipelock for a change that is known.
 //
 //	check → previous file kept → file → reload or restart → seen to be so → previous file gone
 func (m *Manager) setPipelock(ctx context.Context, slug string, old, text []byte, d pipelock.Delta) error {
