@@ -152,9 +152,6 @@ func (d *Decider) finish(slug string, j *journal, again bool) error {
 // that nothing holds any more must not stay.
 func (d *Decider) undo(slug string, j *journal) error {
 	if j.New != j.Old {
-		if err := d.unexcept(slug, j); err != nil {
-			return err
-		}
 		text, err := d.text(slug)
 		if err != nil {
 			return err
@@ -170,6 +167,9 @@ func (d *Decider) undo(slug string, j *journal) error {
 		defer cancel()
 		if err := d.Signal(ctx, slug, proposal.Egress); err == nil && (string(text) == j.New || string(text) == j.Old) {
 			d.await(ctx, slug, sum(j.Old))
+		}
+		if err := d.unexcept(slug, j); err != nil {
+			return err
 		}
 	}
 	return d.forget(slug)

@@ -50,7 +50,7 @@ func (d *Decider) mirrored(slug string, j *journal) (m mirrored) {
 	held, holds := pipelock.Exceptions(old, now), pipelock.Exceptions(fresh, now)
 	m.first.Except, m.back.Except = without(holds, held), without(held, holds)
 	m.first.Ended = ids(without(pipelock.Exceptions(ever(before), time.Time{}), holds))
-	m.back.Ended = ids(m.first.Except)
+	m.back.Ended = ids(without(pipelock.Exceptions(ever(after), time.Time{}), held)) // whoever undoes it may come late
 	return m
 }
 

@@ -213,6 +213,10 @@ func TestAnExceptionWithoutAGrantIsTakenOut(t *testing.T) {
 	must(t, b.Recover(t.Context(), slug))
 	s.told(ended)
 	b.grants()
+	after.Grants[len(after.Grants)-1].Expires = time.Now().Add(-time.Minute).UTC().Truncate(time.Second) // nobody came before it was over
+	must(t, b.leave(journal{Old: string(policy.Render(p)), New: string(policy.Render(after))}))
+	must(t, b.Recover(t.Context(), slug))
+	s.told(ended)
 }
 
 // The end of an exception is recorded when pipelock has it no more.
