@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/tokenref"
@@ -36,7 +37,7 @@ var ErrLoopback = errors.New("it listens on this machine's loopback, which conta
 // Proxy is the way out. A nil Proxy is the direct one.
 type Proxy struct {
 	bottle.Proxy
-	given bool // by config.yaml: programs of this machine must be told of it
+	given bool // by config.yaml, or its login is: programs of this machine must be told of it
 	login string
 	ref   tokenref.Ref
 }
@@ -55,7 +56,7 @@ func From(c Config, lookup func(string) (string, bool)) (*Proxy, error) {
 		}
 		return "", ""
 	}
-	p := &Proxy{given: c.URL != ""}
+	p := &Proxy{given: c.URL != "" || c.TokenRef != ""}
 	text, where := c.URL, "upstream_proxy in config.yaml"
 	if text == "" {
 		text, where = variable("HTTPS_PROXY", "HTTP_PROXY")
@@ -111,6 +112,9 @@ func parse(text string) (address, login string, err error) {
 	if u.User != nil {
 		password, _ := u.User.Password()
 		login = u.User.Username() + ":" + password
+		if strings.Contains(u.User.Username(), ":") || strings.ContainsFunc(login, unicode.IsControl) {
+			return "", "", fmt.Errorf("%w: its login holds what none can", errForm)
+		}
 	}
 	return net.JoinHostPort(host, port), login, nil
 }
@@ -127,7 +131,7 @@ func (p *Proxy) Resolve(ctx context.Context, r tokenref.Resolver) (string, error
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("proxy_token_ref in config.yaml: %w", err)
-	case !strings.Contains(login, ":") || strings.ContainsAny(login, "\r\n"):
+	case !strings.Contains(login, ":") || strings.ContainsFunc(login, unicode.IsControl):
 		return "", errors.New("proxy_token_ref in config.yaml: what is behind it is not of the form user:password")
 	}
 	return login, nil

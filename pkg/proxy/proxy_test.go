@@ -58,7 +58,7 @@ func TestTheProxyIsWhatConfigurationOrEnvironmentSay(t *testing.T) {
 
 func TestAProxyThatCannotBeUsedIsRefusedWithoutItsPassword(t *testing.T) {
 	for _, text := range []string{"socks5://ada:geheim@b:1", "https://ada:geheim@b:1", "http://ada:geheim@", "http://ada:geheim@b:0", "http://ada:geheim@b:x", "http://ada:geheim@b/path",
-		"http://ada:geheim@b:1?x", "http://ada:ge heim@b b:1", "http://ada:geheim@127.0.0.1:3128", "http://ada:geheim@localhost:3128", "http://ada:geheim@[::1]:3128", "http://ada:geheim@0.0.0.0:1"} {
+		"http://ada:geheim@b:1?x", "http://ada:ge heim@b b:1", "http://ada:ge%0aheim@b:1", "http://ada:ge%00heim@b:1", "http://a%3Ada:geheim@b:1", "http://ada:geheim@127.0.0.1:3128", "http://ada:geheim@localhost:3128", "http://ada:geheim@[::1]:3128", "http://ada:geheim@0.0.0.0:1"} {
 		for where, get := range map[string]func() (*Proxy, error){
 			"config.yaml": func() (*Proxy, error) { return From(Config{URL: text}, env()) },
 			"HTTPS_PROXY": func() (*Proxy, error) { return From(Config{}, env("HTTPS_PROXY="+text)) },
@@ -99,6 +99,9 @@ func TestProgramsAreToldWhatTheEnvironmentDoesNotSay(t *testing.T) {
 	if want := []string{"HTTPS_PROXY=http://ada:g%40heim@b:1", "HTTP_PROXY=http://ada:g%40heim@b:1", "NO_PROXY=.corp",
 		"http_proxy=http://ada:g%40heim@b:1", "https_proxy=http://ada:g%40heim@b:1", "no_proxy=.corp"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+	if p, err = From(Config{TokenRef: "LOGIN"}, env("HTTPS_PROXY=http://ada:old@b:1")); err != nil || !slices.Contains(p.Environment("ada:new"), "HTTPS_PROXY=http://ada:new@b:1") {
+		t.Errorf("with another login than the environment has: %v", err)
 	}
 	if p, err = From(Config{}, env("HTTPS_PROXY=http://b:1")); err != nil || p.Environment("") != nil {
 		t.Errorf("%v", err)
