@@ -192,7 +192,7 @@ func specify(ctx context.Context, c *cli.Call, m *lifecycle.Manager, name string
 	if err != nil {
 		return lifecycle.Spec{}, operator.Explain(name, err)
 	}
-	way, err := operator.Way(ctx, m, tokenref.Resolver{Lookup: os.LookupEnv})
+	way, err := operator.Way(ctx, m, r)
 	if err != nil {
 		return lifecycle.Spec{}, err
 	}
