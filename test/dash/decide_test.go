@@ -12,6 +12,7 @@ import (
 // The keys of proposals, with the real programs and a real egress: what the
 // agent is refused becomes a row, and what the operator presses is in force.
 func TestWhatIsDecidedInTheDashboardIsInForce(t *testing.T) {
+	t.Parallel()
 	r := rig.New(t)
 	_, slug := r.StartDocs("--name", "dev-aaaa")
 	editor := filepath.Join(r.Dir, "editor") // as a person would: it wants a terminal and a key

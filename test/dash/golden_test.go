@@ -37,8 +37,10 @@ func (s *server) golden(pane, name, mark string) {
 
 // What the program draws on a terminal, not only what it means to draw.
 func TestScreensInATerminal(t *testing.T) {
+	t.Parallel()
 	for _, size := range []struct{ w, h int }{{80, 24}, {120, 40}, {40, 10}} {
 		t.Run(fmt.Sprintf("%dx%d", size.w, size.h), func(t *testing.T) {
+			t.Parallel()
 			screens(t, size.w, size.h)
 		})
 	}

@@ -52,7 +52,10 @@ func (s *server) right() (id, slug string) {
 	return id, strings.TrimSpace(string(out))
 }
 
+// It alone of those with bottles one and two goes beside others: names are unique on
+// an engine.
 func TestTheRightPaneOnlyShowsAndAgentsWorkOn(t *testing.T) {
+	t.Parallel()
 	r := rig.New(t)
 	r.Agent("dev")
 	s := newServer(t, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec, "PATH="+r.Bin+":"+os.Getenv("PATH"))
