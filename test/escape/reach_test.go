@@ -164,12 +164,12 @@ func hoarding(t *testing.T, s *stage) {
 		t.Errorf("another instance for the agent's user is %q, so that nothing was exhausted", got)
 	}
 	dir := filepath.Join(s.r.Home, "state", slug, "egress")
-	s.changePolicy(t, dir, "routes:\n- {host: refused.test, private: true}\n")
+	s.changePolicy(t, dir, "routes:\n- {host: keyed.test, private: true}\n")
 	// A sidecar that starts anew finds what it needs too.
 	s.r.Docker("restart", "-t", "5", egressOf(slug))
-	s.changePolicy(t, dir, "routes:\n- {host: allowed.test, private: true}\n- {host: refused.test, private: true}\n")
+	s.changePolicy(t, dir, "routes:\n- {host: allowed.test, private: true}\n- {host: keyed.test, private: true}\n")
 	s.r.TryDocker("exec", agentOf(slug), "pkill", "perl")
-	s.allowedArrives(t, slug, refused)
+	s.allowedArrives(t, slug, keyed)
 }
 
 // changePolicy writes a bottle's policy and waits until egress says that it is
