@@ -12,8 +12,9 @@ import (
 // Tried with the real program and Anthropic's API as a script has it: prompt,
 // task, tools, MCP, a plugin that tells what it does, resume. Not tried: its
 // other providers, other machines than amd64, logins by an account, language
-// servers, which it would have to fetch. At its start it asks registry.npmjs.org
-// for what plugins are written with; it is refused and goes on.
+// servers, which it would have to fetch. Where the workspace has a folder .opencode,
+// it asks registry.npmjs.org at its start for what plugins are written with, and its
+// first answer waits until it gives up.
 type opencode struct{}
 
 func (opencode) Name() string { return "opencode" }
@@ -79,7 +80,15 @@ func (opencode) Files(s Start) Files {
 			opencodeSession: document(map[string]any{"plugin": []string{"file://" + path.Join(s.InDir, opencodePlugin)}}),
 			opencodePlugin:  []byte("const inside = " + quoted(s.Inside) + "\n" + opencodeTells),
 		},
-		Home: map[string][]byte{".config/opencode/opencode.json": document(settings)},
+		Home: map[string][]byte{
+			".config/opencode/opencode.json": document(settings),
+			// It would fetch, try after try, what plugins are written with, and keep the
+			// first request to a model waiting: for a minute, and for more where another one
+			// was ended at that. What these say is there it does not fetch.
+			".config/opencode/package-lock.json": document(map[string]any{"packages": map[string]any{
+				"": map[string]any{"dependencies": map[string]string{"@opencode-ai/plugin": "*"}}}}),
+			".config/opencode/node_modules/README": []byte("Nothing is installed here: see ../package-lock.json.\n"),
+		},
 	}
 }
 
@@ -94,7 +103,8 @@ const said = join(process.env.HOME, ".local/share/bottle/conversations")
 
 export const Bottle = async ({ client }) => {
   const children = new Set()
-  const tell = (what) => spawn(inside, ["activity", what], { stdio: "ignore" }).on("error", () => {})
+  let told = Promise.resolve() // one after another, or the last might not be the last
+  const tell = (what) => (told = told.then(() => new Promise((done) => spawn(inside, ["activity", what], { stdio: "ignore" }).on("error", done).on("exit", done))))
   const write = async (id) => {
     const all = await client.session.messages({ path: { id } })
     const lines = (all.data ?? []).map((m) => JSON.stringify({

@@ -35,7 +35,7 @@ var others = []other{
 		},
 		ask: rig.Line{Tool: "mcp_supervise_list-egress-routes", Input: map[string]any{}}},
 	{program: "opencode", pkg: "opencode-ai", host: rig.ClaudeHost, auth: "{header: x-api-key, token_ref: OPERATORS_KEY}",
-		asked: "/v1/messages", env: "EDITOR: vi", vain: "https://registry.npmjs.org/", // what plugins of others would be written with
+		asked: "/v1/messages", env: "EDITOR: vi",
 		run: func(last, command string) rig.Line {
 			return rig.Line{Last: last, Tool: "bash", Input: map[string]any{"command": command, "description": "as the script says"}}
 		},

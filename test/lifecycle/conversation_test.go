@@ -68,7 +68,9 @@ func (c *conversation) does(wanted []string, act func()) {
 	for len(wanted) > 0 {
 		var b struct{ Activity string }
 		if err := lines.Decode(&b); err != nil {
-			c.t.Fatalf("after %v, no %v: %v", told, wanted, err)
+			screen, _, _ := c.r.Run("bottle-attach", "--peek", c.slug)
+			log, _, _ := c.r.Run("bottle-log", "-o", "text", c.slug)
+			c.t.Fatalf("after %v, no %v: %v\nthe screen:\n%s\nthe end of the log:\n%s", told, wanted, err, screen, log[max(0, len(log)-3000):])
 		}
 		if !acted { // the snapshot
 			acted = true
