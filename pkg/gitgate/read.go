@@ -9,10 +9,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"io"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/klauspost/compress/zlib"
 )
 
 // each hands all objects of up to most bytes to do, of which several run at once,
@@ -52,7 +55,8 @@ type unpacker struct {
 	do   func(object, []byte) error
 	rest []string
 
-	z     inflater
+	src   bytes.Reader
+	zlib  io.ReadCloser
 	delta []byte   // room for one
 	room  [][]byte // that objects had who are done with
 }
@@ -68,7 +72,7 @@ func (w *unpacker) root(i int32) error {
 		return nil
 	}
 	data := w.get(int(h.size))
-	if err := w.z.run(data, h.data); err != nil {
+	if err := w.inflate(data, h); err != nil {
 		return err
 	}
 	return w.family(i, h.kind, data)
@@ -136,6 +140,26 @@ func (w *unpacker) leave(i int32) {
 	}
 }
 
+// inflate undoes the compression of an object, or of a delta, to the last byte.
+func (w *unpacker) inflate(data []byte, h header) (err error) {
+	w.src.Reset(h.data)
+	if w.zlib == nil {
+		w.zlib, err = zlib.NewReader(&w.src)
+	} else {
+		err = w.zlib.(zlib.Resetter).Reset(&w.src, nil)
+	}
+	if err == nil {
+		_, err = io.ReadFull(w.zlib, data)
+	}
+	if err == nil {
+		var more [1]byte
+		if _, err = io.ReadFull(w.zlib, more[:]); err == io.EOF {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: an object is not as long as it says, or broken: %v", errPack, err)
+}
+
 // apply makes what a delta makes of its base; nil: it is too large.
 func (w *unpacker) apply(i int32, base []byte) ([]byte, error) {
 	h, err := w.p.head(int(i))
@@ -143,7 +167,7 @@ func (w *unpacker) apply(i int32, base []byte) ([]byte, error) {
 		return nil, err
 	}
 	w.delta = slices.Grow(w.delta[:0], int(h.size))[:h.size]
-	if err := w.z.run(w.delta, h.data); err != nil {
+	if err := w.inflate(w.delta, h); err != nil {
 		return nil, err
 	}
 	return applyDelta(base, w.delta, w.most, w.get)
