@@ -142,15 +142,27 @@ func (s *server) client(w, h int) *client {
 // await asks again until it is so. tmux has no event for what is on a screen.
 func (s *server) await(what string, so func() bool) {
 	s.t.Helper()
+	s.insist(what, so, func() {})
+}
+
+// insist is await for what somebody does, who does it again when nothing comes of it:
+// what is typed while another program takes a busy machine's terminal may be lost.
+func (s *server) insist(what string, so func() bool, do func()) {
+	s.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(time.Minute)
-	for !so() {
+	again := time.NewTicker(10 * time.Second)
+	defer again.Stop()
+	ctx, cancel := rig.Patient(s.t)
+	defer cancel()
+	for do(); !so(); {
 		select {
 		case <-tick.C:
-		case <-limit:
+		case <-again.C:
+			do()
+		case <-ctx.Done():
 			out, _ := s.cmd("capture-pane", "-p", "-t", "t").CombinedOutput()
-			s.t.Fatalf("in a minute there is no %s; the screen is\n%s", what, out)
+			s.t.Fatalf("there is no %s; the screen is\n%s", what, out)
 		}
 	}
 }
