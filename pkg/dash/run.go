@@ -240,7 +240,12 @@ func (e *edge) suspend() {
 	goesOn := make(chan os.Signal, 1)
 	signal.Notify(goesOn, syscall.SIGCONT)
 	defer signal.Stop(goesOn)
-	if err := syscall.Kill(0, syscall.SIGTSTP); err == nil {
+	// A child that is stopped between its fork and its exec would keep this program from
+	// stopping, and the shell waiting for that.
+	syscall.ForkLock.Lock()
+	err := syscall.Kill(0, syscall.SIGTSTP)
+	syscall.ForkLock.Unlock()
+	if err == nil {
 		select { // where nothing can wake it, the signal is ignored
 		case <-goesOn:
 		case <-time.After(time.Second):
