@@ -63,11 +63,13 @@ func (t *tearDown) stop(ctx context.Context) error {
 	return t.stopOthers(ctx)
 }
 
+// stopOthers leaves a capture of an earlier try alone, which has no network: a new one
+// by its name may be at work by now.
 func (t *tearDown) stopOthers(ctx context.Context) error {
-	agent := plan.ContainerName(t.took.Slug, plan.AgentService)
+	agent, earlier := plan.ContainerName(t.took.Slug, plan.AgentService), plan.ContainerName(t.took.Slug, plan.CaptureService)
 	var steps []func(context.Context) error
 	for _, name := range t.left.containers {
-		if name != agent {
+		if name != agent && name != earlier {
 			steps = append(steps, func(ctx context.Context) error { return t.Engine.Stop(ctx, name) })
 		}
 	}
