@@ -66,7 +66,7 @@ func (s *Service) fetchToPush(ctx context.Context, st *state, r *repo) (map[stri
 	if up.line == nil {
 		return nil, errors.Join(up.err, up.close())
 	}
-	refs, err := up.has.refs, up.err
+	refs, err := maps.Clone(up.has.refs), up.err // the push that follows wants all of them
 	if err == nil {
 		maps.DeleteFunc(refs, func(name, _ string) bool { return !isBranchOrTag(name) })
 		refs, err = r.bring(ctx, up.line, "", refs)
