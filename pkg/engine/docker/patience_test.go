@@ -3,9 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,24 +12,13 @@ import (
 )
 
 func TestAnEngineThatTakesRequestsAndAnswersNoneHoldsNobody(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "engine.sock")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	e := played(t, func(w http.ResponseWriter, q *http.Request) {
 		if q.URL.Path == "/_ping" { // which a stuck engine still does
 			w.Header().Set("Api-Version", "1.41")
 			return
 		}
 		<-q.Context().Done()
-	})}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-	e, err := At("unix://" + socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	e.patience = 10 * time.Millisecond
 	for name, call := range map[string]func(context.Context) error{
 		"Host":          func(ctx context.Context) error { _, err := e.Host(ctx); return err },

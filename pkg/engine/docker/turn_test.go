@@ -10,17 +10,30 @@ import (
 	"testing"
 )
 
-// ofAPI plays an engine of this API, on which every container runs, and counts how
-// many are ended.
-func ofAPI(t *testing.T, api string) (*Engine, *atomic.Int64) {
+// played is an engine whose part handler plays.
+func played(t *testing.T, handler http.HandlerFunc) *Engine {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "engine.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := &http.Server{Handler: handler}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	e, err := At("unix://" + socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// ofAPI plays an engine of this API, on which every container runs, and counts how
+// many are ended.
+func ofAPI(t *testing.T, api string) (*Engine, *atomic.Int64) {
+	t.Helper()
 	var ended atomic.Int64
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+	return played(t, func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Api-Version", api)
 		switch {
 		case q.Method == http.MethodDelete && q.URL.Query().Get("force") == "":
@@ -30,14 +43,7 @@ func ofAPI(t *testing.T, api string) (*Engine, *atomic.Int64) {
 			ended.Add(1)
 			w.WriteHeader(http.StatusNoContent)
 		}
-	})}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-	e, err := At("unix://" + socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e, &ended
+	}), &ended
 }
 
 func TestContainersEndInTurnWhereTheEngineNeedsIt(t *testing.T) {
