@@ -107,7 +107,7 @@ var rules = map[string]rule{
 	"test/bench/peer":    {may: []string{"pkg/ca"}, why: "both ends of what is measured, and nothing of what is between"},
 	"test/install":       {may: []string{"test/rig"}, why: "sees what make install leaves, as its user does"},
 	"test/programs":      {may: []string{"test/rig"}, why: "sees the programs as their user does, by their command line alone"},
-	"test/dialer":        {why: "opens connections from inside a bottle, and knows nothing of ours"},
+	"test/dialer":        {may: []string{"test/pipe"}, why: "opens connections from inside a bottle, and knows nothing of ours"},
 	"test/decide":        {may: []string{"pkg/bottle", "test/rig"}, why: "writes what a sidecar writes, and meets the programs as their user does"},
 	"test/scripts":       {why: "runs the scripts as people do, on a PATH of its own"},
 	"test/dash":          {may: []string{"test/rig"}, why: "sees the dashboard as its user does, in a tmux of its own"},
@@ -117,11 +117,12 @@ var rules = map[string]rule{
 	"test/session":       {may: []string{"test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/gate":          {may: []string{"pkg/bottle", "test/rig"}, why: "meets the programs as their user does, through the rig"},
 	"test/forward":       {why: "a company's proxy, for whoever tests behind one: a leaf"},
+	"test/pipe":          {why: "two streams as a connection: a leaf"},
 	"test/gitserver":     {why: "git's own server, for whoever tests against one: a leaf"},
 	"test/upstream":      {may: []string{"pkg/ca", "pkg/spool", "test/forward", "test/gitserver"}, why: "the suite's internet, in a container of its own"},
 	"test/pipelock":      {may: []string{"pkg/ca"}, why: "pipelock's stand-in reads the file by itself, as the real one does"},
 	"test/behind":        {may: []string{"pkg/bottle", "test/rig"}, why: "meets the programs as their user does, through the rig"},
-	"test/rig": {may: []string{"pkg/agent", "pkg/bottle", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/proposal", "pkg/spool", "pkg/state"},
+	"test/rig": {may: []string{"pkg/agent", "pkg/bottle", "pkg/engine/docker", "pkg/lifecycle", "pkg/manifest", "pkg/plan", "pkg/proposal", "pkg/spool", "pkg/state", "test/pipe"},
 		why: "builds, starts and weakens bottles for the suites"},
 }
 

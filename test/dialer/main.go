@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/libp2p/go-yamux/v5"
+
+	"bottle/test/pipe"
 )
 
 func main() { os.Exit(run(os.Stdin, os.Stdout, os.Stderr)) }
@@ -23,7 +25,7 @@ func run(in io.ReadCloser, out io.WriteCloser, errOut io.Writer) int {
 	config := yamux.DefaultConfig()
 	config.EnableKeepAlive = false // the end of the streams tells
 	config.LogOutput = errOut
-	mux, err := yamux.Server(streams{in, out}, config, nil)
+	mux, err := yamux.Server(pipe.Conn{ReadCloser: in, Out: out}, config, nil)
 	if err != nil {
 		fmt.Fprintf(errOut, "dialer: %v\n", err)
 		return 1
@@ -64,22 +66,3 @@ func serve(s *yamux.Stream) {
 	s.Close()
 	c.Close()
 }
-
-// streams are two as one. They have no deadlines: the test ends them.
-type streams struct {
-	io.ReadCloser
-	out io.WriteCloser
-}
-
-func (s streams) Write(p []byte) (int, error) { return s.out.Write(p) }
-
-func (s streams) Close() error {
-	s.out.Close()
-	return s.ReadCloser.Close()
-}
-
-func (streams) LocalAddr() net.Addr              { return &net.UnixAddr{} }
-func (streams) RemoteAddr() net.Addr             { return &net.UnixAddr{} }
-func (streams) SetDeadline(time.Time) error      { return nil }
-func (streams) SetReadDeadline(time.Time) error  { return nil }
-func (streams) SetWriteDeadline(time.Time) error { return nil }

@@ -5,11 +5,11 @@ import (
 	"io"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/libp2p/go-yamux/v5"
 
 	"bottle/pkg/plan"
+	"bottle/test/pipe"
 )
 
 // dialerBin is where Dialer puts the tests' dialer (test/dialer).
@@ -40,7 +40,7 @@ func (r *Rig) Dialer(slug string) (*Dialer, error) {
 	config := yamux.DefaultConfig()
 	config.EnableKeepAlive = false // the end of the streams tells
 	config.LogOutput = io.Discard
-	mux, err := yamux.Client(streams{out, in}, config, nil)
+	mux, err := yamux.Client(pipe.Conn{ReadCloser: out, Out: in}, config, nil)
 	if err != nil {
 		cmd.Process.Kill()
 		cmd.Wait()
@@ -73,22 +73,3 @@ func (d *Dialer) Dial(t testing.TB, address string) (net.Conn, error) {
 	}
 	return s, nil
 }
-
-// streams are two as one. They have no deadlines: the test ends them.
-type streams struct {
-	io.ReadCloser
-	out io.WriteCloser
-}
-
-func (s streams) Write(p []byte) (int, error) { return s.out.Write(p) }
-
-func (s streams) Close() error {
-	s.out.Close()
-	return s.ReadCloser.Close()
-}
-
-func (streams) LocalAddr() net.Addr              { return &net.UnixAddr{} }
-func (streams) RemoteAddr() net.Addr             { return &net.UnixAddr{} }
-func (streams) SetDeadline(time.Time) error      { return nil }
-func (streams) SetReadDeadline(time.Time) error  { return nil }
-func (streams) SetWriteDeadline(time.Time) error { return nil }
