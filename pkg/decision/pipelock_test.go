@@ -136,16 +136,22 @@ func TestAHostWhoseGrantEndedIsClosed(t *testing.T) {
 	s.told("close over.example egress:false")
 }
 
-// What is asked of pipelock's list alone changes no route.
-func TestAHostForPipelockAloneChangesNoRoute(t *testing.T) {
-	b, s := withPipelock(t)
+// asksPipelock has a bottle with a pipelock ask for a host on its list.
+func asksPipelock(b *bench) string {
+	b.t.Helper()
 	rules := b.Rules
 	b.Rules = func(slug string) (proposal.Rules, error) {
 		r, err := rules(slug)
 		r.Pipelock = true
 		return r, err
 	}
-	id := b.ask(bottle.Proposal{Kind: bottle.PipelockBlock, Justification: "x", Pipelock: &bottle.PipelockAsk{Host: "a.example"}})
+	return b.ask(bottle.Proposal{Kind: bottle.PipelockBlock, Justification: "x", Pipelock: &bottle.PipelockAsk{Host: "a.example"}})
+}
+
+// What is asked of pipelock's list alone changes no route.
+func TestAHostForPipelockAloneChangesNoRoute(t *testing.T) {
+	b, s := withPipelock(t)
+	id := asksPipelock(b)
 	s.fails = errors.New("it is away")
 	if err := b.decide(Order{ID: id})[0].Err; !errors.Is(err, ErrPipelock) {
 		t.Errorf("%v", err)
@@ -288,13 +294,7 @@ func TestAnEditOfPipelocksFileIsRecorded(t *testing.T) {
 // or waits on.
 func TestAHostForPipelockThatWasCutShort(t *testing.T) {
 	b, s := withPipelock(t)
-	rules := b.Rules
-	b.Rules = func(slug string) (proposal.Rules, error) {
-		r, err := rules(slug)
-		r.Pipelock = true
-		return r, err
-	}
-	id := b.ask(bottle.Proposal{Kind: bottle.PipelockBlock, Justification: "x", Pipelock: &bottle.PipelockAsk{Host: "a.example"}})
+	id := asksPipelock(b)
 	left := journal{Listed: []string{"a.example"}, Decisions: []verdict{{Source: proposal.Supervise,
 		Decision: bottle.Decision{Proposal: id, Kind: bottle.PipelockBlock, Verdict: bottle.Approved}}}}
 	s.fails = errors.New("it is away")
