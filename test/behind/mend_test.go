@@ -6,19 +6,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/fsnotify/fsnotify"
 
 	"bottle/pkg/bottle"
+	"bottle/test/rig"
 )
 
-// until waits for what no event tells of.
-func (l *lab) until(what string, ok func() bool) {
+func (l *lab) awaitStatus(status bottle.Status) {
 	l.t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			l.t.Fatalf("it did not come about that %s", what)
-		}
-	}
+	l.AwaitBottle("it is "+string(status), func(b bottle.Bottle) bool { return b.Status == status })
 }
 
 func (l *lab) bottle() bottle.Bottle {
@@ -39,7 +36,7 @@ func TestAPipelockThatHangsIsSeenAndMended(t *testing.T) {
 		t.Skip("a real pipelock cannot be told to hang")
 	}
 	l.wants(l.ask("https://one.test/hang-now"), "200")
-	l.until("the bottle is degraded", func() bool { return l.bottle().Status == "degraded" })
+	l.awaitStatus(bottle.Degraded)
 	if b := l.bottle(); b.Reason != "pipelock does not answer: run bottle-start --resume "+l.slug {
 		t.Errorf("%s", b.Reason)
 	}
@@ -47,7 +44,7 @@ func TestAPipelockThatHangsIsSeenAndMended(t *testing.T) {
 		t.Fatalf("the resume ended with %d: %s", code, said)
 	}
 	l.u.JoinPipelock(l.slug) // another container
-	l.until("the bottle runs", func() bool { return l.bottle().Status == "running" })
+	l.awaitStatus(bottle.Running)
 	l.wants(l.ask("https://one.test/again"), "200")
 	out, said, code := l.Shell("bottle-log " + l.slug + ` | jq -r 'select(.kind=="pipelock").reason'`)
 	if code != 0 || !strings.Contains(out, "did not answer in time") || !strings.Contains(out, "it answers again") {
@@ -67,11 +64,29 @@ func TestAKilledEditIsMendedByTheNextProgram(t *testing.T) {
 	}
 	before := l.file()
 	l.Env = []string{"EDITOR=sed -i 's/idle_timeout_seconds: 300/idle_timeout_seconds: 200/;s/  - one.test/  - other.test/'"}
+	changes, err := fsnotify.NewWatcher()
+	if err == nil {
+		defer changes.Close()
+		err = changes.Add(filepath.Join(state, "pipelock/in"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := l.Command(t.Context(), "bottle-edit", "--yes", l.slug, "pipelock")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	l.until("its file is there", func() bool { return l.file() != before })
+	ctx, cancel := rig.Patient(t)
+	defer cancel()
+	for l.file() == before {
+		select {
+		case <-changes.Events:
+		case err := <-changes.Errors:
+			t.Fatal(err)
+		case <-ctx.Done():
+			t.Fatal("its file is not there")
+		}
+	}
 	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bottle/pkg/bottle"
 )
 
 // The real Claude Code, whose model follows a script.
@@ -163,16 +165,22 @@ func (r *Rig) AwaitProposal(kind string) {
 // AwaitActivity waits until the agent of the home's one bottle is told to do this.
 func (r *Rig) AwaitActivity(activity string) {
 	r.t.Helper()
+	r.AwaitBottle("its agent is "+activity, func(b bottle.Bottle) bool { return string(b.Activity) == activity })
+}
+
+// AwaitBottle waits until bottle-ls --watch tells of a bottle that is as it is wanted.
+func (r *Rig) AwaitBottle(what string, is func(bottle.Bottle) bool) {
+	r.t.Helper()
 	ctx, cancel := Patient(r.t)
 	defer cancel()
 	lines, end := r.Watch(ctx)
 	defer end()
-	for told := ""; ; {
-		var b struct{ Activity string }
+	for {
+		var b bottle.Bottle
 		if err := lines.Decode(&b); err != nil {
-			r.t.Fatalf("its agent is %s, not %s: %v", told, activity, err)
+			r.t.Fatalf("it was not told that %s: %v", what, err)
 		}
-		if told = b.Activity; told == activity {
+		if is(b) {
 			return
 		}
 	}
