@@ -1,8 +1,11 @@
 package lifecycle
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,5 +43,71 @@ func TestWhoMeetsASecondUplinkGoesOn(t *testing.T) {
 	}
 	if left := l.fake.Left(); len(left) > 0 || len(met) != 2 {
 		t.Errorf("left %q, met %v", left, met)
+	}
+}
+
+// doubled is an engine that has a second network of a name once a container starts,
+// until it is removed.
+type doubled struct {
+	engine.Engine
+	mu     sync.Mutex
+	second *engine.Network // its ID is not its name
+}
+
+func (d *doubled) Networks(ctx context.Context) ([]engine.Network, error) {
+	list, err := d.Engine.Networks(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.second != nil {
+		list = append(list, *d.second)
+	}
+	return list, err
+}
+
+func (d *doubled) RemoveNetwork(ctx context.Context, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.second != nil && name == d.second.ID {
+		d.second = nil
+		return nil
+	}
+	return d.Engine.RemoveNetwork(ctx, name)
+}
+
+func (d *doubled) Start(ctx context.Context, name string) error {
+	d.mu.Lock()
+	there := d.second != nil
+	d.mu.Unlock()
+	if there {
+		return fmt.Errorf("cannot: %w", engine.ErrAmbiguous)
+	}
+	return d.Engine.Start(ctx, name)
+}
+
+// A bottle's own network that a killed resume's request has made a second time goes,
+// and not the one that the bottle is in.
+func TestAResumeThatMeetsASecondNetworkOfItsOwnGoesOn(t *testing.T) {
+	l := newLab(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, plan.EgressService))
+	l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, plan.AgentService))
+	before, err := l.fake.Networks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(before, func(n engine.Network) bool { return n.Labels[plan.LabelSlug] == b.Slug })
+	second := before[i]
+	second.ID, second.Subnets = "second", []netip.Prefix{netip.MustParsePrefix("10.213.7.0/28")}
+	d := &doubled{Engine: l.fake, second: &second}
+	l.Engine = d
+	if _, err := l.again(b.Slug); err != nil {
+		t.Fatal(err)
+	}
+	after, err := l.fake.Networks(t.Context())
+	if err != nil || d.second != nil || len(after) != len(before) {
+		t.Errorf("%v, the second is %v, %d networks of %d", err, d.second, len(after), len(before))
 	}
 }

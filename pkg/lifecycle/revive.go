@@ -34,8 +34,8 @@ func (r *revival) networks(ctx context.Context) error {
 			}
 			continue
 		}
-		if have, there := findNetwork(all, n.Name); there {
-			if !asPlanned(have, n) {
+		if _, there := findNetwork(all, n.Name); there {
+			if !slices.ContainsFunc(all, func(have engine.Network) bool { return have.Name == n.Name && asPlanned(have, n) }) {
 				return fmt.Errorf("there is a network %s that is not as the bottle's was: %w", n.Name, ErrForeign)
 			}
 			continue
@@ -50,6 +50,33 @@ func (r *revival) networks(ctx context.Context) error {
 		return nil
 	}
 	return r.rewrite()
+}
+
+// begin starts a container. What a killed resume asked of the engine may have made a
+// second network of a name after this one had looked, in the subnet that the bottle
+// has left: that goes, which nobody is in.
+func (r *revival) begin(ctx context.Context, name string) error {
+	err := r.start(ctx, name)
+	if !errors.Is(err, engine.ErrAmbiguous) {
+		return err
+	}
+	all, err := r.Engine.Networks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range r.plan.Networks {
+		for _, have := range all {
+			ours := have.Name == n.Name && have.Labels[plan.LabelHome] == n.Labels[plan.LabelHome] && have.Labels[plan.LabelSlug] == r.plan.Slug
+			if !ours || asPlanned(have, n) {
+				continue
+			}
+			r.log.step("removing a second network %s", n.Name)
+			if err := whole(ctx, func(ctx context.Context) error { return r.Engine.RemoveNetwork(ctx, have.ID) }); err != nil {
+				return err
+			}
+		}
+	}
+	return r.start(ctx, name)
 }
 
 // asPlanned says whether a network is one that we made as n says.
@@ -292,7 +319,7 @@ func (r *revival) rejoin(ctx context.Context, c plan.Container) error {
 func (r *revival) restart(ctx context.Context, c plan.Container) error {
 	if have, there := r.have[c.Service]; there {
 		if r.fits(c) && !have.Running() {
-			err := r.start(ctx, c.Name)
+			err := r.begin(ctx, c.Name)
 			if err == nil || engine.Away(err) || ctx.Err() != nil {
 				return err
 			}
@@ -312,7 +339,7 @@ func (r *revival) restart(ctx context.Context, c plan.Container) error {
 	if err := whole(ctx, func(ctx context.Context) error { return r.Engine.Create(ctx, c) }); err != nil {
 		return err
 	}
-	return r.start(ctx, c.Name)
+	return r.begin(ctx, c.Name)
 }
 
 // tryWalls runs the self-test in an agent's container that lives. Its answers are
