@@ -303,6 +303,52 @@ func TestAResumeTakesTheNetworkThatAKilledOneMade(t *testing.T) {
 	}
 }
 
+// The same, where the network is listed only after the bottle has moved: its name is
+// taken then, by one that nobody is in.
+func TestAResumeRemovesTheNetworkThatAKilledOneMadeBehindIt(t *testing.T) {
+	l := newLab(t)
+	l.started(t)
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.loadPlan(b.Slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range p.Containers {
+		l.fake.Remove(t.Context(), c.Name)
+	}
+	l.fake.RemoveNetwork(t.Context(), p.Own().Name)
+	asked := 0
+	l.fake.Fail = func(call, name string) error {
+		if call != "CreateNetwork" || name != p.Own().Name {
+			return nil
+		}
+		switch asked++; asked {
+		case 1:
+			return fmt.Errorf("it overlaps: %w", engine.ErrSubnetTaken)
+		case 2:
+			if err := l.fake.CreateNetwork(context.Background(), p.Own()); err != nil {
+				t.Error(err)
+			}
+			return fmt.Errorf("its name is taken: %w", engine.ErrConflict)
+		}
+		return nil
+	}
+	if _, err := l.again(b.Slug); err != nil || asked < 3 {
+		t.Fatalf("%v, asked for it %d times", err, asked)
+	}
+	now, err := l.loadPlan(b.Slug)
+	if err != nil || now.Own().Subnet == p.Own().Subnet {
+		t.Errorf("it did not move from %v, %v", p.Own().Subnet, err)
+	}
+	all, err := l.fake.Networks(t.Context())
+	if have, there := findNetwork(all, p.Own().Name); err != nil || !there || !asPlanned(have, now.Own()) {
+		t.Errorf("its network is %+v, %v", have, err)
+	}
+}
+
 // An engine that goes away when all containers run, and before the session begins,
 // leaves a bottle that is not listed as one that runs, however often that happens.
 func TestABottleWhoseResumeFailedIsNotListedAsRunning(t *testing.T) {

@@ -60,23 +60,32 @@ func (r *revival) begin(ctx context.Context, name string) error {
 	if !errors.Is(err, engine.ErrAmbiguous) {
 		return err
 	}
-	all, err := r.Engine.Networks(ctx)
-	if err != nil {
-		return err
-	}
 	for _, n := range r.plan.Networks {
-		for _, have := range all {
-			ours := have.Name == n.Name && have.Labels[plan.LabelHome] == n.Labels[plan.LabelHome] && have.Labels[plan.LabelSlug] == r.plan.Slug
-			if !ours || asPlanned(have, n) {
-				continue
-			}
-			r.log.step("removing a second network %s", n.Name)
-			if err := whole(ctx, func(ctx context.Context) error { return r.Engine.RemoveNetwork(ctx, have.ID) }); err != nil {
-				return err
-			}
+		if _, err := r.strays(ctx, n); err != nil {
+			return err
 		}
 	}
 	return r.start(ctx, name)
+}
+
+// strays removes networks of the bottle's own that carry n's name and are not as
+// planned, and says whether one that is as planned is there.
+func (r *revival) strays(ctx context.Context, n plan.Network) (there bool, err error) {
+	all, err := r.Engine.Networks(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, have := range all {
+		ours := have.Name == n.Name && have.Labels[plan.LabelHome] == n.Labels[plan.LabelHome] && have.Labels[plan.LabelSlug] == r.plan.Slug
+		if there = there || ours && asPlanned(have, n); !ours || asPlanned(have, n) {
+			continue
+		}
+		r.log.step("removing a second network %s", n.Name)
+		if err := whole(ctx, func(ctx context.Context) error { return r.Engine.RemoveNetwork(ctx, have.ID) }); err != nil {
+			return false, err
+		}
+	}
+	return there, nil
 }
 
 // asPlanned says whether a network is one that we made as n says.
@@ -87,11 +96,19 @@ func asPlanned(have engine.Network, n plan.Network) bool {
 
 // network makes the i-th network, one of the bottle's own. Where somebody took its
 // subnet meanwhile, the whole bottle moves: that is recorded before it is done, and
-// what was made for the old one goes.
+// what was made for the old one goes. A killed resume's request that lands once the
+// bottle has moved has taken the name: that network goes, too.
 func (r *revival) network(ctx context.Context, i int) (err error) {
 	for range subnetTries {
 		n := r.plan.Networks[i]
 		err = whole(ctx, func(ctx context.Context) error { return r.Engine.CreateNetwork(ctx, n) })
+		if errors.Is(err, engine.ErrConflict) {
+			there, errStrays := r.strays(ctx, n)
+			if errStrays != nil || there {
+				return errStrays
+			}
+			continue
+		}
 		if !errors.Is(err, engine.ErrSubnetTaken) {
 			return err
 		}
