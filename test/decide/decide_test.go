@@ -117,7 +117,7 @@ func TestUsesRevocationAndEditAreInForceAtOnce(t *testing.T) {
 	approve(0, "--once", file(r, slug, host("docs.example", "/once")))
 	want("the first use", "/once", "200")
 	want("the second use", "/once", "403")
-	r.Docker("restart", "-t", "1", "bottle-"+slug+"-egress-1")
+	r.Restart(slug, "egress")
 	want("after a restart", "/once", "403")
 	id := file(r, slug, host("docs.example", "/wide"))
 	approve(0, "--path", "/wide/only", id)

@@ -66,7 +66,7 @@ func TestABottleBehindAProxy(t *testing.T) {
 		t.Errorf("listed as %+v", b)
 	}
 	say(p.Login)
-	r.Docker("restart", "bottle-"+slug+"-egress-1")
+	r.Restart(slug, "egress")
 	ask("https://one.test/third", "502", "needs a login that is not here")
 	if _, said, code := r.Run("bottle-start", "--resume", slug); code != 0 {
 		t.Fatalf("the resume ended with %d: %s", code, said)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"testing"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/spool"
 )
 
 // Rig is one test's home and programs. Its fields may be changed before use.
@@ -219,6 +221,36 @@ func (r *Rig) host() string {
 		return ""
 	}
 	return r.engine.Host
+}
+
+// Restart has the engine restart a sidecar, which then lacks its values, and waits
+// until it serves.
+func (r *Rig) Restart(slug, service string) {
+	r.t.Helper()
+	ready := filepath.Join(r.Home, "state", slug, service, "out", "ready")
+	changes, stop, err := spool.Watch(ready)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer stop()
+	name := "bottle-" + slug + "-" + service + "-1"
+	r.Docker("stop", "-t", "1", name)
+	if err := os.Remove(ready); err != nil && !errors.Is(err, fs.ErrNotExist) { // left where it was killed
+		r.t.Fatal(err)
+	}
+	r.Docker("start", name)
+	ctx, cancel := Patient(r.t)
+	defer cancel()
+	for {
+		if _, err := os.Lstat(ready); err == nil {
+			return
+		}
+		select {
+		case <-changes:
+		case <-ctx.Done():
+			r.t.Fatalf("%s does not serve: %v", name, ctx.Err())
+		}
+	}
 }
 
 // Container runs a container of the test's own in the background; it goes with
