@@ -189,12 +189,7 @@ func TestABottleWhosePipelockCannotBeIsNotStarted(t *testing.T) {
 func (l *lab) proposed(host string) string {
 	l.t.Helper()
 	l.wants(l.ask("https://"+host+"/"), "403")
-	out, said, code := l.Shell(`bottle-ls proposals | jq -r 'select(.proposed.host=="` + host + `").id'`)
-	id := strings.TrimSpace(out)
-	if code != 0 || id == "" {
-		l.t.Fatalf("there is no proposal for %s: %s", host, said)
-	}
-	return id
+	return l.AwaitProposal("egress-denied", host)
 }
 
 // edit changes pipelock's file by a line of sed.

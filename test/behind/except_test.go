@@ -23,8 +23,7 @@ func (l *lab) excepted() string {
 func (l *lab) found(url string) string {
 	l.t.Helper()
 	l.wants(l.ask(url, "-d", "x="+jwt), "403", "blocked: request body contains secret: JWT Token")
-	l.AwaitProposal("dlp-block")
-	return l.excepted()
+	return l.AwaitProposal("dlp-block", "")
 }
 
 // What pipelock finds, and has an exception for, is asked of the operator; his yes is

@@ -35,7 +35,7 @@ func TestAWholeDayOfClaudeCode(t *testing.T) {
 		"    - {host: docs.example, path_allowlist: [/known], private: true}\n", "--task", "do the task of the day")
 	u.Join(s.slug)
 
-	r.AwaitProposal("egress-block")
+	r.AwaitProposal("egress-block", "")
 	pushed := s.must("git ls-remote origin refs/heads/trunk")
 	if out, said, code := r.Shell(`bottle-ls proposals | jq -c 'select(.kind=="egress-block")' | bottle-approve --for 10m -`); code != 0 {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)

@@ -144,20 +144,24 @@ func (r *Rig) AwaitScreen(slug string, texts ...string) string {
 	}
 }
 
-// AwaitProposal waits until one of this kind is listed.
-func (r *Rig) AwaitProposal(kind string) {
+// AwaitProposal waits until one of this kind, for this host or any where that is
+// empty, is listed, and returns its id.
+func (r *Rig) AwaitProposal(kind, host string) string {
 	r.t.Helper()
 	ctx, cancel := Patient(r.t)
 	defer cancel()
 	lines, end := r.Watch(ctx, "proposals")
 	defer end()
 	for {
-		var p struct{ Kind string }
-		if err := lines.Decode(&p); err != nil {
-			r.t.Fatalf("no %s came: %v", kind, err)
+		var p struct {
+			ID, Kind string
+			Proposed struct{ Host string }
 		}
-		if p.Kind == kind {
-			return
+		if err := lines.Decode(&p); err != nil {
+			r.t.Fatalf("no %s for %q came: %v", kind, host, err)
+		}
+		if p.Kind == kind && (host == "" || p.Proposed.Host == host) {
+			return p.ID
 		}
 	}
 }
