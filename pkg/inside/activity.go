@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"bottle/pkg/bottle"
 )
@@ -49,6 +50,16 @@ func told() bottle.Activity {
 	}
 	a, _, _ := bottle.ParseActivity(record)
 	return a
+}
+
+// toldSince is what was told last, and since when it holds.
+func toldSince() (bottle.Activity, time.Time) {
+	a := told()
+	info, err := os.Stat(activityFile())
+	if err != nil {
+		return "", time.Time{}
+	}
+	return a, info.ModTime()
 }
 
 // tell tells it, if it is news: the file's time is since when it holds. A

@@ -35,7 +35,7 @@ func Send(_ []string, in io.Reader, _, errOut io.Writer) int {
 		return frame.ExitNoSession
 	}
 	<-time.After(s.young())
-	if err := s.send(string(text)); err != nil {
+	if err := s.deliver(string(text)); err != nil {
 		return complain(errOut, err)
 	}
 	return 0
@@ -84,6 +84,60 @@ func (s session) send(text string) error {
 		return fmt.Errorf("cannot submit what was typed: %w", err)
 	}
 	return nil
+}
+
+// Bounds of what is typed at one who waits for it.
+const (
+	deliverTime  = 10 * time.Second // until it works, or shows the text
+	deliverTries = 3
+	shownLength  = 40 // bytes of a text that are looked for
+)
+
+var errNotTaken = errors.New("the agent does not take up what is typed: bottle-attach --peek shows what it does")
+
+// deliver sends a text, and sends it again where it was lost: one who is being loaded
+// throws away what comes early, on a busy machine for many seconds. Lost is one line
+// that stands nowhere on the screen, at one who tells what it does and goes on to
+// wait, with nothing left to read.
+func (s session) deliver(text string) error {
+	doc, err := s.command()
+	line := strings.TrimSpace(frame.Text(text))
+	sure := err == nil && !doc.Terminal && len(line) <= shownLength && !strings.Contains(line, "\n")
+	for range deliverTries {
+		a, since := toldSince()
+		if err := s.send(text); err != nil || !sure || a != bottle.Waiting {
+			return err
+		}
+		taken := looked(deliverTime, func() bool {
+			now, when := toldSince()
+			return now != a || !when.Equal(since) || s.shows(line)
+		})
+		if taken || s.unread() {
+			return nil
+		}
+	}
+	return errNotTaken
+}
+
+// shows says whether a line stands on the screen.
+func (s session) shows(line string) bool {
+	screen, err := output(s.tmux().Capture())
+	return err != nil || bytes.Contains(screen, []byte(line))
+}
+
+// unread says whether the program has left something of what was typed at it.
+func (s session) unread() bool {
+	name, err := output(s.tmux().PaneTTY())
+	if err != nil {
+		return true
+	}
+	f, err := os.OpenFile(strings.TrimSpace(string(name)), os.O_RDONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	n, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCINQ)
+	return err != nil || n > 0
 }
 
 // buffer is the name of a buffer that is this process' own.

@@ -233,6 +233,39 @@ func TestATextThatIsNotTakenUpIsSubmittedAgain(t *testing.T) {
 	}
 }
 
+// One that throws away what comes while it is being loaded is sent it again, and one
+// that shows it is not.
+func TestATextThatIsLostIsSentAgain(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ first, want string }{
+		"thrown away":        {"head -c 6 >first; head -c 6 >>first; " + self + " activity working", "go on\rgo on\r"},
+		"shown":              {"head -c 6 | tee first; " + self + " activity waiting", "go on\r"},
+		"worked at and done": {"head -c 6 >first; " + self + " activity working; " + self + " activity waiting", "go on\r"},
+		"not read yet":       {">first; while ! [ -e ended ]; do sleep 0.1; done", "go on\r"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t)
+			b.start(frame.Start{Argv: sh("stty raw -echo; " + self + " activity waiting; " + c.first + "; >took; cat >>first")})
+			b.does("waiting")
+			old := time.Now().Add(-time.Hour)
+			if err := os.Chtimes(theSession().path(fileAgent), old, old); err != nil { // it is not young
+				t.Fatal(err)
+			}
+			b.run("go on", "send")
+			if err := os.WriteFile(filepath.Join(b.dir, "ended"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			await(t, fmt.Sprintf("[ -e %[1]s/took ] && [ $(wc -c <%[1]s/first) -ge %[2]d ]", b.dir, len(c.want)))
+			if got, err := os.ReadFile(filepath.Join(b.dir, "first")); err != nil || string(got) != c.want {
+				t.Errorf("%q, %v, want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
 func TestNothingIsTypedWhereNoSessionLives(t *testing.T) {
 	b := newBed(t)
 	c := b.command("send")

@@ -103,6 +103,11 @@ func (s Server) PanePID() []string {
 	return s.args("display-message", "-p", "-t", "="+Session+":", "#{pane_pid}")
 }
 
+// PaneTTY prints the name of the terminal that the session's program has.
+func (s Server) PaneTTY() []string {
+	return s.args("display-message", "-p", "-t", "="+Session+":", "#{pane_tty}")
+}
+
 // Literal doubles what starts a format (#{…}, #(command)), for places where
 // tmux expands formats.
 func Literal(text string) string { return strings.ReplaceAll(text, "#", "##") }
