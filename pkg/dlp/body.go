@@ -59,11 +59,13 @@ func (q *Request) Body(contentType, contentEncoding string) (*Body, error) {
 	}
 	if r := q.rules.fileRule(q.path); r != nil {
 		q.foundBy(r.ID, func() *Finding {
-			return &Finding{Rule: r.ID, Where: "url.path", Fingerprint: fingerprint(q.key, []byte(q.path))}
+			return &Finding{Rule: r.ID, Where: namePlace, Fingerprint: fingerprint(q.key, []byte(q.path))}
 		})
 	}
 	return b, q.err
 }
+
+const namePlace = "url.path" // of what is found by a name alone
 
 // simple says whether a media type is one as it stands: in lower case, without a
 // parameter.

@@ -11,6 +11,18 @@ type Object struct {
 // objectRoom is how many bytes may be decoded in a small object.
 const objectRoom = 64 << 20
 
+// AnyName stands for every name that an object may have: rules for some are tried.
+// What is clean by it is so by any name, if that is clean by Name.
+const AnyName = "\x00"
+
+// Name scans the name of an object alone. Its error is a *Finding.
+func (s *Scanner) Name(name string) error {
+	if r := s.rules.fileRule(name); r != nil {
+		return &Finding{Rule: r.ID, Where: namePlace, Fingerprint: fingerprint(s.key, []byte(name))}
+	}
+	return nil
+}
+
 // Object begins to scan an object by the name it has; empty: none is known.
 // Rules of these IDs are left out. Nothing is said about it by headers: what it
 // is is told by how it begins. Write and Close return a *Finding or a *Refusal;

@@ -237,7 +237,7 @@ func (t *text) inFile(r *rule, at int) bool {
 			return r.path.MatchString(p.file)
 		}
 	}
-	return r.path.MatchString(t.q.path)
+	return t.q.path == AnyName || r.path.MatchString(t.q.path)
 }
 
 // try tries a rule's expression on a window.
