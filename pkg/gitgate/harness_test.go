@@ -177,7 +177,7 @@ func (g *gate) noQuarantine() {
 
 // client is somebody's clone.
 type client struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 }
 
@@ -189,7 +189,7 @@ func clientCommand(dir, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func newClient(t *testing.T, url string) *client {
+func newClient(t testing.TB, url string) *client {
 	t.Helper()
 	c := &client{t, t.TempDir()}
 	c.git("init", "-q", "-b", "main")

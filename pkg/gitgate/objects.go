@@ -57,6 +57,9 @@ const maxFound = 100 // findings of one push; more are not told
 // Those that are large, or made of such, one git reads for it: of that quarantine
 // alone.
 func (a *pass) run(ctx context.Context, pack *pack, g git) error {
+	if err := a.again(pack.seen); err != nil {
+		return err
+	}
 	large, err := pack.each(aside, func(o object, data []byte) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -76,6 +79,29 @@ func (a *pass) run(ctx context.Context, pack *pack, g git) error {
 		return fmt.Errorf("%w: %d of its %d objects were found", errPack, a.objects, len(pack.sorted))
 	}
 	return err
+}
+
+// again counts what was seen already, and looks at its names.
+func (a *pass) again(seen []object) error {
+	clean := map[string]bool{}
+	for _, o := range seen {
+		if err := a.admit(o); err != nil {
+			return err
+		}
+		if o.kind != "blob" {
+			continue
+		}
+		name := a.paths()[o.id]
+		if clean[name] {
+			continue
+		}
+		h, found := a.s.name(name)
+		if found {
+			a.add(o, []hit{h})
+		}
+		clean[name] = !found
+	}
+	return nil
 }
 
 const aside = 1 << 20 // bytes of an object up to which it is read here

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,7 @@ type pack struct {
 	ids    []byte  // sorted
 	sorted []entry // by where they are
 	places []int32 // in sorted, of each of ids
+	seen   []object
 }
 
 // entry is one object of a pack.
@@ -36,8 +38,11 @@ type entry struct {
 	base int32 // what it is a delta of; -1: it is none
 
 	first, next int32 // its first delta, and the next of the same base; -1: none
-	weight      int32 // objects that are deltas of it, and of these, and itself
+	weight      int32 // objects to be looked at that are deltas of it, and of these, and itself
+	seen        bool  // it need not be looked at
 }
+
+const packHead = 12 // bytes before a pack's first object
 
 const (
 	ofsDelta = 6
@@ -49,8 +54,8 @@ var kinds = map[byte]string{1: "commit", 2: "tree", 3: "blob", 4: "tag"}
 
 var errPack = errors.New("cannot read the pack")
 
-// openPack opens the pack of a quarantine.
-func openPack(quarantine, format string) (*pack, error) {
+// openPack opens the pack of a quarantine, of which something may have been seen.
+func openPack(quarantine, format string, seen []seen) (*pack, error) {
 	found, err := filepath.Glob(filepath.Join(quarantine, "pack", "pack-*.pack"))
 	if err != nil || len(found) != 1 {
 		return nil, fmt.Errorf("%w: there are %d", errPack, len(found))
@@ -71,6 +76,7 @@ func openPack(quarantine, format string) (*pack, error) {
 		err = p.list()
 	}
 	if err == nil {
+		p.mark(seen)
 		err = p.link()
 	}
 	if err != nil {
@@ -127,6 +133,22 @@ func (p *pack) list() error {
 	return nil
 }
 
+// mark marks what was seen already, where it is what it was then.
+func (p *pack) mark(seen []seen) {
+	for _, s := range seen {
+		i, found := p.place(s.at)
+		if found && string(p.id(p.sorted[i].nth)) == s.id {
+			p.sorted[i].seen, p.sorted[i].weight = true, 0
+			p.seen = append(p.seen, s.object)
+		}
+	}
+}
+
+// place is where in sorted the object is that begins there.
+func (p *pack) place(at int64) (int, bool) {
+	return slices.BinarySearchFunc(p.sorted, at, func(e entry, at int64) int { return cmp.Compare(e.at, at) })
+}
+
 // link finds out what is a delta of what.
 func (p *pack) link() error {
 	for i := range p.sorted {
@@ -166,6 +188,17 @@ func (p *pack) deltas(i int32) func(func(int32) bool) {
 	}
 }
 
+// unseen are those of its deltas that lead to something to be looked at.
+func (p *pack) unseen(i int32) func(func(int32) bool) {
+	return func(yield func(int32) bool) {
+		for d := range p.deltas(i) {
+			if p.sorted[d].weight > 0 && !yield(d) {
+				return
+			}
+		}
+	}
+}
+
 // header is what stands before an object's data.
 type header struct {
 	kind string // empty: it is a delta
@@ -175,49 +208,72 @@ type header struct {
 }
 
 func (p *pack) head(i int) (header, error) {
-	h := header{base: -1}
 	at := p.sorted[i].at
-	b := p.data[at : len(p.data)-p.width]
-	number := b[0] >> 4 & 7
-	h.size = int64(b[0] & 15)
-	n := 1
-	for shift := 4; b[n-1]&0x80 != 0; shift += 7 {
-		if n == len(b) || shift > 56 {
-			return h, errPack
-		}
-		h.size |= int64(b[n]&0x7f) << shift
-		n++
-	}
-	b = b[n:]
-	switch number {
-	case ofsDelta:
-		var back int64
-		n := 0
-		for more := true; more; n++ {
-			if n == len(b) || n == 8 {
-				return h, errPack
-			}
-			if n > 0 {
-				back++
-			}
-			back, more = back<<7|int64(b[n]&0x7f), b[n]&0x80 != 0
-		}
-		place, found := slices.BinarySearchFunc(p.sorted, at-back, func(e entry, at int64) int { return cmp.Compare(e.at, at) })
+	r := bytes.NewReader(p.data[at : len(p.data)-p.width])
+	read, err := readHead(r, p.width)
+	h := header{kind: kinds[read.number], size: read.size, base: -1, data: p.data[len(p.data)-p.width-r.Len() : len(p.data)-p.width]}
+	switch {
+	case err != nil:
+		return h, err
+	case read.number == ofsDelta:
+		place, found := p.place(at - read.back)
 		if !found || place >= i {
 			return h, errPack
 		}
-		h.base, h.data = int32(place), b[n:]
-	case refDelta:
-		if len(b) < p.width {
+		h.base = int32(place)
+	case read.number == refDelta:
+		if h.base = p.find(read.base); h.base < 0 {
 			return h, errPack
 		}
-		if h.base, h.data = p.find(b[:p.width]), b[p.width:]; h.base < 0 {
+	}
+	return h, nil
+}
+
+// packHeader is how a pack begins an object.
+type packHeader struct {
+	number byte
+	size   int64
+	back   int64  // how far before it what it is a delta of begins
+	base   []byte // the ID of what it is a delta of
+}
+
+func (h packHeader) delta() bool { return h.number == ofsDelta || h.number == refDelta }
+
+// readHead reads what stands before an object's data: gitformat-pack(5).
+func readHead(r interface {
+	io.Reader
+	io.ByteReader
+}, width int) (h packHeader, err error) {
+	c, err := r.ReadByte()
+	h.number, h.size = c>>4&7, int64(c&15)
+	for shift := 4; err == nil && c&0x80 != 0; shift += 7 {
+		if c, err = r.ReadByte(); shift > 56 {
 			return h, errPack
 		}
-	default:
-		if h.kind, h.data = kinds[number], b; h.kind == "" {
-			return h, errPack
+		h.size |= int64(c&0x7f) << shift
+	}
+	switch {
+	case err != nil:
+	case h.number == ofsDelta:
+		c = 0x80
+		for n := 0; err == nil && c&0x80 != 0; n++ {
+			if n == 8 {
+				return h, errPack
+			}
+			if n > 0 {
+				h.back++
+			}
+			c, err = r.ReadByte()
+			h.back = h.back<<7 | int64(c&0x7f)
 		}
+	case h.number == refDelta:
+		h.base = make([]byte, width)
+		_, err = io.ReadFull(r, h.base)
+	case kinds[h.number] == "":
+		return h, errPack
+	}
+	if err != nil {
+		return h, fmt.Errorf("%w: %v", errPack, err)
 	}
 	return h, nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,12 +37,8 @@ func TestAPackIsReadAsGitReadsIt(t *testing.T) {
 	}
 	for _, how := range [][]string{{"--delta-base-offset", "--depth=50"}, {"--depth=4000"}, {"--no-reuse-delta", "--window=0"}} {
 		t.Run(strings.Join(how, " "), func(t *testing.T) {
-			dir := t.TempDir()
-			if err := os.Mkdir(filepath.Join(dir, "pack"), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			c.git(append(append([]string{"pack-objects", "--all", "-q"}, how...), filepath.Join(dir, "pack", "pack"))...)
-			p, err := openPack(dir, formatSHA1)
+			dir := packOf(t, c, how...)
+			p, err := openPack(dir, formatSHA1, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +90,7 @@ func TestAPackThatLiesIsRefused(t *testing.T) {
 	}
 	c.git("repack", "-q", "-a", "-d")
 	dir := filepath.Join(c.dir, ".git", "objects")
-	good, err := openPack(dir, formatSHA1)
+	good, err := openPack(dir, formatSHA1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

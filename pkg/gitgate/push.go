@@ -23,6 +23,8 @@ type push struct {
 	quarantine string
 	kept       chan error // what is in it has reached the disk
 	sent       int        // objects of the pack that the client sent
+	looked     *pass      // through its objects
+	seen       []seen     // while the pack came in
 	pack       *pack      // of the quarantine; nil: there are no objects in it
 	answer     *answer
 	upstream   <-chan *reached // nil: it is not asked, or was taken
@@ -120,17 +122,18 @@ func (p *push) attempt(ctx context.Context, body *bufio.Reader) error {
 	}
 	if p.brings() {
 		var err error
+		p.looked = &pass{s: p.scanner, most: max(minInflated, inflateMost*p.conf.Push.MaxSize), names: map[string]bool{}, modules: map[string]bool{}}
 		if p.quarantine, err = p.repo.newQuarantine(); err != nil {
 			return fmt.Errorf("cannot make a quarantine: %w", err)
 		}
 		defer os.RemoveAll(p.quarantine)
-		if err := p.unpack(ctx, body); err != nil {
+		if err := p.unpack(ctx, body, early == nil && !p.mayKnow()); err != nil {
 			return &unpackError{err}
 		}
 		p.kept = make(chan error, 1)
 		go func() { p.kept <- keep(p.quarantine) }()
 		if p.sent > 0 {
-			if p.pack, err = openPack(p.quarantine, p.repo.format); err != nil {
+			if p.pack, err = openPack(p.quarantine, p.repo.format, p.seen); err != nil {
 				return err
 			}
 			defer p.pack.close()
@@ -204,8 +207,9 @@ func (p *push) checkRefs() error {
 // no harm. Everything else that it complains of refuses the pack.
 const fsckRules = "missingSpaceBeforeDate=ignore,badTimezone=ignore,zeroPaddedFilemode=ignore,zeroPaddedDate=ignore,missingEmail=ignore"
 
-// unpack has git take the pack apart into the quarantine.
-func (p *push) unpack(ctx context.Context, body *bufio.Reader) error {
+// unpack has git take the pack apart into the quarantine, and looks through it
+// meanwhile.
+func (p *push) unpack(ctx context.Context, body *bufio.Reader, look bool) error {
 	head, err := body.Peek(12)
 	if err != nil || string(head[:4]) != "PACK" {
 		return errors.New("there is no pack in it")
@@ -220,7 +224,16 @@ func (p *push) unpack(ctx context.Context, body *bufio.Reader) error {
 		_, err := io.Copy(io.Discard, io.LimitReader(count, 64))
 		return err
 	}
-	err = p.repo.git.in(p.quarantine).with(withoutSync...).run(ctx, count, nil, "index-pack", "--stdin", "--fix-thin", "--strict="+fsckRules,
+	in := io.Reader(count)
+	if look && p.service.looks.TryLock() {
+		e := lookEarly(p.looked, p.repo.format)
+		defer func() {
+			p.seen = e.end()
+			p.service.looks.Unlock()
+		}()
+		in = io.TeeReader(count, e)
+	}
+	err = p.repo.git.in(p.quarantine).with(withoutSync...).run(ctx, in, nil, "index-pack", "--stdin", "--fix-thin", "--strict="+fsckRules,
 		fmt.Sprintf("--max-input-size=%d", p.conf.Push.MaxSize))
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("it took too long: %w", err)
@@ -275,7 +288,8 @@ func (p *push) scan(ctx context.Context, paths func() map[string]string) error {
 	if err != nil {
 		return err
 	}
-	pass := &pass{s: p.scanner, paths: paths, skip: known, most: max(minInflated, inflateMost*p.conf.Push.MaxSize), names: map[string]bool{}, modules: map[string]bool{}}
+	pass := p.looked
+	pass.paths, pass.skip = paths, known
 	err = pass.run(ctx, p.pack, p.repo.git.only(p.quarantine))
 	p.objects = pass.objects
 	if err != nil {
@@ -314,10 +328,13 @@ func (p *push) news(ctx context.Context, pass *pass) error {
 	return nil
 }
 
+// mayKnow says whether there may be objects that are not looked at.
+func (p *push) mayKnow() bool { return p.remote.Upstream == "" && len(p.conf.Known) > 0 }
+
 // known is what the operator's own folder had, where nothing leaves this machine:
 // he need not be kept from what is his.
 func (p *push) known(ctx context.Context) (map[string]bool, error) {
-	if p.remote.Upstream != "" || len(p.conf.Known) == 0 {
+	if !p.mayKnow() {
 		return nil, nil
 	}
 	tips, err := p.git().commits(ctx, p.conf.Known)

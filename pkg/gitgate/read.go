@@ -31,7 +31,7 @@ func (p *pack) each(most int64, do func(object, []byte) error) (rest []string, e
 			w := &unpacker{p: p, most: most, do: do}
 			var failed error
 			for i := next.Add(1) - 1; i < int64(len(p.sorted)) && failed == nil; i = next.Add(1) - 1 {
-				if p.sorted[i].base < 0 {
+				if e := &p.sorted[i]; e.base < 0 && e.weight > 0 {
 					failed = w.root(int32(i))
 				}
 			}
@@ -72,7 +72,7 @@ func (w *unpacker) root(i int32) error {
 		return nil
 	}
 	data := w.get(int(h.size))
-	if err := w.inflate(data, h); err != nil {
+	if err := w.inflate(data, w.at(h)); err != nil {
 		return err
 	}
 	return w.family(i, h.kind, data)
@@ -86,7 +86,7 @@ func (w *unpacker) family(i int32, kind string, data []byte) error {
 		if err := w.object(i, kind, data); err != nil {
 			return err
 		}
-		deltas := slices.SortedFunc(w.p.deltas(i), func(a, b int32) int { return cmp.Compare(w.p.sorted[a].weight, w.p.sorted[b].weight) })
+		deltas := slices.SortedFunc(w.p.unseen(i), func(a, b int32) int { return cmp.Compare(w.p.sorted[a].weight, w.p.sorted[b].weight) })
 		base := data
 		for k, d := range deltas {
 			var err error
@@ -114,14 +114,22 @@ func (w *unpacker) family(i int32, kind string, data []byte) error {
 
 // object hands one on, if it is what its ID says.
 func (w *unpacker) object(i int32, kind string, data []byte) error {
-	sum := newHash(w.p.format)
-	fmt.Fprintf(sum, "%s %d\x00", kind, len(data))
-	sum.Write(data)
+	if w.p.sorted[i].seen {
+		return nil
+	}
 	id := w.p.id(w.p.sorted[i].nth)
-	if !bytes.Equal(sum.Sum(nil), id) {
+	if !bytes.Equal(idOf(w.p.format, kind, data), id) {
 		return fmt.Errorf("%w: object %x is another", errPack, id)
 	}
 	return w.do(object{hex.EncodeToString(id), kind, int64(len(data))}, data)
+}
+
+// idOf is an object's ID.
+func idOf(format, kind string, data []byte) []byte {
+	sum := newHash(format)
+	fmt.Fprintf(sum, "%s %d\x00", kind, len(data))
+	sum.Write(data)
+	return sum.Sum(nil)
 }
 
 func newHash(format string) hash.Hash {
@@ -135,19 +143,31 @@ func newHash(format string) hash.Hash {
 func (w *unpacker) leave(i int32) {
 	for left := []int32{i}; len(left) > 0; {
 		i, left = left[len(left)-1], left[:len(left)-1]
-		w.rest = append(w.rest, hex.EncodeToString(w.p.id(w.p.sorted[i].nth)))
+		if !w.p.sorted[i].seen {
+			w.rest = append(w.rest, hex.EncodeToString(w.p.id(w.p.sorted[i].nth)))
+		}
 		left = slices.AppendSeq(left, w.p.deltas(i))
 	}
 }
 
-// inflate undoes the compression of an object, or of a delta, to the last byte.
-func (w *unpacker) inflate(data []byte, h header) (err error) {
+// at is where an object's compressed data begins.
+func (w *unpacker) at(h header) io.Reader {
 	w.src.Reset(h.data)
+	return &w.src
+}
+
+// open begins to undo a compression.
+func (w *unpacker) open(src io.Reader) (err error) {
 	if w.zlib == nil {
-		w.zlib, err = zlib.NewReader(&w.src)
-	} else {
-		err = w.zlib.(zlib.Resetter).Reset(&w.src, nil)
+		w.zlib, err = zlib.NewReader(src)
+		return err
 	}
+	return w.zlib.(zlib.Resetter).Reset(src, nil)
+}
+
+// inflate undoes the compression of an object, or of a delta, to the last byte.
+func (w *unpacker) inflate(data []byte, src io.Reader) error {
+	err := w.open(src)
 	if err == nil {
 		_, err = io.ReadFull(w.zlib, data)
 	}
@@ -167,7 +187,7 @@ func (w *unpacker) apply(i int32, base []byte) ([]byte, error) {
 		return nil, err
 	}
 	w.delta = slices.Grow(w.delta[:0], int(h.size))[:h.size]
-	if err := w.inflate(w.delta, h); err != nil {
+	if err := w.inflate(w.delta, w.at(h)); err != nil {
 		return nil, err
 	}
 	return applyDelta(base, w.delta, w.most, w.get)

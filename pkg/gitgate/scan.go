@@ -84,6 +84,9 @@ func (s *scanner) first(name string, data []byte) (hit, bool) {
 	return hitOf(err)
 }
 
+// name looks at a name alone.
+func (s *scanner) name(name string) (hit, bool) { return hitOf(s.dlp.Name(name)) }
+
 // end is where the shortest beginning of data that ends with a line, and in which
 // something is found, ends.
 func (s *scanner) end(name string, data []byte) int {

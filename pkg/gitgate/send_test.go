@@ -44,7 +44,7 @@ func TestAPackIsSentAsItCame(t *testing.T) {
 			if err := g.run(t.Context(), bytes.NewReader(came), nil, "index-pack", "--stdin", "--fix-thin"); err != nil {
 				t.Fatal(err)
 			}
-			if p, err = openPack(dir, formatSHA1); err != nil {
+			if p, err = openPack(dir, formatSHA1, nil); err != nil {
 				t.Fatal(err)
 			}
 			defer p.close()

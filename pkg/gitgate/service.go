@@ -75,6 +75,7 @@ type Service struct {
 	flights singleflight.Group
 	pushes  chan struct{}
 	fetches chan struct{}
+	looks   sync.Mutex // one push at a time is looked through while it comes in
 
 	mu      sync.Mutex // for what follows, and for replacing state
 	repos   map[string]*repo
