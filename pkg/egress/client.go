@@ -209,7 +209,6 @@ func (c *client) refuse(ev *bottle.Event, r *refusal, keep bool) bool {
 	// Behind a malformed request nobody knows where the next one begins.
 	keep = keep && r.status != 400 && c.q.minor == 1 && !c.q.close && !c.s.draining.Load()
 	ours := r.status < 500
-	err := c.send(appendRefusal(getBuf(), r, ours, keep, c.q.method == "HEAD"))
 	c.more = !keep
 	ev.Verdict, ev.Reason, ev.Status = "deny", r.reason, r.status
 	if !ours {
@@ -218,8 +217,8 @@ func (c *client) refuse(ev *bottle.Event, r *refusal, keep bool) bool {
 	if r.finding != nil {
 		r.finding.note(ev)
 	}
-	c.record(ev)
-	return keep && err == nil
+	c.record(ev) // before the answer: who hears of it finds it in the log
+	return c.send(appendRefusal(getBuf(), r, ours, keep, c.q.method == "HEAD")) == nil && keep
 }
 
 // send writes what stands in a buffer and puts the buffer back.

@@ -14,6 +14,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"bottle/pkg/bottle"
 	"bottle/pkg/policy"
 )
 
@@ -111,6 +114,24 @@ func TestRefusalIsReadInsideTheTunnelWithoutALookup(t *testing.T) {
 	}
 	if d := w.dialled(); len(d) > 0 {
 		t.Errorf("dialled %v", d)
+	}
+}
+
+// Who hears of a refusal finds it in the log.
+func TestARefusalIsOnRecordBeforeItIsAnswered(t *testing.T) {
+	w := newWorld(t)
+	c := w.open(w.s.Ports().HTTP).(*net.TCPConn)
+	control, err := c.SyscallConn()
+	must(t, err)
+	there := -1
+	w.mu.Lock()
+	w.as = func(bottle.Event) {
+		control.Control(func(fd uintptr) { there, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	w.mu.Unlock()
+	got := say(t, c, "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+	if e := w.event("request"); !strings.HasPrefix(got, "HTTP/1.1 403 ") || e.Verdict != "deny" || there != 0 {
+		t.Errorf("when %+v was recorded, %d bytes of its answer had come: %q", e, there, got)
 	}
 }
 

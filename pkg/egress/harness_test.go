@@ -41,6 +41,7 @@ type world struct {
 	guard  func(host string, private bool) error // nil: every address may be dialled
 	events []bottle.Event
 	added  chan bottle.Event
+	as     func(bottle.Event) // is called when an event is recorded; nil: nothing is
 }
 
 const testRoutes = `routes:
@@ -131,7 +132,11 @@ func (w *world) dialled() []string {
 func (w *world) record(e bottle.Event) {
 	w.mu.Lock()
 	w.events = append(w.events, e)
+	as := w.as
 	w.mu.Unlock()
+	if as != nil {
+		as(e)
+	}
 	select {
 	case w.added <- e:
 	default:
