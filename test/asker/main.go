@@ -22,7 +22,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "usage: asker URL TOOL ARGUMENTS")
 		return 2
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	said, err := ask(ctx, args[0], args[1], json.RawMessage(args[2]))
 	if err != nil {

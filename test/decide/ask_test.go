@@ -50,14 +50,13 @@ func TestSuperviseComesBackWithItsQueue(t *testing.T) {
 	t.Parallel()
 	r, _, slug := docs(t)
 	r.Equip(slug)
-	container := "bottle-" + slug + "-supervise-1"
 	c := r.Ask(slug, "egress-block", asksForA)
 	id := c.Waits()
-	r.Docker("kill", container)
+	r.Docker("kill", "bottle-"+slug+"-supervise-1")
 	if all := r.Bottles(); all[0].Status != "degraded" || !strings.Contains(all[0].Reason, "supervise") {
 		t.Errorf("listed as %s: %s", all[0].Status, all[0].Reason)
 	}
-	r.Docker("start", container)
+	r.Revive(slug, "supervise")
 	c = r.Ask(slug, "egress-block", asksForA)
 	if again := c.Waits(); again != id {
 		t.Errorf("%q, and before %q", again, id)

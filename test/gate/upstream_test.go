@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/plan"
 	"bottle/test/rig"
 )
 
@@ -127,7 +128,7 @@ func TestAGateThatDiesLosesNothingAndLetsNothingThrough(t *testing.T) {
 		t.Errorf("listed as %s: %s", status, reason)
 	}
 	// One that was only restarted lacks its values, and lets nothing pass.
-	s.Docker("start", s.container())
+	s.Revive(s.slug, plan.GateService)
 	s.refused("git push origin trunk", "was not handed over: the operator runs bottle-start --resume")
 	if status, reason := s.status(); status != bottle.Degraded || !strings.Contains(reason, "git-gate was restarted and lacks ") {
 		t.Errorf("listed as %s: %s", status, reason)

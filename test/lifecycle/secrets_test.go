@@ -1,7 +1,6 @@
 package lifecycle
 
 import (
-	"bufio"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -56,20 +55,7 @@ func TestARestartedEgressIsDegradedUntilItIsResumed(t *testing.T) {
 	if s, reason := status(); s != "running" {
 		t.Errorf("before the restart it is %s: %s", s, reason)
 	}
-	// The engine answers before the restarted egress has said what it lacks.
-	watch := r.Command(t.Context(), "bottle-ls", "--watch")
-	lines, err := watch.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := watch.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r.Docker("restart", "bottle-"+slug+"-egress-1")
-	for said := bufio.NewScanner(lines); said.Scan() && !strings.Contains(said.Text(), "lacks env:OPERATORS_TOKEN"); {
-	}
-	lines.Close()
-	watch.Wait()
+	r.Restart(slug, "egress")
 	if s, reason := status(); s != "degraded" || !strings.Contains(reason, "lacks env:OPERATORS_TOKEN: run bottle-start --resume "+slug) {
 		t.Errorf("after the restart it is %s: %s", s, reason)
 	}

@@ -73,10 +73,10 @@ type Call struct {
 }
 
 // Ask calls a tool of supervise's, by the client that Equip put there. The call
-// ends with the test, if not before.
+// ends with the test, if not before: what is waited for in its middle may be a build.
 func (r *Rig) Ask(slug, tool, arguments string) Call {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 2*Patience)
 	r.t.Cleanup(cancel)
 	cmd := r.Command(ctx, "bottle-attach", slug, "--", AskerBin, SuperviseURL, tool, arguments)
 	read, write := io.Pipe()

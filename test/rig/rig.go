@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"bottle/pkg/bottle"
+	"bottle/pkg/plan"
 	"bottle/pkg/spool"
 )
 
@@ -227,17 +228,24 @@ func (r *Rig) host() string {
 // until it serves.
 func (r *Rig) Restart(slug, service string) {
 	r.t.Helper()
+	r.Docker("stop", "-t", "1", plan.ContainerName(slug, service))
+	r.Revive(slug, service)
+}
+
+// Revive has the engine start a sidecar that has ended, which then lacks its values,
+// and waits until it serves.
+func (r *Rig) Revive(slug, service string) {
+	r.t.Helper()
 	ready := filepath.Join(r.Home, "state", slug, service, "out", "ready")
 	changes, stop, err := spool.Watch(ready)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer stop()
-	name := "bottle-" + slug + "-" + service + "-1"
-	r.Docker("stop", "-t", "1", name)
 	if err := os.Remove(ready); err != nil && !errors.Is(err, fs.ErrNotExist) { // left where it was killed
 		r.t.Fatal(err)
 	}
+	name := plan.ContainerName(slug, service)
 	r.Docker("start", name)
 	ctx, cancel := Patient(r.t)
 	defer cancel()
