@@ -55,7 +55,7 @@ func anotherBottle(t *testing.T, s *stage) {
 func uplink(t *testing.T, s *stage) {
 	// The addresses are alive: the host, which has a way there, is answered.
 	for _, a := range s.targets.Uplink {
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort(a.String(), "3128"), 2*time.Second)
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(a.String(), "3128"), time.Minute)
 		if err == nil {
 			conn.Close()
 			t.Errorf("egress listens on %s, where no agent is", a)

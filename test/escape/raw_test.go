@@ -115,8 +115,8 @@ func (s *stage) dial(t *testing.T, port uint16) net.Conn {
 	return s.dialIn(t, s.raw(t).slug, port)
 }
 
-// dialIn opens a connection to egress from inside any bottle. It ends after a
-// minute, if not before.
+// dialIn opens a connection to egress from inside any bottle. It ends after
+// rig.Patience, if not before.
 func (s *stage) dialIn(t *testing.T, slug string, port uint16) net.Conn {
 	t.Helper()
 	d, err := s.dialer(t, slug)
@@ -127,7 +127,7 @@ func (s *stage) dialIn(t *testing.T, slug string, port uint16) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(time.Minute, func() { conn.Close() })
+	late := time.AfterFunc(rig.Patience, func() { conn.Close() })
 	t.Cleanup(func() {
 		late.Stop()
 		conn.Close()

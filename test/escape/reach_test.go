@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"bottle/pkg/plan"
 	"bottle/test/rig"
 )
 
@@ -91,7 +92,7 @@ func greed(t *testing.T, s *stage) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	late := time.AfterFunc(rig.Patience, func() { cmd.Process.Kill() })
 	defer late.Stop()
 	if got := make([]byte, 5); !readFull(out, got) || string(got) != "open\n" {
 		t.Fatalf("the slow connections say %q", got)
@@ -166,7 +167,7 @@ func hoarding(t *testing.T, s *stage) {
 	dir := filepath.Join(s.r.Home, "state", slug, "egress")
 	s.changePolicy(t, dir, "routes:\n- {host: keyed.test, private: true}\n")
 	// A sidecar that starts anew finds what it needs too.
-	s.r.Docker("restart", "-t", "5", egressOf(slug))
+	s.r.Restart(slug, plan.EgressService)
 	s.changePolicy(t, dir, "routes:\n- {host: allowed.test, private: true}\n- {host: keyed.test, private: true}\n")
 	s.r.TryDocker("exec", agentOf(slug), "pkill", "perl")
 	s.allowedArrives(t, slug, keyed)
@@ -193,8 +194,10 @@ func (s *stage) changePolicy(t *testing.T, dir, text string) {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(time.Minute); generation() == before; <-tick.C {
-		if time.Now().After(end) {
+	ctx, cancel := rig.Patient(t)
+	defer cancel()
+	for ; generation() == before; <-tick.C {
+		if ctx.Err() != nil {
 			applied, _ := os.ReadFile(filepath.Join(dir, "out/applied.json"))
 			events, _ := os.ReadFile(filepath.Join(dir, "out/events.jsonl"))
 			t.Fatalf("the changed policy is not in force: %s%s", applied, events[max(0, len(events)-1000):])

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -34,7 +33,7 @@ func webSocket(t *testing.T, s *stage) {
 			t.Fatalf("an allowed WebSocket to %s is refused, so a refused one proves nothing: %v", url, err)
 		}
 		for _, m := range []string{calm, strings.Repeat(calm+" ", 10_000)} {
-			if got, err := talk(conn, m); err != nil || got != m {
+			if got, err := talk(t, conn, m); err != nil || got != m {
 				t.Errorf("%s: of %d bytes came back %d: %v", url, len(m), len(got), err)
 			}
 		}
@@ -168,7 +167,7 @@ func (s *stage) join(t *testing.T, slug, at string) (*websocket.Conn, *http.Resp
 		DialContext:     func(context.Context, string, string) (net.Conn, error) { return s.dialIn(t, slug, proxyPort), nil },
 		TLSClientConfig: &tls.Config{RootCAs: s.trust(t, slug)},
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := rig.Patient(t)
 	defer cancel()
 	conn, r, err := websocket.Dial(ctx, at, &websocket.DialOptions{HTTPClient: &http.Client{Transport: to}, CompressionMode: websocket.CompressionContextTakeover})
 	if err == nil {
@@ -179,8 +178,8 @@ func (s *stage) join(t *testing.T, slug, at string) (*websocket.Conn, *http.Resp
 }
 
 // talk sends a message and returns the one that comes back.
-func talk(conn *websocket.Conn, message string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+func talk(t *testing.T, conn *websocket.Conn, message string) (string, error) {
+	ctx, cancel := rig.Patient(t)
 	defer cancel()
 	if err := conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
 		return "", err

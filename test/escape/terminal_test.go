@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"bottle/test/rig"
 )
 
 // hostileBytes are what an agent might write to its operator's terminal, each
@@ -109,7 +111,7 @@ func terminal(t *testing.T, cmd *exec.Cmd, typed, until string) []byte {
 		t.Fatal(err)
 	}
 	defer tty.Close()
-	late := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
+	late := time.AfterFunc(rig.Patience, func() { cmd.Process.Kill() })
 	defer late.Stop()
 	var shown bytes.Buffer
 	buffer := make([]byte, 4096)
