@@ -27,17 +27,18 @@ func TestAnAgentAsksAndItsOperatorGrants(t *testing.T) {
 	if !strings.Contains(listed, `"id":"`+id+`"`) || !strings.Contains(listed, "to read its pages") {
 		t.Fatalf("bottle-ls: %s", listed)
 	}
-	out, said, code := r.Shell("bottle-ls proposals | jq -r .id | bottle-approve --for 5s -")
+	out, said, code := r.Shell("bottle-ls proposals | jq -r .id | bottle-approve --for 30s -")
 	if code != 0 {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
+	cut := stream(t, r, slug, "https://docs.example/slow")
 	if answer := c.Until("answer "); !strings.Contains(answer, "approved") || !strings.Contains(answer, "docs.example /a /slow") || !strings.Contains(answer, "Until: ") {
 		t.Errorf("the agent was told %q", answer)
 	}
 	if got := status(t, r, slug, "https://docs.example/a"); got != "200" {
 		t.Errorf("granted: %s", got)
 	}
-	stream(t, r, slug, "https://docs.example/slow")
+	cut()
 	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
 		t.Errorf("after its end: %s", got)
 	}
@@ -119,7 +120,7 @@ func TestClaudeCodeAsksAndItsOperatorGrants(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	r.AwaitProposal("egress-block", "")
-	if out, said, code := r.Shell(`bottle-ls proposals | jq -r 'select(.kind=="egress-block").id' | bottle-approve --for 60s -`); code != 0 {
+	if out, said, code := r.Shell(`bottle-ls proposals | jq -r 'select(.kind=="egress-block").id' | bottle-approve --for 10m -`); code != 0 {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
 	if err := <-ended; err != nil || !strings.Contains(out.String(), "it was approved") {

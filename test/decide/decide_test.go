@@ -3,6 +3,7 @@
 package decide
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,7 +37,7 @@ func docs(t *testing.T) (*rig.Rig, *rig.Upstream, string) {
 // status is what a request of the agent's is answered with.
 func status(t testing.TB, r *rig.Rig, slug, url string) string {
 	t.Helper()
-	out, said, _ := r.Inside(slug, "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10", url)
+	out, said, _ := r.Inside(slug, "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "60", url)
 	if out == "000" || out == "" {
 		return said
 	}
@@ -55,10 +56,11 @@ func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 	if !strings.Contains(listed, id) || !strings.Contains(listed, `"diff":"+  - id:`) {
 		t.Fatalf("bottle-ls: %s%s", listed, said)
 	}
-	out, said, code := r.Shell("bottle-ls proposals | jq -r 'select(.kind==\"egress-block\").id' | bottle-approve --for 8s -")
+	out, said, code := r.Shell("bottle-ls proposals | jq -r 'select(.kind==\"egress-block\").id' | bottle-approve --for 30s -")
 	if code != 0 || !strings.Contains(out, `"verdict":"approved"`) {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
+	cut := stream(t, r, slug, "https://docs.example/slow")
 	if got := status(t, r, slug, "https://docs.example/a"); got != "200" {
 		t.Errorf("granted: %s", got)
 	}
@@ -68,7 +70,7 @@ func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 	if left, _, _ := r.Run("bottle-ls", "grants"); !strings.Contains(left, `"left":`) {
 		t.Errorf("bottle-ls grants: %s", left)
 	}
-	stream(t, r, slug, "https://docs.example/slow")
+	cut()
 	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
 		t.Errorf("after its end: %s", got)
 	}
@@ -87,15 +89,23 @@ func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 	}
 }
 
-// stream sends a body that does not end by itself, and fails unless egress cut it
-// because its grant was over. Whether curl notices, while it waits for more of
-// the body, is curl's business.
-func stream(t *testing.T, r *rig.Rig, slug, url string) {
+// stream begins to send a body that does not end by itself; what it returns waits
+// until egress cut it because its grant was over. Whether curl notices, while it waits
+// for more of the body, is curl's business.
+func stream(t *testing.T, r *rig.Rig, slug, url string) (cut func()) {
 	t.Helper()
-	said, why, _ := r.Inside(slug, "sh", "-c",
-		`mkfifo /tmp/f && { (echo; exec sleep 12) >/tmp/f & } && exec curl -sS -T . --max-time 10 "$0" </tmp/f`, url)
-	if events, _, _ := r.Run("bottle-log", slug); !strings.Contains(events, `"reason":"the route or grant that it rested on is gone"`) {
-		t.Errorf("the stream was not cut: curl said %s%s\n%s", said, why, events)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	cmd := r.Command(ctx, "bottle-attach", slug, "--", "sh", "-c",
+		`mkfifo /tmp/f && { (echo; exec sleep 600) >/tmp/f & } && exec curl -sS -T . "$0" </tmp/f`, url)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		r.AwaitEvents(slug, "tell of a cut", 1, func(e bottle.Event) bool { return e.Reason == "the route or grant that it rested on is gone" })
+		cancel()
+		cmd.Wait()
 	}
 }
 

@@ -189,3 +189,25 @@ func (r *Rig) AwaitBottle(what string, is func(bottle.Bottle) bool) {
 		}
 	}
 }
+
+// AwaitEvents waits until bottle-log tells of n events of a bottle that are as they
+// are wanted, and returns them. What is allowed, or broken off, is told of behind its
+// answer.
+func (r *Rig) AwaitEvents(slug, what string, n int, is func(bottle.Event) bool) []bottle.Event {
+	r.t.Helper()
+	ctx, cancel := Patient(r.t)
+	defer cancel()
+	lines, end := r.lines(ctx, "bottle-log", "-f", slug)
+	defer end()
+	var told []bottle.Event
+	for len(told) < n {
+		var e bottle.Event
+		if err := lines.Decode(&e); err != nil {
+			r.t.Fatalf("of %d events that %s, the log tells of %+v: %v", n, what, told, err)
+		}
+		if is(e) {
+			told = append(told, e)
+		}
+	}
+	return told
+}

@@ -165,7 +165,13 @@ func (r *Rig) StartDocs(flags ...string) (u *Upstream, slug string) {
 // what ends it.
 func (r *Rig) Watch(ctx context.Context, args ...string) (lines *json.Decoder, end func()) {
 	r.t.Helper()
-	cmd := r.Command(ctx, "bottle-ls", append(args, "--watch")...)
+	return r.lines(ctx, "bottle-ls", append(args, "--watch")...)
+}
+
+// lines runs a program that prints documents until it is ended.
+func (r *Rig) lines(ctx context.Context, program string, args ...string) (lines *json.Decoder, end func()) {
+	r.t.Helper()
+	cmd := r.Command(ctx, program, args...)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
