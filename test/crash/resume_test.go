@@ -134,9 +134,6 @@ func (l *lived) resumed() {
 	l.wantTruth()
 }
 
-// endTime is longer than a container has to end.
-const endTime = 20 * time.Second
-
 // wantTruth fails where the bottle is not listed as what it is.
 func (l *lived) wantTruth() {
 	l.t.Helper()
@@ -153,7 +150,7 @@ func (l *lived) wantTruth() {
 			if now := l.Bottles(); code == 0 || len(now) == 1 && now[0].Status != bottle.Running {
 				break
 			}
-			if time.Since(began) > endTime {
+			if time.Since(began) > rig.Patience {
 				l.t.Errorf("it is listed as running, and its session does not live: %s", said)
 				break
 			}

@@ -110,6 +110,8 @@ func TestAGateThatDiesLosesNothingAndLetsNothingThrough(t *testing.T) {
 	s, g := upstreams(t)
 	before := g.Tip("engine", "trunk")
 	s.must("head -c 40000000 /dev/urandom > big && git add big && git commit -qm big")
+	// Upstream takes nothing meanwhile, so that the push has no end before that.
+	g.Shell("printf '#!/bin/sh\\necho $$ > /tmp/hook; exec sleep 1000\\n' > /srv/engine.git/hooks/pre-receive && chmod +x /srv/engine.git/hooks/pre-receive")
 	// Killed in the middle: its events tell when there is something in quarantine.
 	pushed := make(chan string, 1)
 	go func() {
@@ -121,6 +123,7 @@ func TestAGateThatDiesLosesNothingAndLetsNothingThrough(t *testing.T) {
 	if said := <-pushed; !strings.Contains(said, "pushed 1") && !strings.Contains(said, "pushed 128") {
 		t.Errorf("the agent hears %s", said)
 	}
+	g.Shell("while grep -aqs 'receive-pac[k]' /proc/[0-9]*/cmdline; do [ ! -e /tmp/hook ] || kill $(cat /tmp/hook) 2>/dev/null; sleep 0.02; done; rm /srv/engine.git/hooks/pre-receive")
 	if got := g.Tip("engine", "trunk"); got != before {
 		t.Errorf("upstream's trunk is %s", got)
 	}

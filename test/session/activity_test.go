@@ -15,11 +15,13 @@ func until(t *testing.T, what string, there func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(time.Minute); !there(); {
+	ctx, cancel := rig.Patient(t)
+	defer cancel()
+	for !there() {
 		select {
 		case <-tick.C:
-		case <-limit:
-			t.Fatalf("in a minute, not: %s", what)
+		case <-ctx.Done():
+			t.Fatalf("in %v, not: %s", rig.Patience, what)
 		}
 	}
 }

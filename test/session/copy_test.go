@@ -53,11 +53,13 @@ func (o *tmux) await(what string, holds func() bool) {
 	o.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.After(time.Minute); !holds(); {
+	ctx, cancel := rig.Patient(o.t)
+	defer cancel()
+	for !holds() {
 		select {
 		case <-tick.C:
-		case <-limit:
-			o.t.Fatalf("in a minute, not %s; on the screen is\n%s", what, o.run("capture-pane", "-p"))
+		case <-ctx.Done():
+			o.t.Fatalf("in %v, not %s; on the screen is\n%s", rig.Patience, what, o.run("capture-pane", "-p"))
 		}
 	}
 }

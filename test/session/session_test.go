@@ -73,7 +73,7 @@ func (v *viewer) read() {
 // sees waits until text was drawn, after what was waited for before.
 func (v *viewer) sees(text string) {
 	v.t.Helper()
-	for limit := time.After(time.Minute); ; {
+	for limit := time.After(rig.Patience); ; {
 		v.mu.Lock()
 		left := string(v.seen[v.pos:])
 		v.mu.Unlock()
@@ -100,7 +100,7 @@ func (v *viewer) ends() int {
 	v.t.Helper()
 	select {
 	case <-v.done:
-	case <-time.After(time.Minute):
+	case <-time.After(rig.Patience):
 		v.t.Fatal("bottle-attach does not end")
 	}
 	return v.cmd.ProcessState.ExitCode()
@@ -114,16 +114,7 @@ func processes(r *rig.Rig, slug string) string {
 // without waits until no process has what in its command line.
 func without(t *testing.T, r *rig.Rig, slug, what string) {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(time.Minute)
-	for strings.Contains(processes(r, slug), what) {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("in a minute, %q is not gone", what)
-		}
-	}
+	until(t, what+" is gone", func() bool { return !strings.Contains(processes(r, slug), what) })
 }
 
 func TestASessionOutlivesItsViewersAndTheyLeaveNothing(t *testing.T) {
@@ -204,9 +195,7 @@ func TestCommandsWorkInPipes(t *testing.T) {
 	if err := lost.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for tick := time.NewTicker(50 * time.Millisecond); !strings.Contains(processes(r, slug), "sleep 987"); {
-		<-tick.C
-	}
+	until(t, "it runs", func() bool { return strings.Contains(processes(r, slug), "sleep 987") })
 	lost.Process.Signal(syscall.SIGKILL)
 	lost.Wait()
 	without(t, r, slug, "sleep 987")
