@@ -9,7 +9,7 @@ import (
 	"bottle/test/rig"
 )
 
-// excepted is the proposal that came of a block of pipelock's; empty: there is none.
+// excepted are the proposals that came of blocks of pipelock's, one a line.
 func (l *lab) excepted() string {
 	l.t.Helper()
 	out, said, code := l.Shell(`bottle-ls proposals | jq -r 'select(.kind=="dlp-block").id'`)
@@ -88,12 +88,10 @@ func TestWhatPipelockHasNoExceptionForIsNotAsked(t *testing.T) {
 	l := start(t)
 	l.wants(l.ask("https://one.test/x?t="+token), "403", "blocked: core DLP match")
 	l.wants(l.ask("https://one.test/x", "-H", "X-Note: "+jwt), "403", "blocked: request header contains secret")
-	if id := l.excepted(); id != "" {
-		t.Errorf("asked is %s", id)
-	}
-	out, said, code := l.Shell("bottle-log " + l.slug + ` | jq -r 'select(.path=="/x" and .verdict=="deny").reason'`)
-	if code != 0 || strings.Count(out, "pipelock gives no exception for it") != 2 {
-		t.Errorf("%d: the log has %s%s", code, out, said)
+	l.denied("/x", "pipelock gives no exception for it")
+	// What is asked later is asked behind it.
+	if id, all := l.found("https://one.test/login"), l.excepted(); all != id {
+		t.Errorf("asked is %s", all)
 	}
 }
 

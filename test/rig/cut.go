@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -25,7 +26,7 @@ func (r *Rig) socket() string {
 type Cut struct {
 	Host string // for DOCKER_HOST
 
-	Stalled chan struct{} // of StallAfter: closed when it has stalled
+	Stalled chan struct{} // of StallAfter and StallAt: closed when it has stalled
 
 	requests atomic.Int64
 	server   *http.Server
@@ -45,6 +46,20 @@ func (r *Rig) StallAfter(n int) *Cut {
 		}
 	})
 	return c
+}
+
+// StallAt makes a way to the engine that takes requests whose path ends so, and
+// answers none of them.
+func (r *Rig) StallAt(path string) *Cut {
+	r.t.Helper()
+	var first sync.Once
+	return r.way(func(c *Cut, q *http.Request) {
+		if strings.HasSuffix(q.URL.Path, path) {
+			first.Do(func() { close(c.Stalled) })
+			<-q.Context().Done()
+			panic(http.ErrAbortHandler)
+		}
+	})
 }
 
 // CutAfter makes a way to the engine that lets n requests through.
