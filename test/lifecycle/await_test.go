@@ -3,9 +3,10 @@ package lifecycle
 import (
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"bottle/test/rig"
 )
 
 // awaitChange acts, and returns when a file of the directory was replaced.
@@ -34,13 +35,14 @@ func awaitEvent(t *testing.T, dir string, act func(), enough func(fsnotify.Event
 		t.Fatal(err)
 	}
 	act()
-	late := time.After(time.Minute)
+	ctx, cancel := rig.Patient(t)
+	defer cancel()
 	for e := (fsnotify.Event{}); !enough(e); {
 		select {
 		case e = <-w.Events:
 		case err := <-w.Errors:
 			t.Fatal(err)
-		case <-late:
+		case <-ctx.Done():
 			t.Fatalf("what was awaited in %s did not come", dir)
 		}
 	}

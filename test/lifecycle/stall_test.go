@@ -29,19 +29,21 @@ func interrupt(t *testing.T, cmd *exec.Cmd, when <-chan struct{}) (times int, sa
 	case <-ended: // it needed fewer requests
 		return 0, out.String(), cmd.ProcessState.ExitCode()
 	}
-	again := time.NewTicker(700 * time.Millisecond)
-	defer again.Stop()
-	for {
-		if times++; times > 2 {
-			cmd.Process.Kill()
-			<-ended
-			t.Fatalf("%s goes on after %d interrupts: %s", cmd.Args, times-1, out.String())
-		}
+	for times = 1; ; times++ {
 		cmd.Process.Signal(os.Interrupt)
+		wait := 700 * time.Millisecond
+		if times == 2 { // now it has only to end
+			wait = time.Minute
+		}
 		select {
 		case <-ended:
 			return times, out.String(), cmd.ProcessState.ExitCode()
-		case <-again.C:
+		case <-time.After(wait):
+		}
+		if times == 2 {
+			cmd.Process.Kill()
+			<-ended
+			t.Fatalf("%s goes on after %d interrupts: %s", cmd.Args, times, out.String())
 		}
 	}
 }
