@@ -77,10 +77,8 @@ func TestProseTypedAtATerminalGoesWhereItWasMeantOrNowhere(t *testing.T) {
 	s.quiet()
 	arrives("second")
 	s.await("the focus at the dashboard", func() bool { return s.active() == "0" })
-	for range 10 {
-		o.keys("t", "-l", prose)
-	}
-	s.sees("t:0.0", "second.example.com") // it lives: q was not for it
+	o.keys("t", "-l", strings.Repeat(prose, 10)) // without a pause, after which it might be meant
+	s.sees("t:0.0", "second.example.com")        // it lives: q was not for it
 	s.await("wakeful keys", func() bool { return !strings.Contains(lastLine(s.screen("t:0.0", "-e")), "\x1b[2m") })
 	o.keys("t", "t")
 	s.sees("t:0.0", "second.example.com for dev-aaaa, 10 minutes? [capital Y]")

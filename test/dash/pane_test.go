@@ -151,7 +151,14 @@ func TestWithoutAPaneTheForegroundIsUsed(t *testing.T) {
 	types("bottle-attach --pane --focus one")
 	s.await("a viewer", func() bool { return viewers(r, "one") == 1 })
 	s.run("resize-window", "-t", "t", "-x", "160", "-y", "40")
-	s.insist("inside-42", func() bool { return strings.Contains(s.screen("t"), "inside-42") }, func() { types("echo inside-$((40+2))") })
+	// A shell that is told of a new size draws its prompt anew, and over what stands there:
+	// tmux tells of a second one a quarter of a second after the first.
+	s.await("a wide session", func() bool {
+		size, _, _ := r.Inside("one", "stty", "-F", "/dev/pts/0", "size")
+		return size == "40 160\n"
+	})
+	types("echo inside-$((40+2))")
+	s.sees("t", "inside-42")
 	s.keys("t", "C-q", "C-q")
 	s.sees("t", "one goes on")
 	whole("attached")

@@ -107,9 +107,7 @@ func TestAProposalInTheMiddleOfProseIsNotDecidedByIt(t *testing.T) {
 	s.run("set-option", "-g", "visual-bell", "off")
 	r.prints("bottle-ls proposals --watch", proposalLine("egress-block-one", "evil.example.com", "pending"))
 	s.sees("t", "proposals (focused) (new!)")
-	for range 20 {
-		s.keys("t", "-l", "at once to Yonder, a tomato rots")
-	}
+	s.keys("t", "-l", strings.Repeat("at once to Yonder, a tomato rots", 20)) // without a pause, after which it might be meant
 	s.await("quiet", func() bool { return !strings.Contains(lastLine(s.screen("t", "-e")), "\x1b[2m") })
 	if strings.Contains(r.calls(), "bottle-approve") {
 		t.Fatalf("prose decided: %s", r.calls())
