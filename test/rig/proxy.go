@@ -2,6 +2,8 @@ package rig
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -16,14 +18,20 @@ type Proxy struct {
 
 	r    *Rig
 	name string
+	log  journal
 }
 
 // Proxy starts a proxy that leads into these networks.
 func (r *Rig) Proxy(networks ...string) *Proxy {
 	r.t.Helper()
 	p := &Proxy{Network: r.Network(), Login: "ada:login-of-the-company-0815", r: r}
-	p.name = r.Container("proxy", "--network", p.Network, "--network-alias", ProxyHost, upstreamImage(r.t),
-		"--http", "-1", "--https", "-1", "--dns", "-1", "--echo", "-1", "--proxy", "3128", "--proxy-login", p.Login)
+	dir := filepath.Join(r.dir, "proxy")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		r.t.Fatal(err)
+	}
+	p.log.path = filepath.Join(dir, "log.jsonl")
+	p.name = r.Container("proxy", "--network", p.Network, "--network-alias", ProxyHost, "-v", dir+":/out", upstreamImage(r.t),
+		"--http", "-1", "--https", "-1", "--dns", "-1", "--echo", "-1", "--proxy", "3128", "--proxy-login", p.Login, "--log", "/out/log.jsonl")
 	for _, n := range networks {
 		r.Docker("network", "connect", n, p.name)
 	}
@@ -44,11 +52,16 @@ func (p *Proxy) Join(slug string, services ...string) {
 	}
 }
 
-// Asked are those that it was asked for, as METHOD HOST:PORT STATUS.
+// Asked are those that it was asked for so far, as METHOD HOST:PORT STATUS: what is
+// answered is told of before.
 func (p *Proxy) Asked() []string {
 	p.r.t.Helper()
+	all, err := p.log.read()
+	if err != nil {
+		p.r.t.Fatal(err)
+	}
 	var asked []string
-	for _, e := range decodeEntries(p.r.t, p.r.Docker("logs", p.name)) {
+	for _, e := range all {
 		if e.Kind == "proxy" {
 			asked = append(asked, e.Method+" "+e.Host+" "+e.Detail)
 		}
