@@ -186,7 +186,8 @@ func TestTheDashboardHasOneWindowHoweverOftenItIsAskedFor(t *testing.T) {
 	s.run("select-window", "-t", "t:0")
 	c.types("\x02B")
 	c.sees("next that waits")
-	s.insist("the dashboard's window", func() bool { return s.run("display-message", "-p", "-t", "t", "#{window_name}") == "bottle" }, func() { c.types("d") })
+	c.types("d")
+	s.await("the dashboard's window", func() bool { return s.run("display-message", "-p", "-t", "t", "#{window_name}") == "bottle" })
 	s.acts("dash")()
 	if all := s.run("list-windows", "-t", "t"); strings.Count(all, "\n") != 1 {
 		t.Errorf("the windows are\n%s", all)

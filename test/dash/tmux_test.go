@@ -128,6 +128,7 @@ func (s *server) acts(action string) func() {
 
 func (s *server) client(w, h int) *client {
 	s.t.Helper()
+	s.run("set-hook", "-g", "client-resized", "set-option -g @settled on")
 	tty, err := pty.StartWithSize(s.cmd("attach-session", "-t", "t"), &pty.Winsize{Rows: uint16(h), Cols: uint16(w)})
 	if err != nil {
 		s.t.Fatal(err)
@@ -135,31 +136,21 @@ func (s *server) client(w, h int) *client {
 	c := &client{s: s, tty: tty}
 	go c.read()
 	s.t.Cleanup(func() { tty.Close() })
-	s.await("a client", func() bool { return s.run("list-clients") != "" })
+	// The last that a client does by itself is to tell its size, at which its menu goes.
+	s.await("a client", func() bool { return s.run("show-options", "-gqv", "@settled") == "on" })
 	return c
 }
 
 // await asks again until it is so. tmux has no event for what is on a screen.
 func (s *server) await(what string, so func() bool) {
 	s.t.Helper()
-	s.insist(what, so, func() {})
-}
-
-// insist is await for what somebody does, who does it again when nothing comes of it:
-// what is typed while another program takes a busy machine's terminal may be lost.
-func (s *server) insist(what string, so func() bool, do func()) {
-	s.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	again := time.NewTicker(10 * time.Second)
-	defer again.Stop()
 	ctx, cancel := rig.Patient(s.t)
 	defer cancel()
-	for do(); !so(); {
+	for !so() {
 		select {
 		case <-tick.C:
-		case <-again.C:
-			do()
 		case <-ctx.Done():
 			out, _ := s.cmd("capture-pane", "-p", "-t", "t").CombinedOutput()
 			s.t.Fatalf("there is no %s; the screen is\n%s", what, out)
