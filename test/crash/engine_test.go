@@ -45,12 +45,7 @@ func TestAnEngineThatGoesAwayDuringAStartIsSaidAndClearedUp(t *testing.T) {
 	if out, said, code := r.Run("bottle-stop", "--all"); code != 0 {
 		t.Errorf("bottle-stop --all ended with %d: %s%s", code, out, said)
 	}
-	if left := holdings(t, r); len(left) > 0 {
-		t.Errorf("the engine still holds %v", left)
-	}
-	if left := entries(t, r.Home, "state"); len(left) > 0 {
-		t.Errorf("state is left: %v", left)
-	}
+	wantNothing(t, r)
 }
 
 func TestAnEngineThatGoesAwayDuringAStopLosesNoWork(t *testing.T) {
