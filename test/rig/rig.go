@@ -188,7 +188,12 @@ func (r *Rig) lines(ctx context.Context, program string, args ...string) (lines 
 // Bottles are those of the home, as bottle-ls lists them.
 func (r *Rig) Bottles() []bottle.Bottle {
 	r.t.Helper()
+	ctx, cancel := Patient(r.t)
+	defer cancel()
 	out, said, code := r.Run("bottle-ls")
+	for ; code != 0 && strings.Contains(said, "has not answered for ") && ctx.Err() == nil; out, said, code = r.Run("bottle-ls") {
+		r.t.Log(said) // a busy one: it is asked again, as a person would
+	}
 	if code != 0 {
 		r.t.Fatalf("bottle-ls ended with %d: %s", code, said)
 	}
