@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"bottle/pkg/bottle"
-	"bottle/pkg/plan"
 	"bottle/test/rig"
 )
 
@@ -131,7 +130,7 @@ func TestAGateThatDiesLosesNothingAndLetsNothingThrough(t *testing.T) {
 		t.Errorf("listed as %s: %s", status, reason)
 	}
 	// One that was only restarted lacks its values, and lets nothing pass.
-	s.Revive(s.slug, plan.GateService)
+	s.Revive(s.slug, "git-gate")
 	s.refused("git push origin trunk", "was not handed over: the operator runs bottle-start --resume")
 	if status, reason := s.status(); status != bottle.Degraded || !strings.Contains(reason, "git-gate was restarted and lacks ") {
 		t.Errorf("listed as %s: %s", status, reason)

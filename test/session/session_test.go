@@ -160,6 +160,7 @@ func TestASessionOutlivesItsViewersAndTheyLeaveNothing(t *testing.T) {
 	if _, said, code := r.Run("bottle-attach", "--peek", slug); code != 0 {
 		t.Errorf("the last screen: %d %s", code, said)
 	}
+	r.AwaitActivity("exited") // its viewers may be told before
 	if a := r.Bottles()[0]; a.Activity != "exited" || a.Status != "running" {
 		t.Errorf("after the agent's end it is %s, and its agent %s", a.Status, a.Activity)
 	}
