@@ -101,7 +101,7 @@ func host(name string, paths ...string) bottle.Proposal {
 
 func (b *bench) decide(orders ...Order) []Result {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
 	defer cancel()
 	return b.Decide(ctx, slug, orders)
 }
@@ -232,7 +232,7 @@ func TestWithoutAnAcknowledgementTheOldPolicyStays(t *testing.T) {
 			id := b.ask(host("docs.example"))
 			told := b.Signal
 			b.Signal = func(context.Context, string, string) error { return signal(b) }
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			r := b.Decide(ctx, slug, []Order{{ID: id}})[0]
 			if !errors.Is(r.Err, ErrNotUp) && !errors.Is(r.Err, ErrNoAnswer) {

@@ -60,7 +60,7 @@ func misbehave(rw http.ResponseWriter, r *http.Request) {
 // pester makes requests over one connection, and breaks off in several ways.
 func pester(t *testing.T, c net.Conn, host, id string) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	r := bufio.NewReader(c)
 	for i := range 8 {
 		path := fmt.Sprintf("/%s-%d", id, i)
@@ -120,14 +120,14 @@ func TestNobodyGetsAnothersAnswerAndNothingIsLeft(t *testing.T) {
 	wg.Wait()
 	select {
 	case <-w.s.clients.wait():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("connections are left")
 	}
 	w.s.pool.keep(func(origin) bool { return false })
 	if len(w.s.slots) > 0 || w.s.pool.count != 0 {
 		t.Errorf("%d slots and %d upstreams are left", len(w.s.slots), w.s.pool.count)
 	}
-	for end := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > before+20; runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before+20; runtime.Gosched() {
 		if time.Now().After(end) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines have become %d: %s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])

@@ -85,7 +85,7 @@ func TestGRPCCallsAndStreams(t *testing.T) {
 	w := newWorld(t)
 	w.serveGRPC("a.example")
 	c := w.dialGRPC("a.example")
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ctx = metadata.AppendToOutgoingContext(ctx, "x-sent", "header")
 	for _, size := range []int{0, 10, 100_000} {
@@ -122,7 +122,7 @@ func TestGRPCCallsAndStreams(t *testing.T) {
 func TestGRPCServersMayEndFirst(t *testing.T) {
 	w := newWorld(t)
 	w.serveGRPC("a.example")
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s, err := w.dialGRPC("a.example").NewStream(ctx, both, "/echo.Echo/Many")
 	must(t, err)
@@ -140,7 +140,7 @@ func TestGRPCIsScannedMessageByMessage(t *testing.T) {
 	w, _ := scanWorld(t)
 	w.serveGRPC("a.example")
 	c := w.dialGRPC("a.example")
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	in, out := "it is "+aKey+".", ""
 	if err := c.Invoke(ctx, "/echo.Echo/One", &in, &out); status.Code(err) != codes.PermissionDenied {
@@ -175,7 +175,7 @@ func TestManyLastingStreamsLeaveRoom(t *testing.T) {
 	w := newWorld(t)
 	w.serveGRPC("a.example")
 	c := w.dialGRPC("a.example")
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var list []grpc.ClientStream
 	in, out := "here", ""

@@ -146,7 +146,7 @@ func (w *world) record(e bottle.Event) {
 // event waits for an event of a kind.
 func (w *world) event(kind string) bottle.Event {
 	w.t.Helper()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		select {
 		case e := <-w.added:
@@ -218,7 +218,7 @@ func (w *world) agent() *http.Client {
 	proxy := &url.URL{Scheme: "http", Host: w.addr(w.s.Ports().Proxy)}
 	t := &http.Transport{Proxy: http.ProxyURL(proxy), TLSClientConfig: &tls.Config{RootCAs: w.trust}, ExpectContinueTimeout: 5 * time.Second, DisableCompression: true}
 	w.t.Cleanup(t.CloseIdleConnections)
-	return &http.Client{Transport: t, Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: t, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
 // open dials a port of the egress.
@@ -227,7 +227,7 @@ func (w *world) open(port int) net.Conn {
 	c, err := net.Dial("tcp", w.addr(port))
 	must(w.t, err)
 	w.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(15 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	return c
 }
 
@@ -255,7 +255,7 @@ func (w *world) setPolicy(p policy.Policy) {
 // waitFor looks often whether something has come about that nothing tells of.
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it did not come about that %s", what)
 		}

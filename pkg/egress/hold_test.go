@@ -42,7 +42,7 @@ func newAsking(t *testing.T, timeout time.Duration) asking {
 // its ID.
 func (w asking) pending(want func(bottle.Pending) bool) string {
 	w.t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		var told map[string]bottle.Pending
 		data, err := os.ReadFile(filepath.Join(w.out, sidecar.PendingFile))
 		if err == nil && json.Unmarshal(data, &told) == nil {
@@ -120,7 +120,7 @@ func (w asking) transparent() *http.Client {
 	}
 	t := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{RootCAs: w.trust}}
 	w.t.Cleanup(t.CloseIdleConnections)
-	return &http.Client{Transport: t, Timeout: 20 * time.Second}
+	return &http.Client{Transport: t, Timeout: time.Minute}
 }
 
 // repeat tells what it was sent.
@@ -185,15 +185,13 @@ func TestARejectionIsToldAndRemembered(t *testing.T) {
 
 func TestWhatNobodyAnsweredIsRefusedAtOnceFromThenOn(t *testing.T) {
 	w := newAsking(t, time.Second)
-	began := time.Now()
 	first := w.post("https://new.example/v1/a", w.agent(), strings.NewReader("body"))
-	if a := <-first; a.status != 403 || !strings.Contains(a.text, "the operator was asked and did not answer within 1s") || time.Since(began) < time.Second {
-		t.Errorf("%q after %v", a.text, time.Since(began))
+	if a, e := <-first, w.event("request"); a.status != 403 || !strings.Contains(a.text, "the operator was asked and did not answer within 1s") || e.Held < 900 {
+		t.Errorf("%q after %v ms", a.text, e.Held)
 	}
 	w.held(0)
-	began = time.Now()
-	if a := <-w.post("https://new.example/v1/b", w.agent(), nil); a.status != 403 || !strings.Contains(a.text, "did not answer within 1s") || time.Since(began) > 900*time.Millisecond {
-		t.Errorf("%q after %v", a.text, time.Since(began))
+	if a, e := <-w.post("https://new.example/v1/b", w.agent(), nil), w.event("request"); a.status != 403 || !strings.Contains(a.text, "did not answer within 1s") || e.Held > 0 {
+		t.Errorf("%q after %v ms", a.text, e.Held)
 	}
 	id := w.pending(func(p bottle.Pending) bool { return p.Count == 2 && p.Held == 0 })
 	// Its answer still counts.
@@ -212,7 +210,7 @@ func TestTheTimeOfWhatIsHeldGoesOnOverARestart(t *testing.T) {
 	w.setPolicy(policy.Policy{AskTimeout: time.Minute})
 	got := w.post("https://new.example/v1/a", w.agent(), nil)
 	waitFor(w.t, "it is held", func() bool { return len(w.s.denied.slots) == 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w.s.Drain(ctx)
 	<-got
@@ -344,15 +342,14 @@ func TestHeldRequestsAreBoundedAndOthersAreServed(t *testing.T) {
 }
 
 func TestADrainingEgressRefusesWhatItHolds(t *testing.T) {
-	w := newAsking(t, time.Minute)
+	w := newAsking(t, 10*time.Minute)
 	got := w.post("https://new.example/v1/a", w.agent(), strings.NewReader("body"))
 	w.held(1)
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w.s.Drain(ctx)
-	if a := <-got; a.status != 403 || !strings.Contains(a.text, "egress is stopping") || time.Since(began) > 5*time.Second {
-		t.Errorf("%q after %v", a.text, time.Since(began))
+	if a := <-got; a.status != 403 || !strings.Contains(a.text, "egress is stopping") || ctx.Err() != nil {
+		t.Errorf("%q, %v", a.text, ctx.Err())
 	}
 }
 

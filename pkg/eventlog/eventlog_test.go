@@ -124,7 +124,7 @@ func TestNothingLeadsTheReaderAstray(t *testing.T) {
 func TestFollowingLosesAndDoublesNothing(t *testing.T) {
 	dir := state(t, "egress")
 	log := filepath.Join(dir, "egress/out/events.jsonl")
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	const all = 400
 	told := make(chan Record, all)

@@ -167,7 +167,7 @@ func TestAClientThatIsKilledInTheMiddleLeavesNothing(t *testing.T) {
 func TestPushesThatGoQuietGiveTheirPlacesBack(t *testing.T) {
 	t.Parallel()
 	g := newGate(t, defaultGate())
-	g.quiet = 300 * time.Millisecond
+	g.quiet = 2 * time.Second
 	g.start()
 	for range maxPushes + 2 {
 		t.Cleanup(g.hang())
@@ -184,7 +184,7 @@ func waitFor(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(30 * time.Second)
+	late := time.After(time.Minute)
 	for !is() {
 		select {
 		case <-tick.C:

@@ -271,7 +271,7 @@ func TestWhatHoldsRequestsIsMarked(t *testing.T) {
 	}
 	told := func(held int) {
 		t.Helper()
-		late := time.After(10 * time.Second)
+		late := time.After(time.Minute)
 		for {
 			var all map[string]bottle.Pending
 			data, err := os.ReadFile(filepath.Join(d.out, PendingFile))
