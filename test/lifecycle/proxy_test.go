@@ -59,8 +59,7 @@ func TestABottleBehindAProxy(t *testing.T) {
 	ask("https://two.test/second", "502", "the proxy on the way out refuses its login (407)")
 	listed := func() bottle.Bottle {
 		t.Helper()
-		out, _, _ := r.Run("bottle-ls")
-		return rig.Decode[bottle.Bottle](t, out)
+		return r.Bottles()[0]
 	}
 	if b := listed(); !slices.Equal(b.Stale, []string{bottle.ProxyLogin}) {
 		t.Errorf("listed as %+v", b)

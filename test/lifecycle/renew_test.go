@@ -37,8 +37,7 @@ func TestACredentialThatUpstreamRefusesIsRenewed(t *testing.T) {
 	}
 	listed := func() bottle.Bottle {
 		t.Helper()
-		out, _, _ := r.Run("bottle-ls")
-		return rig.Decode[bottle.Bottle](t, out)
+		return r.Bottles()[0]
 	}
 	ask("/v1/fine", "200")
 	if b := listed(); b.Status != bottle.Running || b.Stale != nil {

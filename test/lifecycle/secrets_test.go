@@ -45,9 +45,8 @@ func TestARestartedEgressIsDegradedUntilItIsResumed(t *testing.T) {
 	}
 	status := func() (string, string) {
 		t.Helper()
-		out, _, _ := r.Run("bottle-ls")
-		b := rig.Decode[struct{ Status, Reason string }](t, out)
-		return b.Status, b.Reason
+		b := r.Bottles()[0]
+		return string(b.Status), b.Reason
 	}
 	if got := ask("/v1/first"); got != "200" || !arrived("/v1/first", "the-first-token-of-all") {
 		t.Fatalf("before the restart: %s", got)
