@@ -237,35 +237,17 @@ func (a *arena) stopAll() {
 	if out, said, code := a.Run("bottle-stop", "--all"); code != 0 && len(entries(a.t, a.Home, "state")) > 0 {
 		a.t.Errorf("bottle-stop --all ended with %d: %s%s", code, out, said)
 	}
-	wantNothing(a.t, a.Rig)
+	if left := holdings(a.t, a.Rig); len(left) > 0 {
+		a.t.Errorf("the engine still holds %v", left)
+	}
+	if left := entries(a.t, a.Home, "state"); len(left) > 0 {
+		a.t.Errorf("state is left: %v", left)
+	}
 	for slug, work := range a.work {
 		bundle := filepath.Join(a.Home, "history", slug, "work.bundle")
 		git(a.t, a.Dir, "-c", "transfer.fsckObjects=true", "fetch", "-q", "--no-tags", bundle, "refs/heads/*:refs/heads/bottle/"+slug+"/*")
 		if got := strings.TrimSpace(git(a.t, a.Dir, "show", "bottle/"+slug+"/work:work")); got != work {
 			a.t.Errorf("the work of %s is %q, want %q", slug, got, work)
-		}
-	}
-}
-
-// wantNothing fails where something is left of a home whose bottles were stopped, be
-// it that a reaper leaves it too: what a program asked of the engine that was killed
-// or cut off may come to it late.
-func wantNothing(t *testing.T, r *rig.Rig) {
-	t.Helper()
-	ctx, cancel := rig.Patient(t)
-	defer cancel()
-	for {
-		held, state := holdings(t, r), entries(t, r.Home, "state")
-		switch {
-		case len(held)+len(state) == 0:
-			return
-		case ctx.Err() != nil:
-			t.Errorf("the engine still holds %v, and state is left: %v", held, state)
-			return
-		}
-		t.Logf("once more: %v, %v", held, state)
-		if _, said, code := r.Run("bottle-stop", "--orphans", "--yes"); code != 0 {
-			t.Errorf("the reaper ended with %d: %s", code, said)
 		}
 	}
 }
