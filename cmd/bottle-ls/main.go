@@ -174,8 +174,8 @@ func listBottles(c *cli.Call) error {
 }
 
 // answerTime is how long the engine's answer is waited for, which takes it some
-// milliseconds.
-const answerTime = 5 * time.Second
+// milliseconds, and seconds where agents compile on all cores.
+const answerTime = 15 * time.Second
 
 // look lists the bottles, or all. Of an engine that stalls it tells as of one that
 // is away: what the disk knows, and an error.

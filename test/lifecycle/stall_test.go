@@ -88,7 +88,7 @@ func TestAnEngineThatStallsIsListedAsOneThatIsAway(t *testing.T) {
 	slug := r.Start("dev")
 	for _, args := range [][]string{nil, {"agents"}} {
 		out, said, code := r.StallAfter(0).Through(r, "bottle-ls", args...)
-		if code != 5 || !strings.Contains(said, "the Docker engine has not answered for 5s") || !rig.OneLine("bottle-ls", said) {
+		if code != 5 || !strings.Contains(said, "the Docker engine has not answered for 15s") || !rig.OneLine("bottle-ls", said) {
 			t.Errorf("%v ended with %d: %s", args, code, said)
 		}
 		if len(args) == 0 && !strings.Contains(out, `"slug":"`+slug+`"`) || strings.Count(out, "\n") != 1 {
