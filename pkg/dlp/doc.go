@@ -7,7 +7,7 @@
 //
 //	q := s.Request(dlp.Policy{Host: "api.github.com", Allow: exceptions})
 //	defer q.Close()
-//	err := q.Head(target, fields)               // before anything is forwarded
+//	err := q.Head(target, fields)               // before anything is forwarded; or, for a connection's, LastHead.Head
 //	b, err := q.Body(contentType, contentEncoding)
 //	_, err = b.Write(chunk)                     // before that chunk is forwarded
 //	err = b.Close()                             // before the last byte is forwarded

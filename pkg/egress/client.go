@@ -30,6 +30,8 @@ type client struct {
 	fields []dlp.Field // of the head under scan
 	ws     *webSocket  // that is asked for, or under way; nil: none
 
+	lastHead *dlp.LastHead // of the connection; nil: a stream has one request
+
 	served bool                     // a request came over this connection
 	broken bool                     // the other side must not take what it got for whole
 	more   bool                     // it may still be sending: linger

@@ -153,7 +153,7 @@ func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *re
 		at, query, _ := bytes.Cut(target, []byte("?"))
 		s.model = policy.CheckModel(r.Model, c.s.policy.Load().Model, string(at), string(query))
 	}
-	err := s.head(&c.q, target, &c.fields)
+	err := s.head(&c.q, target, &c.fields, c.lastHead)
 	here := c.in.buffered()
 	whole := !c.q.chunked && c.q.length <= int64(len(here))
 	switch {
@@ -221,9 +221,9 @@ func (s *scan) end() {
 
 var errScanEnded = &dlp.Refusal{Reason: dlp.Unreadable, Detail: "more came than was scanned"}
 
-// head scans the target and what of the header goes upstream. The slice behind
-// scratch is used again for each request.
-func (s *scan) head(q *request, target []byte, scratch *[]dlp.Field) error {
+// head scans the target and what of the header goes upstream, behind the last head
+// of its connection. The slice behind scratch is used again for each request.
+func (s *scan) head(q *request, target []byte, scratch *[]dlp.Field, last *dlp.LastHead) error {
 	list := (*scratch)[:0]
 	for i := range q.list {
 		if f := &q.list[i]; f.kind == kindEnd {
@@ -231,7 +231,7 @@ func (s *scan) head(q *request, target []byte, scratch *[]dlp.Field) error {
 		}
 	}
 	*scratch = list
-	return s.q.Head(target, list)
+	return last.Head(s.q, target, list)
 }
 
 // begin readies the scan of a body by what the header says of it.

@@ -227,3 +227,33 @@ func TestNoOtherMethodIsAskedOfAModel(t *testing.T) {
 		}
 	}
 }
+
+// TestTheSameHeadIsJudgedByTheSecretsOfNow sends one head again and again over one
+// connection, and a secret's value comes in meanwhile.
+func TestTheSameHeadIsJudgedByTheSecretsOfNow(t *testing.T) {
+	w, _ := scanWorld(t)
+	conn := w.inside("a.example")
+	in := bufio.NewReader(conn)
+	ask := func(body string) int {
+		t.Helper()
+		_, err := fmt.Fprintf(conn, "POST /x HTTP/1.1\r\nHost: a.example\r\nX-Note: renewed-99887766554433\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		must(t, err)
+		r, err := http.ReadResponse(in, nil)
+		must(t, err)
+		_, err = io.Copy(io.Discard, r.Body)
+		must(t, err)
+		return r.StatusCode
+	}
+	for _, body := range []string{"hello", "hello", "again"} {
+		if code := ask(body); code != 200 {
+			t.Fatalf("%s: %d", body, code)
+		}
+	}
+	if code := ask(aKey); code != 403 {
+		t.Errorf("a key in the body: %d", code)
+	}
+	w.s.force.secrets.Put(bottle.Secrets{Values: map[string]string{"env:KEY": keyText, "env:MINE": "renewed-99887766554433"}})
+	if code := ask("hello"); code != 403 {
+		t.Errorf("with the new value: %d", code)
+	}
+}

@@ -18,6 +18,7 @@ import (
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/ca"
+	"bottle/pkg/dlp"
 	"bottle/pkg/policy"
 	"bottle/pkg/sidecar"
 )
@@ -233,7 +234,7 @@ func (s *Server) accept(l net.Listener, f front, begin func(*client) bool) {
 			sock.reset()
 			continue
 		}
-		c := &client{s: s, sock: sock, link: sock, conn: sock, front: f}
+		c := &client{s: s, sock: sock, link: sock, conn: sock, front: f, lastHead: &dlp.LastHead{}}
 		s.clients.add(c)
 		go func() {
 			defer s.clients.remove(c) // last: who waits for it finds nothing left
