@@ -51,6 +51,20 @@ func parseAuthority(raw []byte, scheme string, port int) (origin, error) {
 	return origin{scheme: scheme, host: canonical, port: port}, nil
 }
 
+// spelled says whether raw is the origin's own spelling: parseAuthority, with the
+// same default port, would return the origin.
+func (o *origin) spelled(raw []byte, port int) bool {
+	if o.address || len(raw) < len(o.host) || string(raw[:len(o.host)]) != o.host {
+		return false
+	}
+	rest := raw[len(o.host):]
+	if len(rest) == 0 {
+		return o.port == port
+	}
+	n, ok := decimal(rest[1:])
+	return ok && rest[0] == ':' && rest[1] != '0' && n == int64(o.port)
+}
+
 // splitAbsolute splits an absolute-form target into its origin and the
 // origin-form that goes upstream.
 func splitAbsolute(target []byte) (origin, []byte, error) {

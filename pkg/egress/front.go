@@ -49,6 +49,9 @@ func (f front) route(q *request) (origin, []byte, *refusal) {
 		}
 		return *f.bound, q.target, nil
 	}
+	if f.bound != nil && f.bound.scheme == f.scheme && f.bound.spelled(q.host, f.port) {
+		return *f.bound, q.target, nil
+	}
 	o, err := parseAuthority(q.host, f.scheme, f.port)
 	if err != nil {
 		return origin{}, nil, refuse(400, "bad Host header: "+err.Error())

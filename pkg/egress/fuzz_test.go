@@ -163,6 +163,32 @@ func FuzzAuthority(f *testing.F) {
 	})
 }
 
+// FuzzSpelled says that an origin's own spelling is read as that origin, and that
+// nothing else is one.
+func FuzzSpelled(f *testing.F) {
+	for _, s := range []string{"a.example", "a.example:443", "a.example:0443", "a.example:443 ", "a.example:", "a.example443", "a.example.:443", "A.example", "a.example:8443", "a.example:65979"} {
+		f.Add([]byte(s), "a.example", uint16(443), uint16(443))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, name string, port, usual uint16) {
+		host, err := policy.CanonicalHost(name)
+		if err != nil || port == 0 || usual == 0 {
+			return
+		}
+		bound := origin{scheme: policy.HTTPS, host: host, port: int(port)}
+		for _, raw := range [][]byte{raw, []byte(host), fmt.Appendf(nil, "%s:%d", host, port)} {
+			if !bound.spelled(raw, int(usual)) {
+				continue
+			}
+			if o, err := parseAuthority(raw, policy.HTTPS, int(usual)); err != nil || o != bound {
+				t.Fatalf("%q is %v: %v, %v", raw, bound, o, err)
+			}
+		}
+		if !bound.spelled(fmt.Appendf(nil, "%s:%d", host, port), int(usual)) || bound.spelled([]byte(host), int(usual)) != (port == usual) {
+			t.Fatalf("%v is not spelled so", bound)
+		}
+	})
+}
+
 func TestRefusalsCannotBreakTheirStatusLine(t *testing.T) {
 	out := appendRefusal(nil, refuse(403, showHost("a\r\nX: y\x00é"+strings.Repeat("b", 400))+" is\r\nwrong"), true, true, false)
 	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(out)), nil)
