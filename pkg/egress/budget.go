@@ -45,8 +45,8 @@ func (b budget) take(ctx context.Context, share int64) bool {
 
 func (b budget) release(share int64) { b.left.Release(share) }
 
-// scanShare is the most that the scan of a request holds.
-func (q *request) scanShare() int64 {
+// scanShare is the most that the scan of a request holds; messages: it sends some.
+func (q *request) scanShare(messages bool) int64 {
 	size, windows := int64(len(q.target)), int64(0)
 	for i := range q.list {
 		f := &q.list[i]
@@ -57,7 +57,7 @@ func (q *request) scanShare() int64 {
 	}
 	windows = min(windows, scanMemory-scanMost)
 	switch {
-	case q.sendsMessages() && windows == 0: // each message takes its own
+	case messages && windows == 0: // each message takes its own
 	case q.chunked || q.length > scanMost/scanRatio:
 		return scanMost + windows
 	case q.length > 0:

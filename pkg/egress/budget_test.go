@@ -74,7 +74,7 @@ func TestNoShareIsMoreThanThereIs(t *testing.T) {
 		q := request{}
 		q.chunked = true
 		q.list = []field{{name: []byte("Content-Encoding"), value: []byte(encoding)}, {name: []byte("content-encoding"), value: []byte(encoding)}}
-		if share := q.scanShare(); share <= 0 || share > scanMemory {
+		if share := q.scanShare(q.sendsMessages()); share <= 0 || share > scanMemory {
 			t.Errorf("%.20s takes %d bytes", encoding, share)
 		}
 	}

@@ -23,7 +23,7 @@ type scan struct {
 	body  *dlp.Body
 	model *policy.ModelCheck // nil: the host is no model's
 	calls *calls             // nil: the body is not gRPC's
-	// message begins the scan of a gRPC body's next message.
+	// message begins the scan of a gRPC body's next message; nil: it is none.
 	message func(*dlp.Conversation) *dlp.Request
 	host    string
 	most    int64 // bytes of the body that are scanned
@@ -141,11 +141,12 @@ const reasonBusy = "more is under way to be scanned than there is memory for: tr
 // beginScan scans all of a request that is here: its head, and its body where
 // that has come whole. The caller ends the scan.
 func (c *client) beginScan(k *known, r *policy.Route, target []byte) (*scan, *refusal) {
-	s := c.s.newScan(r, c.q.scanShare(), k.scanner.Request)
+	messages := c.q.sendsMessages()
+	s := c.s.newScan(r, c.q.scanShare(messages), k.scanner.Request)
 	if s == nil {
 		return nil, refuse(503, reasonBusy)
 	}
-	if c.q.sendsMessages() {
+	if messages {
 		at := string(path(target))
 		s.message = func(talk *dlp.Conversation) *dlp.Request { return k.scanner.Message(s.rules, at, talk) }
 	}
@@ -255,14 +256,14 @@ func (s *scan) begin(q *request) (err error) {
 		return &dlp.Refusal{Reason: dlp.Unreadable, Detail: "it has two Content-Types"}
 	case q.length > s.most && !s.stream:
 		return s.tooLarge()
-	case s.model != nil && q.sendsMessages():
+	case s.model != nil && s.message != nil:
 		return &policy.ModelRefusal{Reason: "a request to the model must not be gRPC", Form: true}
 	case s.model != nil:
 		if err = s.model.Head(form, encoding); err != nil {
 			return err
 		}
 	}
-	if q.sendsMessages() {
+	if s.message != nil {
 		if len(encoding) > 0 && !equalFold(encoding, identity) { // its servers do not look at it
 			return &dlp.Refusal{Reason: dlp.Unreadable, Detail: "it has gRPC messages in a Content-Encoding"}
 		}
