@@ -30,6 +30,10 @@ type client struct {
 	fields []dlp.Field // of the head under scan
 	ws     *webSocket  // that is asked for, or under way; nil: none
 
+	// Of the request under way. Making them anew costs more than to keep the room.
+	ev       bottle.Event
+	exchange exchange
+
 	lastHead *dlp.LastHead // of the connection; nil: a stream has one request
 
 	served bool                     // a request came over this connection
@@ -81,7 +85,8 @@ func (c *client) one() bool {
 	if err == nil {
 		err = c.q.parse(head)
 	}
-	ev := &bottle.Event{Time: time.Now(), Kind: "request"}
+	c.ev = bottle.Event{Time: time.Now(), Kind: "request"}
+	ev := &c.ev
 	switch {
 	case errors.Is(err, errMalformed):
 		return c.refuse(ev, refuse(400, err.Error()), false)

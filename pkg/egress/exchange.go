@@ -69,7 +69,9 @@ func (u *upload) settle() bool {
 // forward sends an allowed request upstream and its answer back. It says
 // whether the client's connection can go on.
 func (c *client) forward(ev *bottle.Event, at place, target []byte) bool {
-	x := &exchange{c: c, ev: ev, at: at, target: target}
+	x := &c.exchange
+	*x = exchange{c: c, ev: ev, at: at, target: target}
+	defer func() { *x = exchange{} }() // an idle connection keeps nothing alive
 	head, err := x.ask()
 	if err == nil {
 		err = x.answer(head)

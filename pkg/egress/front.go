@@ -120,7 +120,7 @@ func judge(p *policy.Policy, u *uses, q *request, o origin, path string) (policy
 	case q.expect != nil && !equalFold(q.expect, "100-continue"):
 		return policy.Verdict{}, refuse(417, "an expectation other than 100-continue")
 	}
-	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: path, Now: time.Now(), Spent: u.spent})
+	v := policy.Decide(*p, policy.Request{Scheme: o.scheme, Host: o.host, Port: o.port, Method: q.method, Path: path, Now: time.Now(), Spent: u.isSpent})
 	switch {
 	case !v.Allow:
 		return v, refuse(v.Status, v.Reason)

@@ -125,7 +125,7 @@ func unknownRule(p *policy.Policy) error {
 func (s *Server) newScan(r *policy.Route, share int64, begin func(dlp.Policy) *dlp.Request) *scan {
 	p := s.policy.Load()
 	rules := dlp.Policy{Host: r.Host, Model: r.Model != ""}
-	exceptions := p.Exceptions(r, time.Now(), s.uses.spent)
+	exceptions := p.Exceptions(r, time.Now(), s.uses.isSpent)
 	for _, e := range exceptions {
 		rules.Allow = append(rules.Allow, dlp.Exception{Rule: e.Rule, Path: e.Path})
 	}

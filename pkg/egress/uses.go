@@ -24,15 +24,17 @@ const maxUsesLog = 64 << 20
 // uses counts them. What was reserved stays used, whatever became of the
 // request, and whatever becomes of us.
 type uses struct {
-	mu   sync.Mutex
-	file *os.File // nil: nobody is told, and a restart forgets
-	torn bool     // the last line may be half a line
-	used map[string]int64
+	mu      sync.Mutex
+	file    *os.File // nil: nobody is told, and a restart forgets
+	torn    bool     // the last line may be half a line
+	used    map[string]int64
+	isSpent func(*policy.Grant) bool // spent, made once
 }
 
 // openUses reads what earlier ones of us reserved.
 func openUses(dir string) (*uses, error) {
 	u := &uses{used: map[string]int64{}}
+	u.isSpent = u.spent
 	if dir == "" {
 		return u, nil
 	}
