@@ -165,6 +165,8 @@ func TestGRPCIsScannedMessageByMessage(t *testing.T) {
 	if err := c.Invoke(ctx, "/echo.Echo/One", &packed, &out, grpc.UseCompressor(gzip.Name)); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("compressed messages: %v", err)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if bytes.Contains(mustJSON(t, w.events), []byte(aKey)) {
 		t.Error("the log holds the secret")
 	}
