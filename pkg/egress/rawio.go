@@ -22,12 +22,11 @@ type rawIO struct {
 	conn    *net.TCPConn
 	fd      syscall.RawConn
 	in, out transfer
-	poll    [1]unix.PollFd
-	now     unix.Timespec // how long poll waits
-	calm    bool          // poll found nothing
+	peeked  [1]byte
+	calm    bool // there was nothing to peek at, and no end
 	// What is done with the descriptor, made once for a connection.
 	readNow, writeNow func(fd uintptr) (done bool)
-	pollNow           func(fd uintptr)
+	peekNow           func(fd uintptr)
 }
 
 // transfer is one call of Read or Write.
@@ -41,36 +40,34 @@ func newRawIO(conn *net.TCPConn) *rawIO {
 	fd, _ := conn.SyscallConn() // it fails for nil alone
 	r := &rawIO{conn: conn, fd: fd}
 	r.readNow = func(fd uintptr) bool {
-		r.in.step(unix.SYS_READ, fd)
+		r.in.step(unix.SYS_RECVFROM, fd, 0)
 		return r.in.err != unix.EAGAIN
 	}
 	r.writeNow = func(fd uintptr) bool {
 		for r.out.n < len(r.out.buf) {
-			if r.out.step(unix.SYS_WRITE, fd); r.out.err != 0 {
+			if r.out.step(unix.SYS_SENDTO, fd, unix.MSG_NOSIGNAL); r.out.err != 0 {
 				return r.out.err != unix.EAGAIN
 			}
 		}
 		return true
 	}
-	r.pollNow = func(fd uintptr) {
-		r.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
-		n, err := uintptr(0), unix.EINTR
-		for err == unix.EINTR {
-			n, _, err = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&r.poll)), 1, uintptr(unsafe.Pointer(&r.now)), 0, 0, 0)
-		}
-		r.calm = n == 0 && err == 0
+	r.peekNow = func(fd uintptr) {
+		peek := transfer{buf: r.peeked[:]}
+		peek.step(unix.SYS_RECVFROM, fd, unix.MSG_PEEK)
+		r.calm = peek.err == unix.EAGAIN
 	}
 	return r
 }
 
 // quiet says whether nothing has come in, and the other side has closed nothing.
-func (r *rawIO) quiet() bool { return r.fd.Control(r.pollNow) == nil && r.calm }
+func (r *rawIO) quiet() bool { return r.fd.Control(r.peekNow) == nil && r.calm }
 
-// step makes one system call for what is left of buf.
-func (t *transfer) step(call, fd uintptr) {
+// step makes one system call for what is left of buf: recvfrom or sendto, which
+// cost less than read and write, since those know files too.
+func (t *transfer) step(call, fd, flags uintptr) {
 	left := t.buf[t.n:]
 	for {
-		n, _, err := unix.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(left))), uintptr(len(left)))
+		n, _, err := unix.RawSyscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(left))), uintptr(len(left)), flags, 0, 0)
 		if t.err = err; err == 0 {
 			t.n += int(n)
 		}
