@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"strings"
 	"time"
+	"unicode"
 
 	"bottle/pkg/engine"
 	"bottle/pkg/frame"
@@ -68,12 +69,21 @@ func (c *copier) copy(ctx context.Context) {
 }
 
 // clipboardText is what of a selection is text: no sequences and no control
-// characters but newlines and tabs, none that reorder, and no newline at the end,
-// at which a shell would run what was pasted.
+// characters but newlines and tabs, none that reorder or that nobody has seen, and
+// no newline at the end, at which a shell would run what was pasted.
 func clipboardText(selected []byte) string {
 	var b strings.Builder
 	NewFilter(&b, Text).Write(selected)
-	return strings.TrimRight(b.String(), "\n")
+	return strings.TrimRight(strings.Map(seen, b.String()), "\n")
+}
+
+// seen drops what draws nothing of its own: zero-width characters, joiners of emoji
+// among them, tags and variation selectors, which can spell a text of any length.
+func seen(r rune) rune {
+	if unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point) {
+		return -1
+	}
+	return r
 }
 
 // osc52 has a terminal put text on its clipboard.

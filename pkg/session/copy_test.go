@@ -55,6 +55,7 @@ func TestTheEndOfASelectionIsSeenHoweverItIsCut(t *testing.T) {
 func TestOfASelectionOnlyTextIsCopied(t *testing.T) {
 	for selected, want := range map[string]string{
 		"one\n\ttwo  é 漢\n\n": "one\n\ttwo  é 漢", "\x1b]52;c;ZXZpbA==\aa\x1b[31mb\r\x00\x08\x7f": "ab", "\u009b31mx\u202ey": "31mxy", "\n\r\n": "", "\xff": "\ufffd",
+		"a\u200bb\u00ad\ufe0f\U000e0041\U000e0101c\u3164\u2028\ufeffd é\u200d漢": "abcd é漢",
 	} {
 		if got := clipboardText([]byte(selected)); got != want {
 			t.Errorf("%q: %q, not %q", selected, got, want)
