@@ -92,7 +92,7 @@ func (t *transcript) says(who, when, text string) {
 		return
 	}
 	t.speaker(who, when)
-	fmt.Fprintf(t.w, "%s\n\n", prose(text))
+	fmt.Fprintf(t.w, "%s\n\n", fenced(prose(text)))
 }
 
 func (t *transcript) speaker(who, when string) {
@@ -168,4 +168,35 @@ func prose(text string) string {
 			return s[:at] + `\` + s[at:]
 		}
 	})
+}
+
+// fence is a line that begins or ends a block of code in Markdown.
+var fence = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^( {0,3})(`{3,}|~{3,})(.*)$") })
+
+// fenced ends the block of code that a text leaves open, which would take in whatever
+// is said next. One that is indented may belong to a list, with whose end it ends: it
+// is not one any more.
+func fenced(text string) string {
+	var b strings.Builder
+	open := ""
+	for line := range strings.Lines(text) {
+		if m := fence().FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
+			indent, marks, rest := m[1], m[2], m[3]
+			switch {
+			case open != "":
+				if strings.HasPrefix(marks, open) && strings.TrimSpace(rest) == "" {
+					open = ""
+				}
+			case indent != "":
+				line = indent + `\` + line[len(indent):]
+			case marks[0] == '~' || !strings.Contains(rest, "`"):
+				open = marks
+			}
+		}
+		b.WriteString(line)
+	}
+	if open != "" {
+		b.WriteString("\n" + open)
+	}
+	return b.String()
 }

@@ -91,3 +91,32 @@ func FuzzTranscripts(f *testing.F) {
 		}
 	})
 }
+
+func TestABlockOfCodeEndsWithWhatWasSaid(t *testing.T) {
+	for said, want := range map[string]string{
+		"a\n```go\nb\n```\nc":        "a\n```go\nb\n```\nc",
+		"a\n```go\nb":                "a\n```go\nb\n```",
+		"~~~~\n```\n~~~":             "~~~~\n```\n~~~\n~~~~",
+		"````\n```\n   ````` \nx":    "````\n```\n   ````` \nx",
+		"```a`b\nx":                  "```a`b\nx",
+		"```\n``` x":                 "```\n``` x\n```",
+		"- a\n  ```\n  b\n```\nc":    "- a\n  \\```\n  b\n```\nc\n```",
+		"    ```\nx":                 "    ```\nx",
+		"the words of nobody\n\n```": "the words of nobody\n\n```\n```",
+	} {
+		if got := fenced(said); got != want {
+			t.Errorf("%q: %q, not %q", said, got, want)
+		}
+	}
+	for name, conversation := range otherConversations {
+		a, err := Lookup(Program{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		conversation = strings.ReplaceAll(conversation, "I look.", `I look.\n`+"```sh")
+		if err := a.Transcript(strings.NewReader(conversation), &out); err != nil || !strings.Contains(out.String(), "I look.\n```sh\n```\n\n*calls shell*") {
+			t.Errorf("%s: %v\n%s", name, err, out.String())
+		}
+	}
+}
