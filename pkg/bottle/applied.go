@@ -2,6 +2,11 @@ package bottle
 
 import "time"
 
+// ReloadSignal has egress read its policy again, as SIGHUP does. A sidecar that has
+// just been started, and reads its files yet, is not ended by it: nobody who does not
+// wait for it is.
+const ReloadSignal = "WINCH"
+
 // Applied is applied.json in a sidecar's out directory: which policy is in
 // force, and what became of the last one that it read.
 type Applied struct {

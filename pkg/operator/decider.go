@@ -22,7 +22,7 @@ func Decider(m *lifecycle.Manager, program string) *decision.Decider {
 		Home:    m.Home,
 		Program: program,
 		Signal: func(ctx context.Context, slug, sidecar string) error {
-			err := m.Engine.Signal(ctx, plan.ContainerName(slug, sidecar), "HUP")
+			err := m.Engine.Signal(ctx, plan.ContainerName(slug, sidecar), bottle.ReloadSignal)
 			if errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrConflict) {
 				return fmt.Errorf("%s: %w", slug, decision.ErrNotUp)
 			}

@@ -44,7 +44,7 @@ type Service interface {
 // Program is a sidecar's main. Start returns once the service can serve.
 type Program struct {
 	Name  string // the source in events
-	In    string // the directory whose change reloads it, besides SIGHUP; empty: none
+	In    string // the directory whose change reloads it, besides a signal; empty: none
 	Out   string // the directory this sidecar alone writes
 	Start func(*Events) (Service, error)
 	// Secrets, where set, are what the host hands over at Socket.
@@ -53,11 +53,12 @@ type Program struct {
 }
 
 // Run runs the program until SIGTERM or SIGINT, which drain it, or until it
-// fails. SIGHUP reloads it, and so does a change in its in directory. SIGUSR1 has
-// it record what it holds.
+// fails. SIGHUP reloads it, and so do bottle.ReloadSignal, which ends nobody who does
+// not wait for it yet, and a change in its in directory. SIGUSR1 has it record what it
+// holds.
 func (p Program) Run() error {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGWINCH, syscall.SIGUSR1)
 	defer signal.Stop(signals)
 	return p.run(signals)
 }
@@ -78,7 +79,7 @@ func (p Program) run(signals <-chan os.Signal) error {
 	// First of all, so that no change falls between the reading and the watching.
 	changes, err := watch(p.In)
 	if err != nil {
-		// SIGHUP is the way; the watch only helps whoever writes the files by hand.
+		// A signal is the way; the watch only helps whoever writes the files by hand.
 		events.Add(bottle.Event{Kind: "watch", Verdict: "error", Detail: err.Error()})
 	}
 	service, err := p.Start(events)
@@ -129,7 +130,7 @@ func (p Program) wait(service Service, signals <-chan os.Signal, changes <-chan 
 			return err
 		case s := <-signals:
 			switch s {
-			case syscall.SIGHUP:
+			case syscall.SIGHUP, syscall.SIGWINCH:
 				reload()
 			case syscall.SIGUSR1:
 				events.Add(self())

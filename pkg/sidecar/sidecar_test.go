@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 
 	"bottle/pkg/bottle"
 )
@@ -201,6 +203,56 @@ func TestDialDialsWhatItChecked(t *testing.T) {
 	answer = nil
 	if _, err := d.Dial(t.Context(), "a.example", port, true); err == nil {
 		t.Error("a name without an address was dialled")
+	}
+}
+
+func TestMain(m *testing.M) {
+	if out := os.Getenv("SIDECAR_OUT"); out != "" {
+		f := &fakeService{reloads: make(chan struct{}, 1000), drains: make(chan struct{})}
+		if err := (Program{Name: "egress", Out: out, Start: func(*Events) (Service, error) { return f, nil }}).Run(); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// One who decides may find a sidecar that has only just been started: what has it read
+// its files again must not end it.
+func TestAReloadEndsNoSidecarThatIsStarting(t *testing.T) {
+	for range 10 {
+		dir := t.TempDir()
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "SIDECAR_OUT="+dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		name, reload := strings.TrimPrefix(unix.SignalName(syscall.SIGWINCH), "SIG"), func() { cmd.Process.Signal(syscall.SIGWINCH) }
+		if name != bottle.ReloadSignal {
+			t.Fatalf("a reload is asked for by %s", bottle.ReloadSignal)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for ready := false; !ready; {
+			reload()
+			select {
+			case err := <-ended:
+				t.Fatalf("it ended: %v", err)
+			case <-time.After(time.Millisecond):
+				_, err := os.Stat(filepath.Join(dir, ReadyFile))
+				ready = err == nil
+			}
+		}
+		reload()
+		for reloaded := false; !reloaded; {
+			for _, e := range readEvents(t, filepath.Join(dir, EventsFile)) {
+				reloaded = reloaded || e.Kind == "reload"
+			}
+		}
+		cmd.Process.Signal(syscall.SIGTERM)
+		if err := <-ended; err != nil {
+			t.Errorf("told to end, it ended with %v", err)
+		}
 	}
 }
 

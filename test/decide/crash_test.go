@@ -93,6 +93,7 @@ func (a *arena) round() {
 		a.hit++
 		a.kill("bottle-approve", last)
 		a.Docker("start", egress)
+		a.settle() // it is asked to reload while it starts
 	case 6:
 		a.question()
 	default:
