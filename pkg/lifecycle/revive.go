@@ -272,9 +272,10 @@ func (r *revival) sidecar(ctx context.Context, c plan.Container) error {
 	return r.awaitSidecar(ctx, c)
 }
 
-// silent says whether it is a pipelock that hangs, as egress says.
+// silent says whether it is a pipelock that hangs, as egress says: one that has ended
+// cannot say that it answers again.
 func (r *revival) silent(c plan.Container) bool {
-	return c.Service == plan.PipelockService && applied(r.bottle.StateDir, plan.EgressService).Silent
+	return c.Service == plan.PipelockService && r.have[plan.EgressService].Running() && applied(r.bottle.StateDir, plan.EgressService).Silent
 }
 
 // gitVolume makes the git gate's volume where it is gone; one that is there stays.
