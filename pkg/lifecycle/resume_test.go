@@ -266,9 +266,10 @@ func TestABringUpThatNeverRanIsNotResumed(t *testing.T) {
 	}
 }
 
-// A request of a killed resume may land when the next one has looked already: the
-// network that is in the way is the bottle's own, and there must not be two.
-func TestAResumeTakesTheNetworkThatAKilledOneMade(t *testing.T) {
+// emptied is a lab with a bottle that has lost its containers and its own network,
+// and the plan of it.
+func emptied(t *testing.T) (*lab, *plan.Plan) {
+	t.Helper()
 	l := newLab(t)
 	l.started(t)
 	b, err := l.Up(t.Context(), l.spec, nil)
@@ -283,6 +284,13 @@ func TestAResumeTakesTheNetworkThatAKilledOneMade(t *testing.T) {
 		l.fake.Remove(t.Context(), c.Name)
 	}
 	l.fake.RemoveNetwork(t.Context(), p.Own().Name)
+	return l, p
+}
+
+// A request of a killed resume may land when the next one has looked already: the
+// network that is in the way is the bottle's own, and there must not be two.
+func TestAResumeTakesTheNetworkThatAKilledOneMade(t *testing.T) {
+	l, p := emptied(t)
 	landed := false
 	l.fake.Fail = func(call, name string) error {
 		if call != "CreateNetwork" || name != p.Own().Name || landed {
@@ -294,10 +302,10 @@ func TestAResumeTakesTheNetworkThatAKilledOneMade(t *testing.T) {
 		}
 		return fmt.Errorf("it overlaps: %w", engine.ErrSubnetTaken)
 	}
-	if _, err := l.again(b.Slug); err != nil || !landed {
+	if _, err := l.again(p.Slug); err != nil || !landed {
 		t.Fatalf("%v, landed %t", err, landed)
 	}
-	now, err := l.loadPlan(b.Slug)
+	now, err := l.loadPlan(p.Slug)
 	if err != nil || now.Own().Subnet != p.Own().Subnet {
 		t.Errorf("it moved to %v, %v", now.Own().Subnet, err)
 	}
@@ -306,20 +314,7 @@ func TestAResumeTakesTheNetworkThatAKilledOneMade(t *testing.T) {
 // The same, where the network is listed only after the bottle has moved: its name is
 // taken then, by one that nobody is in.
 func TestAResumeRemovesTheNetworkThatAKilledOneMadeBehindIt(t *testing.T) {
-	l := newLab(t)
-	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := l.loadPlan(b.Slug)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range p.Containers {
-		l.fake.Remove(t.Context(), c.Name)
-	}
-	l.fake.RemoveNetwork(t.Context(), p.Own().Name)
+	l, p := emptied(t)
 	asked := 0
 	l.fake.Fail = func(call, name string) error {
 		if call != "CreateNetwork" || name != p.Own().Name {
@@ -336,10 +331,10 @@ func TestAResumeRemovesTheNetworkThatAKilledOneMadeBehindIt(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := l.again(b.Slug); err != nil || asked < 3 {
+	if _, err := l.again(p.Slug); err != nil || asked < 3 {
 		t.Fatalf("%v, asked for it %d times", err, asked)
 	}
-	now, err := l.loadPlan(b.Slug)
+	now, err := l.loadPlan(p.Slug)
 	if err != nil || now.Own().Subnet == p.Own().Subnet {
 		t.Errorf("it did not move from %v, %v", p.Own().Subnet, err)
 	}
