@@ -73,20 +73,21 @@ func (d *Decider) apply(ctx context.Context, slug, text string) error {
 	if _, err := policy.Parse([]byte(text)); err != nil {
 		return fmt.Errorf("the new policy cannot be read: %w", err) // whoever wrote Render has to know
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	changes, stop, err := spool.Watch(filepath.Join(d.outDir(slug), appliedFile))
-	if err != nil {
-		return err
-	}
-	defer stop()
 	if err := spool.WriteFile(d.policyPath(slug), []byte(text), 0o600); err != nil {
 		return err
 	}
+	return d.tell(ctx, slug, text)
+}
+
+// tell has egress read the policy that is there, and waits until it says that
+// this very one is in force.
+func (d *Decider) tell(ctx context.Context, slug, text string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	if err := d.Signal(ctx, slug, proposal.Egress); err != nil {
 		return err
 	}
-	return d.until(ctx, slug, sum(text), changes)
+	return d.await(ctx, slug, sum(text))
 }
 
 // await waits until a policy is in force.
@@ -96,10 +97,6 @@ func (d *Decider) await(ctx context.Context, slug, hash string) error {
 		return err
 	}
 	defer stop()
-	return d.until(ctx, slug, hash, changes)
-}
-
-func (d *Decider) until(ctx context.Context, slug, hash string, changes <-chan struct{}) error {
 	for {
 		a, ok := d.applied(slug)
 		switch {
