@@ -3,6 +3,7 @@ package gitgate
 import (
 	"encoding/hex"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,6 +26,9 @@ func testScanner(t testing.TB) *scanner {
 func newPass(s *scanner) *pass {
 	return &pass{s: s, most: minInflated, names: map[string]bool{}, modules: map[string]bool{}}
 }
+
+// readAll is what git's check is to a test that has none.
+func readAll(r *io.PipeReader) { go io.Copy(io.Discard, r) }
 
 // secretive is a repository with secrets in all sorts of places, and with much else.
 func secretive(t *testing.T) *client {
@@ -110,7 +114,7 @@ func TestAPackIsLookedThroughEarlyAsItIsLate(t *testing.T) {
 		}
 		for _, came := range []struct{ part, piece int }{{len(data), 32 << 10}, {len(data) * 2 / 3, 1000}, {len(data), 1}, {500, 100}, {0, 1}} {
 			a := newPass(s)
-			e := lookEarly(a, formatSHA1)
+			e := lookEarly(a, formatSHA1, readAll)
 			for piece := range slices.Chunk(data[:came.part], came.piece) {
 				if came.piece > 1 {
 					e.chunks <- piece // as fast as it is taken
@@ -146,7 +150,7 @@ func FuzzEarly(f *testing.F) {
 	s := testScanner(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		a := newPass(s)
-		e := lookEarly(a, formatSHA1)
+		e := lookEarly(a, formatSHA1, readAll)
 		for piece := range slices.Chunk(data, 1000) {
 			e.Write(piece)
 		}

@@ -9,6 +9,9 @@ import (
 // connected checks that everything the refs lead to is here, and returns the
 // names of what is new.
 func (p *push) connected(ctx context.Context) (map[string]string, error) {
+	if p.paths != nil && p.pack.holds(p.commands) {
+		return p.paths, nil
+	}
 	// What a push may refer to is what refs lead to, and never what only lies about.
 	list, err := p.git().out(ctx, p.tips(), "rev-list", "--objects", "--stdin", "--not", "--all")
 	if err != nil {

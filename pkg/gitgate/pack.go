@@ -42,7 +42,10 @@ type entry struct {
 	seen        bool  // it need not be looked at
 }
 
-const packHead = 12 // bytes before a pack's first object
+const (
+	packVersion = "PACK\x00\x00\x00\x02" // how one begins; the number of its objects follows
+	packHead    = 12                     // bytes before its first object
+)
 
 const (
 	ofsDelta = 6
@@ -76,8 +79,9 @@ func openPack(quarantine, format string, seen []seen) (*pack, error) {
 		err = p.list()
 	}
 	if err == nil {
-		p.mark(seen)
-		err = p.link()
+		if p.mark(seen); len(p.seen) < len(p.sorted) {
+			err = p.link()
+		}
 	}
 	if err != nil {
 		p.close()
@@ -304,4 +308,15 @@ func (p *pack) kind(id string) string {
 		return ""
 	}
 	return h.kind
+}
+
+// holds says whether what refs are to be is in the pack.
+func (p *pack) holds(commands []*command) bool {
+	for _, c := range commands {
+		raw, err := hex.DecodeString(c.New)
+		if !isZero(c.New) && (err != nil || p.find(raw) < 0) {
+			return false
+		}
+	}
+	return true
 }

@@ -21,11 +21,12 @@ type push struct {
 	repo       *repo
 	remote     bottle.GateRemote
 	quarantine string
-	kept       chan error // what is in it has reached the disk
-	sent       int        // objects of the pack that the client sent
-	looked     *pass      // through its objects
-	seen       []seen     // while the pack came in
-	pack       *pack      // of the quarantine; nil: there are no objects in it
+	kept       chan error        // what is in it has reached the disk
+	sent       int               // objects of the pack that the client sent
+	looked     *pass             // through its objects
+	seen       []seen            // while the pack came in
+	paths      map[string]string // of its files, where all that its objects name is among them
+	pack       *pack             // of the quarantine; nil: there are no objects in it
 	answer     *answer
 	upstream   <-chan *reached // nil: it is not asked, or was taken
 	leave      func()          // ends the asking
@@ -203,12 +204,7 @@ func (p *push) checkRefs() error {
 	return nil
 }
 
-// fsckRules are what git's check lets pass: old histories have it, and it does
-// no harm. Everything else that it complains of refuses the pack.
-const fsckRules = "missingSpaceBeforeDate=ignore,badTimezone=ignore,zeroPaddedFilemode=ignore,zeroPaddedDate=ignore,missingEmail=ignore"
-
-// unpack has git take the pack apart into the quarantine, and looks through it
-// meanwhile.
+// unpack takes the pack into the quarantine, and may look through it meanwhile.
 func (p *push) unpack(ctx context.Context, body *bufio.Reader, look bool) error {
 	head, err := body.Peek(12)
 	if err != nil || string(head[:4]) != "PACK" {
@@ -224,21 +220,16 @@ func (p *push) unpack(ctx context.Context, body *bufio.Reader, look bool) error 
 		_, err := io.Copy(io.Discard, io.LimitReader(count, 64))
 		return err
 	}
-	in := io.Reader(count)
 	if look && p.service.looks.TryLock() {
-		e := lookEarly(p.looked, p.repo.format)
-		defer func() {
-			p.seen = e.end()
-			p.service.looks.Unlock()
-		}()
-		in = io.TeeReader(count, e)
+		defer p.service.looks.Unlock()
+		err = p.follow(ctx, count)
+	} else {
+		err = p.indexPack(ctx, count)
 	}
-	err = p.repo.git.in(p.quarantine).with(withoutSync...).run(ctx, in, nil, "index-pack", "--stdin", "--fix-thin", "--strict="+fsckRules,
-		fmt.Sprintf("--max-input-size=%d", p.conf.Push.MaxSize))
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("it took too long: %w", err)
-	}
-	if count.n > p.conf.Push.MaxSize {
+	case count.n > p.conf.Push.MaxSize:
 		return fmt.Errorf("pack exceeds maximum allowed size of %d bytes", p.conf.Push.MaxSize)
 	}
 	return err

@@ -126,10 +126,16 @@ func (w *unpacker) object(i int32, kind string, data []byte) error {
 
 // idOf is an object's ID.
 func idOf(format, kind string, data []byte) []byte {
-	sum := newHash(format)
-	fmt.Fprintf(sum, "%s %d\x00", kind, len(data))
+	sum := startID(format, kind, int64(len(data)))
 	sum.Write(data)
 	return sum.Sum(nil)
+}
+
+// startID begins the ID of an object of so many bytes, which are to be written to it.
+func startID(format, kind string, size int64) hash.Hash {
+	sum := newHash(format)
+	fmt.Fprintf(sum, "%s %d\x00", kind, size)
+	return sum
 }
 
 func newHash(format string) hash.Hash {

@@ -51,7 +51,7 @@ func readOffer(r io.Reader) (offer, error) {
 // sent is the pack as the client sent it, of so many objects. Behind these git has
 // put what they are deltas of, which is upstream's.
 func (p *pack) sent(objects int) (io.Reader, int64, error) {
-	head := binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), uint32(objects))
+	head := binary.BigEndian.AppendUint32([]byte(packVersion), uint32(objects))
 	end := int64(len(head))
 	switch {
 	case objects == 0:
