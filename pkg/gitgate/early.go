@@ -62,7 +62,7 @@ type made struct {
 
 const (
 	earlyChunks = 256      // of a pack that wait to be read, of at most 32 KiB each
-	earlyScans  = 16       // batches of objects that wait to be looked through
+	earlyScans  = 8        // batches of objects that wait to be looked through
 	earlyBatch  = 64 << 10 // bytes of one at least
 	earlyBases  = 24 << 20 // bytes of objects that are kept for what may be deltas of them
 )

@@ -34,7 +34,7 @@ var settings = []string{
 // git needs the rest of what the container has.
 func BoundMemory() {
 	debug.SetGCPercent(400)
-	debug.SetMemoryLimit(160 << 20)
+	debug.SetMemoryLimit(112 << 20)
 }
 
 // maxData bounds the memory that one git may have of its own, in bytes.
