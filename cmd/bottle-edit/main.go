@@ -37,7 +37,7 @@ func app() cli.App {
 		Flags:    []urfave.Flag{cli.YesFlag()},
 		Examples: "bottle-edit dev-k3zq routes\nEDITOR='sed -i s/GET/POST/' bottle-edit --yes dev-k3zq",
 		Action:   edit,
-		Complete: cli.Completions{"": operator.First(operator.CompleteSlugs, cli.Words("routes"))},
+		Complete: cli.Completions{"": operator.First(operator.CompleteSlugs, operator.CompleteEdits)},
 	}
 }
 

@@ -2,11 +2,13 @@ package operator
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"bottle/pkg/cli"
 	"bottle/pkg/decision"
 	"bottle/pkg/manifest"
+	"bottle/pkg/plan"
 	"bottle/pkg/proposal"
 	"bottle/pkg/state"
 )
@@ -60,6 +62,17 @@ var CompleteGrants = atHome(func(home *state.Home) (all []cli.Candidate) {
 	}
 	return all
 })
+
+// CompleteEdits offers what of the bottle in args can be edited.
+func CompleteEdits(args []string) []cli.Candidate {
+	return atHome(func(home *state.Home) []cli.Candidate {
+		files := []string{"routes"}
+		if b, err := home.Bottle(args[0]); err == nil && slices.Contains(b.Sidecars, plan.PipelockService) {
+			files = append(files, plan.PipelockService)
+		}
+		return cli.Words(files...)(nil)
+	})(nil)
+}
 
 func living(home *state.Home) (all []cli.Candidate) {
 	slugs, _ := home.Slugs()
