@@ -30,6 +30,7 @@ func Open() (*lifecycle.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.TakeTurns(home.LockEndings)
 	libexec, err := cli.Libexec()
 	if err != nil {
 		return nil, err

@@ -74,6 +74,16 @@ func (h *Home) LockImages(ctx context.Context) (*Lock, error) {
 	return await(ctx, filepath.Join(h.Dir, "images.lock"))
 }
 
+// LockEndings takes the lock under which containers end, on engines that do not bear
+// it when several do at once, and waits for it until ctx ends.
+func (h *Home) LockEndings(ctx context.Context) (release func(), err error) {
+	lock, err := await(ctx, filepath.Join(h.Dir, "endings.lock"))
+	if err != nil {
+		return nil, err
+	}
+	return func() { lock.Unlock() }, nil
+}
+
 // await locks the file at path for one holder. It waits until ctx ends: its
 // holder may be a program that does not run on, stopped or at an engine that
 // does not answer.

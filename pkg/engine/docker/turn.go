@@ -14,9 +14,18 @@ const mended = "1.42"
 // turns has containers end one after another where the engine needs that.
 type turns struct {
 	place  chan struct{} // has room for one
+	across Lock          // that other programs take too; nil: none
 	bears  atomic.Bool   // the engine needs no turns
 	needed atomic.Bool   // it does
 }
+
+// Lock takes a lock that programs share, until release or ctx ends.
+type Lock func(ctx context.Context) (release func(), err error)
+
+// TakeTurns has containers end one after another with those of other programs that
+// hand over the same lock, where the engine needs that. Who holds it for longer than
+// a container takes to end, such as a program that was stopped, is not waited for.
+func (e *Engine) TakeTurns(lock Lock) { e.turns.across = lock }
 
 // takesTurns says whether the engine needs that. A 20.10 engine may lock itself up
 // for good when one container leaves a network in the moment in which another one's
@@ -47,8 +56,22 @@ func (e *Engine) turn(ctx context.Context) (done func(), err error) {
 	}
 	select {
 	case e.turns.place <- struct{}{}:
-		return func() { <-e.turns.place }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	here := func() { <-e.turns.place }
+	if e.turns.across == nil {
+		return here, nil
+	}
+	waited, stop := context.WithTimeout(ctx, endings*e.patience)
+	defer stop()
+	release, err := e.turns.across(waited)
+	switch {
+	case err == nil:
+		return func() { release(); here() }, nil
+	case ctx.Err() != nil:
+		here()
+		return nil, ctx.Err()
+	}
+	return here, nil // it makes a lock-up less likely, and is worth no more than that
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // played is an engine whose part handler plays.
@@ -70,5 +71,46 @@ func TestContainersEndInTurnWhereTheEngineNeedsIt(t *testing.T) {
 	}
 	if err := newer.Remove(t.Context(), "another"); err != nil || ended.Load() == 0 {
 		t.Errorf("a newer engine was waited for: %v, %d ended", err, ended.Load())
+	}
+}
+
+// Two programs are two engines of this package's, and one lock.
+func TestContainersOfTwoProgramsEndInTurn(t *testing.T) {
+	held := make(chan struct{}, 1)
+	lock := func(ctx context.Context) (func(), error) {
+		select {
+		case held <- struct{}{}:
+			return func() { <-held }, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	first, _ := ofAPI(t, "1.41")
+	second, ended := ofAPI(t, "1.41")
+	first.TakeTurns(lock)
+	second.TakeTurns(lock)
+	done, err := first.turn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	removed := make(chan error, 1)
+	go func() { removed <- second.Remove(cancelled, "another") }()
+	cancel()
+	if err := <-removed; err == nil || ended.Load() != 0 {
+		t.Errorf("it did not wait for its turn: %v, %d ended", err, ended.Load())
+	}
+	second.patience = 250 * time.Millisecond
+	if err := second.Remove(t.Context(), "another"); err != nil || ended.Load() == 0 {
+		t.Errorf("it waited for one that does not go on: %v, %d ended", err, ended.Load())
+	}
+	done()
+	if len(held) != 0 {
+		t.Error("the lock is held on")
+	}
+	newer, ended := ofAPI(t, "1.42")
+	newer.TakeTurns(func(context.Context) (func(), error) { t.Error("a newer engine needs no turns"); return nil, nil })
+	if err := newer.Remove(t.Context(), "another"); err != nil || ended.Load() == 0 {
+		t.Errorf("%v, %d ended", err, ended.Load())
 	}
 }
