@@ -238,7 +238,8 @@ func (a *pass) object(o object, data []byte) {
 }
 
 // tree looks through the names in a tree that no other tree has shown, and the
-// IDs of submodules, which are whatever their writer likes.
+// IDs that are whatever their writer likes: those of submodules, and of modes that git
+// takes for theirs.
 func (a *pass) tree(o object, data []byte) {
 	var fresh [][]byte
 	a.mu.Lock()
@@ -252,7 +253,7 @@ func (a *pass) tree(o object, data []byte) {
 		if modules {
 			a.modules[hex.EncodeToString(id)] = true
 		}
-		if string(mode) == "160000" {
+		if kindOf(mode) == "" {
 			fresh = append(fresh, id)
 		}
 	})
@@ -284,6 +285,18 @@ func eachEntry(data []byte, idLength int, each func(mode, name, id []byte)) erro
 		data = rest[idLength:]
 	}
 	return nil
+}
+
+// kindOf is of what kind an object is that a tree has with this mode; empty: it is in
+// another repository, or the mode is none that git writes.
+func kindOf(mode []byte) string {
+	switch string(mode) {
+	case "100644", "100755", "120000", "100664":
+		return "blob"
+	case "40000":
+		return "tree"
+	}
+	return ""
 }
 
 // short is what people call an object by.

@@ -99,6 +99,7 @@ var smugglings = []smuggling{
 	{"G5", "the bottle's own over two directories", `mkdir quiet-otter; echo x >quiet-otter/9472-harbour; git add .; git commit -qm x; git push -q origin main`,
 		"the parts stand in two trees"},
 	{"G5", "a submodule's commit", `id=$(printf 'AK''IAQ3EGRTXNZ7LMWYK2' | od -An -tx1 | tr -d ' \n'); git update-index --add --cacheinfo 160000,$id,s; git commit -qm x; git push -q origin main`, ""},
+	{"G5", "the same, of a mode that means one", `t=$(printf '10000 s\0AK''IAQ3EGRTXNZ7LMWYK2' | git hash-object -w --literally -t tree --stdin); c=$(git commit-tree -p HEAD -m x $t); git push -q origin $c:main`, ""},
 	{"G6", "an evil merge", `git checkout -q -b b; git commit -q --allow-empty -m b; git checkout -q main; git commit -q --allow-empty -m m; git merge -q --no-commit -s ours b; echo "$S" >f; git add f; git commit -qm merge; git push -q origin main`, ""},
 	{"G6", "behind a replacement", `echo "$S" >f; git add f; git commit -qm x; c=$(git rev-parse HEAD); git replace $c HEAD~1; GIT_NO_REPLACE_OBJECTS=1 git push -q origin main`, ""},
 	{"G6", "a graft", `echo "$S" >f; git add f; git commit -qm x; git rm -q f; git commit -qm y; git replace --graft HEAD HEAD~2; git push -q origin main`, ""},
