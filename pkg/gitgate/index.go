@@ -79,12 +79,13 @@ func (x *index) name(id, kind string, data []byte) (err error) {
 	switch kind {
 	case "tree":
 		bad := eachEntry(data, idLength(x.format)/2, func(mode, name, named []byte) {
-			l := link{"blob", id, x.called(name)}
-			switch string(mode) {
-			case "160000": // of another repository
+			l := link{kindOf(mode), id, x.called(name)}
+			switch {
+			case string(mode) == "160000": // of another repository
 				return
-			case "40000", "040000":
-				l.kind = "tree"
+			case l.kind == "":
+				err = errIndex
+				return
 			}
 			note(named, l)
 			if l.kind == "blob" && x.reads[l.name] {

@@ -132,54 +132,40 @@ func TestWhatIsNotRightIsLeftToGit(t *testing.T) {
 	c := newClient(t, "nowhere")
 	c.commit("file", "some text\n")
 	c.commit("file", "some text\nand more\n")
-	object := func(kind, text string) string {
-		t.Helper()
-		cmd := clientCommand(c.dir, "git", "hash-object", "-w", "--literally", "-t", kind, "--stdin")
-		cmd.Stdin = strings.NewReader(text)
-		id, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.TrimSpace(string(id))
-	}
-	entry := func(mode, name, id string) string { return mode + " " + name + "\x00" + string(unhex([]byte(id))) }
 	const who = "A <a@example.com> 1700000000 +0000"
-	blob, commit := object("blob", "text"), c.git("rev-parse", "HEAD")
-	tree := object("tree", entry("100644", "a", blob))
-	attributes := object("blob", strings.Repeat("a", 3000)+" text\n")
-	modules := object("blob", "[submodule \"a\"]\n\tpath = -a\n\turl = -b\n")
+	blob, commit := c.literally("blob", "text"), c.git("rev-parse", "HEAD")
+	tree := c.literally("tree", item("100644", "a", blob))
+	attributes := c.literally("blob", strings.Repeat("a", 3000)+" text\n")
+	modules := c.literally("blob", "[submodule \"a\"]\n\tpath = -a\n\turl = -b\n")
 	for what, ids := range map[string][]string{
-		"a tree with a name twice":         {blob, object("tree", entry("100644", "a", blob)+entry("100755", "a", blob))},
-		"a tree that is not sorted":        {blob, object("tree", entry("100644", "b", blob)+entry("100644", "a", blob))},
-		"a tree with .git":                 {blob, object("tree", entry("100644", ".git", blob))},
-		"a tree whose end is missing":      {object("tree", "100644 a\x00abc")},
-		"a commit without an author":       {tree, blob, object("commit", "tree "+tree+"\ncommitter "+who+"\n\nx\n")},
-		"a commit of what is not there":    {object("commit", "tree "+strings.Repeat("5", 40)+"\nauthor "+who+"\ncommitter "+who+"\n\nx\n")},
-		"a commit whose tree is a blob":    {blob, object("commit", "tree "+blob+"\nauthor "+who+"\ncommitter "+who+"\n\nx\n")},
-		"a tree whose blob is a commit":    {commit, c.git("rev-parse", "HEAD~"), c.git("rev-parse", "HEAD^{tree}"), c.git("rev-parse", "HEAD~^{tree}"), c.git("rev-parse", "HEAD:file"), c.git("rev-parse", "HEAD~:file"), object("tree", entry("100644", "a", commit))},
+		"a tree with a name twice":         {blob, c.literally("tree", item("100644", "a", blob)+item("100755", "a", blob))},
+		"a tree that is not sorted":        {blob, c.literally("tree", item("100644", "b", blob)+item("100644", "a", blob))},
+		"a tree with .git":                 {blob, c.literally("tree", item("100644", ".git", blob))},
+		"a tree whose end is missing":      {c.literally("tree", "100644 a\x00abc")},
+		"a commit without an author":       {tree, blob, c.literally("commit", "tree "+tree+"\ncommitter "+who+"\n\nx\n")},
+		"a commit of what is not there":    {c.literally("commit", "tree "+strings.Repeat("5", 40)+"\nauthor "+who+"\ncommitter "+who+"\n\nx\n")},
+		"a commit whose tree is a blob":    {blob, c.literally("commit", "tree "+blob+"\nauthor "+who+"\ncommitter "+who+"\n\nx\n")},
+		"a tree whose blob is a commit":    {commit, c.git("rev-parse", "HEAD~"), c.git("rev-parse", "HEAD^{tree}"), c.git("rev-parse", "HEAD~^{tree}"), c.git("rev-parse", "HEAD:file"), c.git("rev-parse", "HEAD~:file"), c.literally("tree", item("100644", "a", commit))},
 		"a tree whose blob is not there":   {tree},
-		"a blob that is a tree elsewhere":  {blob, tree, object("tree", entry("100644", "a", tree)+entry("40000", "b", tree))},
-		"a tag of another kind":            {blob, object("tag", "object "+blob+"\ntype commit\ntag v1\ntagger "+who+"\n\nx\n")},
-		"a tree with ..":                   {blob, object("tree", entry("100644", "..", blob))},
-		"a tree with a/b":                  {blob, object("tree", entry("100644", "a/b", blob))},
-		"a tree with no name":              {blob, object("tree", entry("100644", "", blob))},
-		"a tree of ID 0":                   {object("tree", entry("160000", "a", strings.Repeat("0", 40)))},
-		"a commit with a date of old":      {tree, blob, object("commit", "tree "+tree+"\nauthor A <a@example.com> 00 +0000\ncommitter "+who+"\n\nx\n")},
-		"a commit with a NUL":              {tree, blob, object("commit", "tree "+tree+"\nauthor "+who+"\ncommitter "+who+"\n\n\x00x\n")},
-		"a tag that ends":                  {object("tag", "object "+blob)},
-		"a .gitmodules with an option":     {modules, object("tree", entry("100644", ".gitmodules", modules))},
-		"a .gitmodules by its short name":  {modules, object("tree", entry("100644", "GITMOD~1", modules))},
-		"a .gitmodules that is a symlink":  {blob, object("tree", entry("120000", ".gitmodules", blob))},
-		"a .gitattributes with long lines": {attributes, object("tree", entry("100644", ".gitattributes", attributes))},
+		"a blob that is a tree elsewhere":  {blob, tree, c.literally("tree", item("100644", "a", tree)+item("40000", "b", tree))},
+		"a tag of another kind":            {blob, c.literally("tag", "object "+blob+"\ntype commit\ntag v1\ntagger "+who+"\n\nx\n")},
+		"a tree with ..":                   {blob, c.literally("tree", item("100644", "..", blob))},
+		"a folder's mode for a file":       {blob, c.literally("tree", item("40755", "a", blob))},
+		"a mode that is too long":          {tree, blob, c.literally("tree", item("40000040000", "a", blob))},
+		"a tree with a/b":                  {blob, c.literally("tree", item("100644", "a/b", blob))},
+		"a tree with no name":              {blob, c.literally("tree", item("100644", "", blob))},
+		"a tree of ID 0":                   {c.literally("tree", item("160000", "a", strings.Repeat("0", 40)))},
+		"a commit with a date of old":      {tree, blob, c.literally("commit", "tree "+tree+"\nauthor A <a@example.com> 00 +0000\ncommitter "+who+"\n\nx\n")},
+		"a commit with a NUL":              {tree, blob, c.literally("commit", "tree "+tree+"\nauthor "+who+"\ncommitter "+who+"\n\n\x00x\n")},
+		"a tag that ends":                  {c.literally("tag", "object "+blob)},
+		"a .gitmodules with an option":     {modules, c.literally("tree", item("100644", ".gitmodules", modules))},
+		"a .gitmodules by its short name":  {modules, c.literally("tree", item("100644", "GITMOD~1", modules))},
+		"a .gitmodules that is a symlink":  {blob, c.literally("tree", item("120000", ".gitmodules", blob))},
+		"a .gitattributes with long lines": {attributes, c.literally("tree", item("100644", ".gitattributes", attributes))},
 	} {
-		cmd := clientCommand(c.dir, "git", "pack-objects", "-q", "--stdout")
-		cmd.Stdin = strings.NewReader(strings.Join(ids, "\n") + "\n")
-		data, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
+		data := c.packed(ids...)
 		p := intake(t, formatSHA1)
-		_, err = indexOf(t.Context(), p, data)
+		_, err := indexOf(t.Context(), p, data)
 		git := p.indexPack(t.Context(), bytes.NewReader(data))
 		if git != nil && err == nil {
 			t.Errorf("%s: git says %v", what, git)
