@@ -220,11 +220,13 @@ func (w *unpacker) put(b []byte) {
 	w.room = append(w.room, b)
 }
 
+const minDelta = 4 // bytes: git takes no shorter one
+
 // applyDelta makes what a delta makes of its base, in room that get has; nil: it is
 // larger than most.
 func applyDelta(base, delta []byte, most int64, get func(size int) []byte) ([]byte, error) {
 	from, n := binary.Uvarint(delta)
-	if n <= 0 || from != uint64(len(base)) {
+	if n <= 0 || len(delta) < minDelta || from != uint64(len(base)) {
 		return nil, errPack
 	}
 	delta = delta[n:]
