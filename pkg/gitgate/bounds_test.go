@@ -5,6 +5,8 @@ import (
 	"compress/zlib"
 	"crypto/sha1"
 	"encoding/binary"
+	"encoding/hex"
+	"strings"
 	"testing"
 )
 
@@ -26,6 +28,46 @@ func rawPack(objects ...[]byte) []byte {
 	data = append(data, bytes.Join(objects, nil)...)
 	sum := sha1.Sum(data)
 	return append(data, sum[:]...)
+}
+
+// Names of what lies deep in folders are longer together than any pack that has them.
+func TestPathsAreBounded(t *testing.T) {
+	t.Parallel()
+	p := intake(t, formatSHA1)
+	id := idOf(formatSHA1, "blob", nil)
+	objects := [][]byte{raw(3, "", nil)}
+	mode := "100644 "
+	for range 1000 {
+		tree := []byte(mode + strings.Repeat("d", 1000) + "\x00" + string(id))
+		objects = append(objects, raw(2, "", tree))
+		id, mode = idOf(formatSHA1, "tree", tree), "40000 "
+	}
+	if err := p.follow(t.Context(), bytes.NewReader(rawPack(objects...))); err != nil {
+		t.Fatal(err)
+	}
+	size := 0
+	for _, path := range p.paths {
+		size += len(path)
+	}
+	if size > maxPaths {
+		t.Errorf("the names have %d bytes", size)
+	}
+}
+
+// What a tag names first has the name that a tree has for it all the same: rules for
+// some names depend on it.
+func TestATagTakesNoName(t *testing.T) {
+	t.Parallel()
+	blob := idOf(formatSHA1, "blob", []byte("x"))
+	tree := []byte("100644 key.p12\x00" + string(blob))
+	tag := []byte("object " + hex.EncodeToString(blob) + "\ntype blob\ntag a\ntagger A <a@example.com> 1700000000 +0000\n\nx\n")
+	p := intake(t, formatSHA1)
+	if err := p.follow(t.Context(), bytes.NewReader(rawPack(raw(4, "", tag), raw(2, "", tree), raw(3, "", []byte("x"))))); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.paths[hex.EncodeToString(blob)]; got != "key.p12" {
+		t.Errorf("it is called %q in %q", got, p.paths)
+	}
 }
 
 // A delta that is shorter than git lets one be is left to git.

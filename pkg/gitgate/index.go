@@ -9,6 +9,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"slices"
+	"strings"
 )
 
 // index is what git's index-pack finds out of a pack whose objects are all here:
@@ -35,7 +36,7 @@ type indexed struct {
 // link is how an ID is named.
 type link struct {
 	kind     string // that it is to be of
-	in, name string // the tree that names it first, and how; empty: what names it is no tree
+	in, name string // the tree that names it first, and how; empty: no tree does
 }
 
 // Bounds of a pack whose index is written here. Others git takes in.
@@ -43,6 +44,7 @@ const (
 	maxIndexed = 200_000
 	maxNamed   = 200_000
 	maxChecked = 16 << 20 // bytes of what git checks
+	maxPaths   = 16 << 20 // bytes of all paths together
 )
 
 var errIndex = errors.New("git has to take this pack in")
@@ -70,10 +72,10 @@ func (x *index) add(at int64, id, kind string, data []byte) error {
 func (x *index) name(id, kind string, data []byte) (err error) {
 	note := func(id []byte, l link) {
 		switch old, known := x.named[string(id)]; {
-		case !known:
-			x.named[string(id)] = l
-		case old.kind != l.kind:
+		case known && old.kind != l.kind:
 			err = errIndex
+		case old.in == "":
+			x.named[string(id)] = l
 		}
 	}
 	switch kind {
@@ -156,18 +158,24 @@ func (x *index) elsewhere() (map[string]string, error) {
 	return left, nil
 }
 
-// paths are names of the pack's files and folders, by their IDs.
+// paths are names of the pack's files and folders, by their IDs; nil: these are too
+// long.
 func (x *index) paths() map[string]string {
-	paths := make(map[string]string, len(x.named))
+	paths, left := make(map[string]string, len(x.named)), maxPaths
+	var path []string
 	for id, l := range x.named {
 		if l.in == "" {
 			continue
 		}
-		path := l.name
-		for l = x.named[l.in]; l.in != ""; l = x.named[l.in] { // an ID leads round to none
-			path = l.name + "/" + path
+		path = path[:0]
+		for ; l.in != ""; l = x.named[l.in] { // an ID leads round to none
+			if left -= len(l.name) + 1; left < 0 {
+				return nil
+			}
+			path = append(path, l.name)
 		}
-		paths[hex.EncodeToString([]byte(id))] = path
+		slices.Reverse(path)
+		paths[hex.EncodeToString([]byte(id))] = strings.Join(path, "/")
 	}
 	return paths
 }
