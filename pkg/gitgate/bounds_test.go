@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -67,6 +68,18 @@ func TestATagTakesNoName(t *testing.T) {
 	}
 	if got := p.paths[hex.EncodeToString(blob)]; got != "key.p12" {
 		t.Errorf("it is called %q in %q", got, p.paths)
+	}
+}
+
+// However small objects are, so many are held as have room.
+func TestSmallObjectsNeedRoomToo(t *testing.T) {
+	t.Parallel()
+	objects := slices.Repeat([][]byte{raw(3, "", nil)}, 200_000)
+	e := lookEarly(newPass(testScanner(t)), formatSHA1, readAll)
+	e.Write(rawPack(objects...))
+	e.whole()
+	if n := e.held.list.Len(); n > earlyBases/baseRoom {
+		t.Errorf("%d are held", n)
 	}
 }
 

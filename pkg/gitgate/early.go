@@ -65,6 +65,7 @@ const (
 	earlyScans  = 8        // batches of objects that wait to be looked through
 	earlyBatch  = 64 << 10 // bytes of one at least
 	earlyBases  = 24 << 20 // bytes of objects that are kept for what may be deltas of them
+	baseRoom    = 256      // bytes that one of these takes besides its own
 )
 
 // lookEarly begins to look through what will be written to it, up to end. check is
@@ -344,13 +345,13 @@ func (b *bases) find(at int64, id []byte) *base {
 func (b *bases) keep(o *base) {
 	e := b.list.PushFront(o)
 	b.byPlace[o.at], b.byID[o.id] = e, e
-	for b.size += len(o.data); b.size > earlyBases; {
+	for b.size += len(o.data) + baseRoom; b.size > earlyBases; {
 		last := b.list.Remove(b.list.Back()).(*base)
 		delete(b.byPlace, last.at)
 		if e := b.byID[last.id]; e.Value == last {
 			delete(b.byID, last.id)
 		}
-		b.size -= len(last.data)
+		b.size -= len(last.data) + baseRoom
 	}
 }
 
