@@ -11,11 +11,11 @@ import (
 	"testing"
 )
 
-// raw is a pack's object of fewer than 2048 bytes, or what makes one of another,
-// as a test likes it.
+// raw is a pack's object, or what makes one of another, as a test likes it.
 func raw(number byte, before string, data []byte) []byte {
 	var b bytes.Buffer
-	b.Write([]byte{0x80 | number<<4 | byte(len(data)&15), byte(len(data) >> 4)})
+	b.WriteByte(0x80 | number<<4 | byte(len(data)&15))
+	b.Write(binary.AppendUvarint(nil, uint64(len(data)>>4)))
 	b.WriteString(before)
 	z := zlib.NewWriter(&b)
 	z.Write(data)
@@ -89,5 +89,21 @@ func TestADeltaThatIsTooShort(t *testing.T) {
 	data := rawPack(raw(3, "", []byte("text")), raw(refDelta, string(idOf(formatSHA1, "blob", []byte("text"))), []byte{4, 0}))
 	if err := intake(t, formatSHA1).follow(t.Context(), bytes.NewReader(data)); err == nil {
 		t.Error("it is taken in")
+	}
+}
+
+// The same object in two places is let go of in any order.
+func TestAnObjectThatIsTwiceInAPack(t *testing.T) {
+	t.Parallel()
+	once := raw(3, "", []byte("text"))
+	delta := []byte{4, 4, 4, 'n', 'e', 'x', 't'}
+	objects := [][]byte{once, once, raw(ofsDelta, string([]byte{byte(2 * len(once))}), delta)}
+	for i := range earlyBases>>20 + 1 {
+		objects = append(objects, raw(3, "", bytes.Repeat([]byte{byte(i)}, aside)))
+	}
+	e := lookEarly(newPass(testScanner(t)), formatSHA1, readAll)
+	e.Write(rawPack(objects...))
+	if n := len(e.whole()); n != len(objects) {
+		t.Errorf("%d of %d were seen", n, len(objects))
 	}
 }

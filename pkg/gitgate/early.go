@@ -184,7 +184,8 @@ func (f *feed) Read(p []byte) (int, error) {
 }
 
 // run reads objects up to the first that is not as it should be: git says so.
-func (e *early) run(check func(*io.PipeReader)) error {
+func (e *early) run(check func(*io.PipeReader)) (err error) {
+	defer stumbled(&err)
 	var head [packHead]byte
 	if _, err := io.ReadFull(e.r, head[:]); err != nil || string(head[:8]) != packVersion {
 		return errPack
@@ -196,13 +197,16 @@ func (e *early) run(check func(*io.PipeReader)) error {
 	if e.index != nil {
 		check(e.index.checked.begin(e.format, count))
 	}
-	for range count {
+	for range min(count, maxIndexed) {
 		if e.off.Load() {
 			return errPack
 		}
 		if err := e.next(); err != nil {
 			return err
 		}
+	}
+	if count > maxIndexed {
+		return errPack
 	}
 	if n, err := io.Copy(io.Discard, e.r); err != nil || n != int64(idLength(e.format)/2) {
 		return errPack
@@ -346,9 +350,10 @@ func (b *bases) keep(o *base) {
 	e := b.list.PushFront(o)
 	b.byPlace[o.at], b.byID[o.id] = e, e
 	for b.size += len(o.data) + baseRoom; b.size > earlyBases; {
-		last := b.list.Remove(b.list.Back()).(*base)
+		e := b.list.Back()
+		last := b.list.Remove(e).(*base)
 		delete(b.byPlace, last.at)
-		if e := b.byID[last.id]; e.Value == last {
+		if b.byID[last.id] == e { // it is not in the pack twice, or comes last
 			delete(b.byID, last.id)
 		}
 		b.size -= len(last.data) + baseRoom

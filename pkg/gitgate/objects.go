@@ -218,29 +218,31 @@ func (a *pass) add(o object, hits []hit) {
 }
 
 // object looks through one that is held.
-func (a *pass) object(o object, data []byte) {
+func (a *pass) object(o object, data []byte) { a.add(o, a.look(o, data)) }
+
+func (a *pass) look(o object, data []byte) (hits []hit) {
+	defer stumble(&hits)
 	switch o.kind {
 	case "blob":
-		a.add(o, a.s.held(a.paths()[o.id], data))
+		return a.s.held(a.paths()[o.id], data)
 	case "tree":
-		a.tree(o, data)
-	default:
-		hits := a.s.text("", data)
-		// A signature, or another header of many lines, is indented.
-		if joined := bytes.ReplaceAll(data, []byte("\n "), []byte("\n")); len(hits) == 0 && len(joined) != len(data) {
-			hits = a.s.text("", joined)
-		}
-		if text := narrow(data); len(hits) == 0 && text != nil {
-			hits = a.s.text("", text)
-		}
-		a.add(o, hits)
+		return a.tree(o, data)
 	}
+	hits = a.s.text("", data)
+	// A signature, or another header of many lines, is indented.
+	if joined := bytes.ReplaceAll(data, []byte("\n "), []byte("\n")); len(hits) == 0 && len(joined) != len(data) {
+		hits = a.s.text("", joined)
+	}
+	if text := narrow(data); len(hits) == 0 && text != nil {
+		hits = a.s.text("", text)
+	}
+	return hits
 }
 
 // tree looks through the names in a tree that no other tree has shown, and the
 // IDs that are whatever their writer likes: those of submodules, and of modes that git
 // takes for theirs.
-func (a *pass) tree(o object, data []byte) {
+func (a *pass) tree(o object, data []byte) (hits []hit) {
 	var fresh [][]byte
 	a.mu.Lock()
 	err := eachEntry(data, len(o.id)/2, func(mode, name, id []byte) {
@@ -258,7 +260,6 @@ func (a *pass) tree(o object, data []byte) {
 		}
 	})
 	a.mu.Unlock()
-	var hits []hit
 	if err != nil {
 		hits = []hit{{rule: ruleUnscannable}}
 	}
@@ -268,7 +269,7 @@ func (a *pass) tree(o object, data []byte) {
 			hits[i].line = 0
 		}
 	}
-	a.add(o, hits)
+	return hits
 }
 
 var errTree = errors.New("it is no tree")

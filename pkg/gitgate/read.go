@@ -62,7 +62,8 @@ type unpacker struct {
 }
 
 // root takes out one that is no delta, and its deltas.
-func (w *unpacker) root(i int32) error {
+func (w *unpacker) root(i int32) (err error) {
+	defer stumbled(&err)
 	h, err := w.p.head(int(i))
 	if err != nil {
 		return err
@@ -76,6 +77,13 @@ func (w *unpacker) root(i int32) error {
 		return err
 	}
 	return w.family(i, h.kind, data)
+}
+
+// stumbled makes an error of a panic: in a goroutine one ends the gate.
+func stumbled(err *error) {
+	if why := recover(); why != nil {
+		*err = fmt.Errorf("%w: %v", errPack, why)
+	}
 }
 
 // family takes out one object and its deltas. The one that most depend on is
