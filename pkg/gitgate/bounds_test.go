@@ -6,6 +6,8 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"encoding/hex"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -105,5 +107,26 @@ func TestAnObjectThatIsTwiceInAPack(t *testing.T) {
 	e.Write(rawPack(objects...))
 	if n := len(e.whole()); n != len(objects) {
 		t.Errorf("%d of %d were seen", n, len(objects))
+	}
+}
+
+// An index that the disk has no room for is left to git, and nothing of it stays.
+func TestAnIndexThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	p := intake(t, formatSHA1)
+	data := rawPack(raw(3, "", []byte("text")))
+	sum := data[len(data)-sha1.Size:]
+	name := filepath.Join(p.quarantine, "pack", "pack-"+hex.EncodeToString(sum)+".idx")
+	if err := os.Symlink("/dev/full", name); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.follow(t.Context(), bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() {
+		t.Fatal("it is as it was: ", err)
+	}
+	if index := here(t, p.quarantine, "idx"); !bytes.HasSuffix(index[:len(index)-sha1.Size], sum) {
+		t.Errorf("the index ends in %x", index)
 	}
 }

@@ -126,10 +126,11 @@ func (p *push) takeIndexed(ctx context.Context, file *os.File, x *index, checks 
 		return err
 	}
 	name := filepath.Join(p.quarantine, "pack", "pack-"+hex.EncodeToString(pack[len(pack)-idLength(x.format)/2:]))
-	if err := os.Rename(file.Name(), name+".pack"); err != nil {
-		return err
+	if err = os.WriteFile(name+".idx", index, 0o400); err == nil {
+		err = os.Rename(file.Name(), name+".pack")
 	}
-	if err := os.WriteFile(name+".idx", index, 0o400); err != nil {
+	if err != nil {
+		os.Remove(name + ".idx") // git leaves what is there
 		return err
 	}
 	p.paths = paths
