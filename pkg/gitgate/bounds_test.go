@@ -6,9 +6,9 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -76,12 +76,12 @@ func TestATagTakesNoName(t *testing.T) {
 // However small objects are, so many are held as have room.
 func TestSmallObjectsNeedRoomToo(t *testing.T) {
 	t.Parallel()
-	objects := slices.Repeat([][]byte{raw(3, "", nil)}, 200_000)
-	e := lookEarly(newPass(testScanner(t)), formatSHA1, readAll)
-	e.Write(rawPack(objects...))
-	e.whole()
-	if n := e.held.list.Len(); n > earlyBases/baseRoom {
-		t.Errorf("%d are held", n)
+	b := newBases()
+	for at := range int64(200_000) {
+		b.keep(&base{at: at, id: "the same"})
+	}
+	if n := b.list.Len(); n != len(b.byPlace) || n > earlyBases/baseRoom {
+		t.Errorf("%d are held, and %d places", n, len(b.byPlace))
 	}
 }
 
@@ -128,5 +128,49 @@ func TestAnIndexThatCannotBeWritten(t *testing.T) {
 	}
 	if index := here(t, p.quarantine, "idx"); !bytes.HasSuffix(index[:len(index)-sha1.Size], sum) {
 		t.Errorf("the index ends in %x", index)
+	}
+}
+
+// What is remembered of names is bounded: those that are not are looked at each time.
+func TestNamesThatAreRememberedAreBounded(t *testing.T) {
+	t.Parallel()
+	a := newPass(testScanner(t))
+	blob := string(make([]byte, sha1.Size))
+	for i := range 2 * maxNames / aside {
+		name := strings.Repeat("d", aside/2)
+		a.object(object{kind: "tree", id: strings.Repeat("0", 40)}, fmt.Appendf(nil, "40000 %08d%s\x00%s", i, name, blob))
+	}
+	size := 0
+	for name := range a.names {
+		size += len(name)
+	}
+	if size == 0 || size > maxNames {
+		t.Errorf("%d bytes of names", size)
+	}
+	for range 2 {
+		a.object(object{kind: "tree", id: strings.Repeat("0", 40)}, []byte("100644 .gitmodules\x00"+blob+"100644 "+formatSecret+"\x00"+blob))
+	}
+	if len(a.hits) == 0 || len(a.modules) != 1 {
+		t.Errorf("%d findings, %d .gitmodules", len(a.hits), len(a.modules))
+	}
+}
+
+// More findings, or more .gitmodules, than anybody can judge refuse a push.
+func TestWhatIsFoundIsBounded(t *testing.T) {
+	t.Parallel()
+	for what, more := range map[string]func(*pass, int){
+		"findings": func(a *pass, i int) { a.add(object{}, []hit{{line: i}}) },
+		".gitmodules": func(a *pass, i int) {
+			a.object(object{kind: "tree", id: strings.Repeat("0", 40)}, fmt.Appendf(nil, "100644 .gitmodules\x00%020d", i))
+		},
+	} {
+		a := newPass(testScanner(t))
+		for i := range maxKept + 10 {
+			more(a, i)
+		}
+		err := a.run(t.Context(), &pack{}, git{})
+		if err == nil || !strings.Contains(err.Error(), what) || len(a.hits) > maxKept || len(a.modules) > maxKept {
+			t.Errorf("%s: %v, %d, %d", what, err, len(a.hits), len(a.modules))
+		}
 	}
 }

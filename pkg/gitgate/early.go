@@ -72,7 +72,7 @@ const (
 // handed the pack that git is to check meanwhile; nil: git takes it in in any case.
 func lookEarly(a *pass, format string, check func(*io.PipeReader)) *early {
 	e := &early{pass: a, format: format, chunks: make(chan []byte, earlyChunks), lost: make(chan struct{}), done: make(chan struct{}), left: a.most,
-		held:  bases{byPlace: map[int64]*list.Element{}, byID: map[string]*list.Element{}},
+		held:  newBases(),
 		index: newIndex(format), scans: make(chan []made, earlyScans)}
 	e.in.early = e
 	e.r = bufio.NewReaderSize(&e.in, 64<<10)
@@ -92,6 +92,7 @@ func lookEarly(a *pass, format string, check func(*io.PipeReader)) *early {
 		if e.run(check) != nil {
 			e.lose()
 		}
+		e.held = bases{}
 		e.handOn()
 	}()
 	return e
@@ -331,6 +332,10 @@ type bases struct {
 	byPlace map[int64]*list.Element
 	byID    map[string]*list.Element
 	size    int
+}
+
+func newBases() bases {
+	return bases{byPlace: map[int64]*list.Element{}, byID: map[string]*list.Element{}}
 }
 
 // find finds one by its ID, or where that is empty by its place.

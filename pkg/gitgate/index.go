@@ -22,6 +22,7 @@ type index struct {
 	read    map[string]bool   // blobs that git's check reads
 	reads   map[string]bool   // whether it reads what trees call so
 	calls   map[string]string // what trees call something
+	called  int               // bytes of that
 	checked checkedPack
 }
 
@@ -41,10 +42,10 @@ type link struct {
 
 // Bounds of a pack whose index is written here. Others git takes in.
 const (
-	maxIndexed = 200_000
-	maxNamed   = 200_000
+	maxIndexed = 100_000
+	maxNamed   = 100_000  // IDs and names in it together
 	maxChecked = 16 << 20 // bytes of what git checks
-	maxPaths   = 16 << 20 // bytes of all paths together
+	maxPaths   = 8 << 20  // bytes of all names, or paths, together
 )
 
 var errIndex = errors.New("git has to take this pack in")
@@ -62,7 +63,7 @@ func (x *index) add(at int64, id, kind string, data []byte) error {
 	case kind == "blob" && data == nil:
 		return errIndex
 	}
-	if err := x.name(id, kind, data); err != nil || len(x.named)+len(x.calls) > maxNamed {
+	if err := x.name(id, kind, data); err != nil || len(x.named)+len(x.calls) > maxNamed || x.called > maxPaths {
 		return errors.Join(errIndex, err)
 	}
 	return x.checked.put(kind, data)
@@ -81,7 +82,7 @@ func (x *index) name(id, kind string, data []byte) (err error) {
 	switch kind {
 	case "tree":
 		bad := eachEntry(data, idLength(x.format)/2, func(mode, name, named []byte) {
-			l := link{kindOf(mode), id, x.called(name)}
+			l := link{kindOf(mode), id, x.call(name)}
 			switch {
 			case string(mode) == "160000": // of another repository
 				return
@@ -114,13 +115,14 @@ func (x *index) name(id, kind string, data []byte) (err error) {
 	return err
 }
 
-// called is a name that a tree has, and notes whether git's check reads what is
-// called so.
-func (x *index) called(name []byte) string {
+// call is a name that a tree has, and notes whether git's check reads what is called
+// so.
+func (x *index) call(name []byte) string {
 	n, known := x.calls[string(name)]
 	if !known {
 		n = string(name)
 		x.calls[n] = n
+		x.called += len(n)
 		x.reads[n] = isGitmodules(n) || n == ".gitattributes"
 	}
 	return n

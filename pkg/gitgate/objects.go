@@ -48,10 +48,17 @@ type pass struct {
 	bytes   int64
 	hits    []objectHit
 	names   map[string]bool // that trees have, and were looked at; true: it is that of a .gitmodules
+	named   int             // bytes of these, and of what holds them
 	modules map[string]bool // blobs that a tree calls .gitmodules
+	refused error           // more was found than is kept
 }
 
-const maxFound = 100 // findings of one push; more are not told
+const (
+	maxFound = 100     // findings of one push; more are not told
+	maxKept  = 10_000  // findings, and .gitmodules, of one push; more refuse it
+	maxNames = 8 << 20 // bytes of names that are remembered
+	nameRoom = 64      // bytes that one of these takes besides its own
+)
 
 // run looks through all objects of a pack, whether a ref leads to them or not.
 // Those that are large, or made of such, one git reads for it: of that quarantine
@@ -74,6 +81,9 @@ func (a *pass) run(ctx context.Context, pack *pack, g git) error {
 	})
 	if err == nil && len(large) > 0 {
 		err = a.ask(ctx, g, large)
+	}
+	if err == nil {
+		err = a.refused
 	}
 	if err == nil && a.objects != len(pack.sorted) {
 		return fmt.Errorf("%w: %d of its %d objects were found", errPack, a.objects, len(pack.sorted))
@@ -212,6 +222,10 @@ func (a *pass) blob(o object, r io.Reader) error {
 func (a *pass) add(o object, hits []hit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if len(a.hits)+len(hits) > maxKept {
+		a.refused = refuse(wordPolicy, "more than %d findings: push less at a time", maxKept)
+		return
+	}
 	for _, h := range hits {
 		a.hits = append(a.hits, objectHit{h, o})
 	}
@@ -249,11 +263,15 @@ func (a *pass) tree(o object, data []byte) (hits []hit) {
 		modules, seen := a.names[string(name)]
 		if !seen {
 			modules = isGitmodules(string(name))
-			a.names[string(name)] = modules
+			a.remember(name, modules)
 			fresh = append(fresh, name)
 		}
-		if modules {
+		switch {
+		case !modules:
+		case len(a.modules) < maxKept:
 			a.modules[hex.EncodeToString(id)] = true
+		default:
+			a.refused = refuse(wordPolicy, "more than %d .gitmodules: push less at a time", maxKept)
 		}
 		if kindOf(mode) == "" {
 			fresh = append(fresh, id)
@@ -270,6 +288,14 @@ func (a *pass) tree(o object, data []byte) (hits []hit) {
 		}
 	}
 	return hits
+}
+
+// remember notes a name that need not be looked at again.
+func (a *pass) remember(name []byte, modules bool) {
+	if room := len(name) + nameRoom; a.named+room <= maxNames {
+		a.named += room
+		a.names[string(name)] = modules
+	}
 }
 
 var errTree = errors.New("it is no tree")
