@@ -112,7 +112,10 @@ func (r *repo) newQuarantine() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return dir, os.Mkdir(filepath.Join(dir, "pack"), 0o700)
+	if err := os.Mkdir(filepath.Join(dir, "pack"), 0o700); err != nil {
+		return "", errors.Join(err, os.Remove(dir))
+	}
+	return dir, nil
 }
 
 // withoutSync is for a git that need not wait for the disk: see keep.
