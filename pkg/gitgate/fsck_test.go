@@ -123,3 +123,28 @@ func TestWhatGitsCheckRefusesIsLeftToGit(t *testing.T) {
 		}
 	}
 }
+
+// Every name that git's check takes for .gitmodules is one here.
+func TestNamesThatMeanGitmodules(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, "nowhere")
+	hostile := c.literally("blob", "[submodule \"a\"]\n\turl = -a\n")
+	means := func(name string) bool {
+		data := c.packed(hostile, c.literally("tree", item("100644", name, hostile)))
+		return intake(t, formatSHA1).indexPack(t.Context(), bytes.NewReader(data)) != nil
+	}
+	for _, name := range []string{".gitmodules", ".GITmodules", ".gitmodules . .", ".gitmodules:$DATA", "gitmod~1", "GITMOD~4 ", "gi7eba~1", "gi7eb~10", "GI7E~123.", "g~123456", "~1234567", "gi7eba~9:x",
+		`a\.gitmodules`, `a\gitmod~2`, `.gitmodules:\a`, ".git\u200cmodules", "\ufeff.gitmodules"} {
+		if !means(name) {
+			t.Errorf("git does not take %q for it", name)
+		}
+		if !isGitmodules(name) {
+			t.Errorf("%q is not taken for it", name)
+		}
+	}
+	for _, name := range []string{"gitmodules", "a.gitmodules", "gi7ebb~1", "g~x", "~", "a~1", "main.go~1", "x~1234567"} {
+		if isGitmodules(name) || means(name) {
+			t.Errorf("%q is taken for it", name)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package gitgate
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -66,9 +67,18 @@ func isGitmodules(name string) bool {
 		}
 		return unicode.ToLower(r)
 	}, name)
-	name, _, _ = strings.Cut(name, ":")
-	name = strings.TrimRight(name, " .")
-	return name == ".gitmodules" || strings.HasPrefix(name, "gitmod~") || strings.HasPrefix(name, "gi7eba~")
+	return slices.ContainsFunc(strings.Split(name, `\`), func(part string) bool {
+		part, _, _ = strings.Cut(part, ":")
+		part = strings.TrimRight(part, " .")
+		return part == ".gitmodules" || strings.HasPrefix(part, "gitmod~") || strings.HasPrefix(part, "gi7eba~") || isShort(part)
+	})
+}
+
+// isShort says whether a name is .gitmodules as Windows shortens it where many
+// begin alike.
+func isShort(name string) bool {
+	begin, number, cut := strings.Cut(name, "~")
+	return cut && len(name) == 8 && strings.HasPrefix("gi7eba", begin) && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
 // checkGitmodules says what is wrong with a .gitmodules, as git config -z --list
