@@ -146,6 +146,7 @@ func (p *push) attempt(ctx context.Context, body *bufio.Reader) error {
 	if err := p.look(ctx); err != nil {
 		return err
 	}
+	p.seen, p.paths, p.looked = nil, nil, nil // upstream may take its time
 	if err := p.judge(ctx); err != nil {
 		return err
 	}
