@@ -63,7 +63,11 @@ func TestAGitThatIsKilledInTheMiddle(t *testing.T) {
 // Whenever it is over, follow ends, and with it all that it began.
 func TestFollowEndsWithItsContext(t *testing.T) {
 	data := here(t, packOf(t, secretive(t)), "pack")
-	before := runtime.NumGoroutine()
+	open := func() int {
+		found, _ := os.ReadDir("/proc/self/fd")
+		return runtime.NumGoroutine() + len(found)
+	}
+	before := open()
 	for i := range 20 {
 		p := intake(t, formatSHA1)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -76,7 +80,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 			t.Errorf("behind %d bytes there are %q", at, places)
 		}
 	}
-	waitFor(t, "the end of all goroutines", func() bool { return runtime.NumGoroutine() <= before })
+	waitFor(t, "the end of all goroutines and files", func() bool { return open() <= before })
 }
 
 // ending is nothing to read, and calls what it has.
