@@ -64,7 +64,7 @@ func app() cli.App {
 			"bottle-start --renew dev-k3fq\nbottle-ls | jq -r 'select(.stale).slug' | bottle-start --renew -",
 		Exit:   "with --rm in the foreground: the agent's own exit code\nof several agents: 3 one does not exist: then none was started; 7 some were not started",
 		Action: start,
-		Complete: cli.Completions{"": operator.CompleteAgents, "resume": operator.CompleteSlugs,
+		Complete: cli.Completions{"": operator.CompleteAgents, "resume": operator.CompleteSlugs, "renew": operator.CompleteSlugs,
 			"workspace": cli.Words(workspaces...), "output": cli.Words("text", "json")},
 	}
 }

@@ -25,7 +25,8 @@ type Candidate struct {
 }
 
 // Completions are what can stand behind flags, by their first names, and as
-// arguments, by the name "". A function is given the arguments before the cursor.
+// arguments, by the name "". Of a flag that takes no value it is what the arguments
+// are where that is given. A function is given the arguments before the cursor.
 type Completions map[string]func(args []string) []Candidate
 
 // Words offers the same words always.
@@ -87,14 +88,14 @@ func rejoin(words []string) []string {
 func (a App) candidates(before []string, last string) []Candidate {
 	known := a.known()
 	var args, used []string
+	of := "" // whose arguments they are
 	for i := 0; i < len(before); i++ {
 		w := before[i]
 		if w == "--" {
 			if a.Command {
 				return nil
 			}
-			args = append(args, before[i+1:]...)
-			return a.offer("", args, "")
+			return a.offerArgs(of, append(args, before[i+1:]...))
 		}
 		if w == "-" || !strings.HasPrefix(w, "-") {
 			args = append(args, w)
@@ -103,6 +104,9 @@ func (a App) candidates(before []string, last string) []Candidate {
 		written, _, inline := strings.Cut(w, "=")
 		f := known[strings.TrimLeft(written, "-")]
 		used = append(used, f.name)
+		if !f.takesValue && a.Complete[f.name] != nil {
+			of = f.name
+		}
 		if !f.takesValue || inline {
 			continue
 		}
@@ -112,7 +116,7 @@ func (a App) candidates(before []string, last string) []Candidate {
 		i++
 	}
 	if !strings.HasPrefix(last, "-") {
-		return a.offer("", args, "")
+		return a.offerArgs(of, args)
 	}
 	if written, _, inline := strings.Cut(last, "="); inline {
 		f := known[strings.TrimLeft(written, "-")]
@@ -121,19 +125,21 @@ func (a App) candidates(before []string, last string) []Candidate {
 	return a.offerFlags(used)
 }
 
-// offer asks the program, and leaves out what stands there already.
-func (a App) offer(flag string, args []string, prefix string) []Candidate {
+// offer asks the program.
+func (a App) offer(flag string, args []string, prefix string) (all []Candidate) {
 	list := a.Complete[flag]
 	if list == nil {
 		return nil
 	}
-	var fit []Candidate
 	for _, c := range list(args) {
-		if flag != "" || !slices.Contains(args, c.Value) {
-			fit = append(fit, Candidate{Value: prefix + c.Value, Help: c.Help})
-		}
+		all = append(all, Candidate{Value: prefix + c.Value, Help: c.Help})
 	}
-	return fit
+	return all
+}
+
+// offerArgs leaves out what stands there already.
+func (a App) offerArgs(of string, args []string) []Candidate {
+	return slices.DeleteFunc(a.offer(of, args, ""), func(c Candidate) bool { return slices.Contains(args, c.Value) })
 }
 
 // offerFlags are those that may be given still.

@@ -16,6 +16,7 @@ func completing() App {
 			return []Candidate{{"dev-k3zq", "of dev\x1b[31m"}, {"web-77ab", strings.Join(args, "+")}}
 		},
 		"output": Words("json", "table", "tsv"),
+		"reject": Words("no", "never"),
 	}
 	return app
 }
@@ -24,7 +25,9 @@ func TestShellsAreOfferedWhatFits(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"zsh p ", "dev-k3zq\tof dev\\x1b[31m|web-77ab"},
 		{"bash p d", "dev-k3zq"},
-		{"bash p dev-k3zq --reject ", "web-77ab"}, // not again
+		{"bash p dev-k3zq --path x ", "web-77ab"}, // not again
+		{"bash p --reject ", "no|never"},          // other arguments
+		{"bash p --reject no -- n", "never"},
 		{"zsh p dev-k3zq w", "web-77ab\tdev-k3zq"},
 		{"bash p -- w", "web-77ab"},
 		{"bash p --reason ", ""},
