@@ -26,7 +26,18 @@ export BOTTLE_HOME=$HOME/.bottle
 mkdir -p -m 0700 "$BOTTLE_HOME/agents" "$BOTTLE_HOME/bottles"
 printf -- '---\nbottle: dev\nprogram: shell\n---\n' >"$BOTTLE_HOME/agents/web.md"
 printf -- '---\n---\n' >"$BOTTLE_HOME/bottles/dev.md"
+state=$BOTTLE_HOME/state/web-k3zq
+mkdir -p -m 0700 "$BOTTLE_HOME/state" "$state" "$state/egress" "$state/egress/out" "$state/egress/out/proposals"
+printf '{"slug":"web-k3zq","agent":"web","bottle":"dev","program":"shell","status":"running","workspace":"none"}' >"$state/metadata.json"
+printf '` + waiting + `' >"$state/egress/out/proposals/` + waitingID + `.json"
 `
+
+// waiting is a proposal; its ID is what its content makes it.
+const (
+	waitingID = "egress-denied-l44pvfajhqbtfi6z"
+	waiting   = `{"id":"` + waitingID + `","kind":"egress-denied","source":"egress","created_at":"2026-11-30T11:09:59.525Z",` +
+		`"egress":{"host":"docs.example","scheme":"https","port":443,"path_allowlist":["/rec2"],"methods":["GET"]}}`
+)
 
 func TestInstalledOnACleanMachine(t *testing.T) {
 	t.Parallel()
@@ -48,11 +59,17 @@ func TestInstalledOnACleanMachine(t *testing.T) {
 		{"a page refers to the others", `man -P cat bottle-ls | tail -n 4`, "bottle-start(1), bottle-attach(1), bottle-approve(1)"},
 		{"there is one of a sidecar", `man -P cat bottle-egress | head -n 4`, "judge and forward what leaves a bottle"},
 		{"bash knows agents", bashAt("bottle-start", "w"), "<web>"},
+		{"bash knows slugs", bashAt("bottle-attach", "w"), "<web-k3zq>"},
+		{"bash knows slugs behind a flag", bashAt("bottle-start", "--renew", "w"), "<web-k3zq>"},
+		{"bash knows proposals", bashAt("bottle-approve", "--once", "e"), "<" + waitingID + ">"},
 		{"bash knows flags", bashAt("bottle-start", "--det"), "<--detach>"},
 		{"bash puts a value behind =", bashAt("bottle-ls", "--output", "=", "t"), "<table><tsv>"},
 		{"fish knows agents", `fish -c 'complete -C "bottle-start w"'`, "web\tshell in dev"},
+		{"fish knows proposals", `fish -c 'complete -C "bottle-approve e"'`, waitingID + "\tweb-k3zq: docs.example  /rec2  GET"},
 		{"fish knows values", `fish -c 'complete -C "bottle-ls --output=j"'`, "--output=json"},
 		{"zsh knows agents", zshAt("bottle-start w", "start web"), "bottle-start web"},
+		{"zsh knows slugs", zshAt("bottle-stop w", "stop web-k3zq"), "bottle-stop web-k3zq"},
+		{"zsh knows proposals", zshAt("bottle-approve e", waitingID), "bottle-approve " + waitingID},
 		{"zsh knows values", zshAt("bottle-ls -o js", "json"), "bottle-ls -o json"},
 	} {
 		if got := in(c.script); !strings.Contains(got, c.want) {
