@@ -9,7 +9,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 
 	"gopkg.in/yaml.v3"
@@ -213,7 +215,7 @@ func readConfig(path string) (Config, error) {
 	dec := yaml.NewDecoder(f)
 	dec.KnownFields(true)
 	if err := dec.Decode(&file); err != nil && err.Error() != "EOF" {
-		return c, fmt.Errorf("cannot read %s: %w", path, err)
+		return c, configError(path, err)
 	}
 	c.Proxy = Proxy{URL: file.Proxy, TokenRef: file.TokenRef, Except: file.Except, SSH: file.SSH}
 	if file.SubnetPool != "" {
@@ -237,4 +239,22 @@ func readConfig(path string) (Config, error) {
 		*bound.is = *bound.said
 	}
 	return c, nil
+}
+
+// knownKeys are those of config.yaml, for who mistyped one.
+const knownKeys = "subnet_pool, history: {bottles, days}, upstream_proxy, proxy_token_ref, no_proxy, proxy_ssh"
+
+var unknownKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^line (\d+): field (.*) not found in type `) })
+
+// configError says what the YAML parser complains of in the file's words, not in
+// those of the program.
+func configError(path string, err error) error {
+	var wrong *yaml.TypeError
+	if errors.As(err, &wrong) && len(wrong.Errors) > 0 {
+		if m := unknownKey().FindStringSubmatch(wrong.Errors[0]); m != nil {
+			return fmt.Errorf("%s:%s: unknown key %q; known: %s", path, m[1], m[2], knownKeys)
+		}
+		return fmt.Errorf("cannot read %s: %s", path, wrong.Errors[0])
+	}
+	return fmt.Errorf("cannot read %s: %w", path, err)
 }
