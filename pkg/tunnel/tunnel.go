@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-yamux/v5"
+	"golang.org/x/sys/unix"
 )
 
 // MaxConns bounds the connections that are open at a time.
@@ -35,6 +36,9 @@ const (
 // answerTime bounds how long the other end may take to dial, and the first word
 // between the ends.
 const answerTime = 20 * time.Second
+
+// lookTime is how often a connection is looked at for a reset.
+const lookTime = time.Second
 
 // config has fixed windows, so that who does not read costs the other end's memory
 // no more than one, and on the host's side so many pieces. incoming is how many streams the peer may open.
@@ -176,24 +180,61 @@ func serve(s *yamux.Stream, dial func(port uint16) (*net.TCPConn, error)) {
 // a whole answer.
 func relay(c *net.TCPConn, s stream) {
 	var both sync.WaitGroup
+	end := func() {
+		s.Reset()
+		abort(c)
+	}
+	ended := make(chan struct{})
+	go watch(c, ended, end)
 	both.Go(func() {
 		if _, err := io.Copy(plain{s}, plain{c}); err != nil {
-			s.Reset()
-			abort(c)
+			end()
 			return
 		}
 		s.CloseWrite()
 	})
 	both.Go(func() {
 		if _, err := io.Copy(plain{c}, plain{s}); err != nil {
-			s.Reset()
-			abort(c)
+			end()
 			return
 		}
 		c.CloseWrite()
 	})
 	both.Wait()
+	close(ended)
 	c.Close()
+}
+
+// watch calls end once a connection is reset, and returns when it has ended. Whose
+// bytes nobody takes is not read from, and so would not be seen to go.
+func watch(c *net.TCPConn, ended <-chan struct{}, end func()) {
+	tick := time.NewTicker(lookTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+			if reset(c) {
+				end()
+				return
+			}
+		}
+	}
+}
+
+// reset says whether a connection was reset, without taking that from its reader.
+func reset(c *net.TCPConn) (yes bool) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	raw.Control(func(fd uintptr) {
+		look := []unix.PollFd{{Fd: int32(fd)}}
+		unix.Poll(look, 0)
+		yes = look[0].Revents&unix.POLLERR != 0
+	})
+	return yes
 }
 
 // plain hides all but reading and writing: a connection's own way to copy would

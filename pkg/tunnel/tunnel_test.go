@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -94,6 +95,31 @@ func TestABrokenConnectionIsNoEnd(t *testing.T) {
 	abort(client)
 	if n, err := server.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("the server read %d, %v", n, err)
+	}
+}
+
+// Where nobody reads what a client sends, its connection is not read from either.
+func TestAClientThatGoesGivesItsPlaceBackThoughNobodyReads(t *testing.T) {
+	client, near := pair(t)
+	dialled, server := pair(t)
+	h := ends(t, func(uint16) (*net.TCPConn, error) { return dialled, nil })
+	carried := make(chan error, 1)
+	go func() { carried <- h.Carry(t.Context(), near, 80) }()
+	client.SetWriteDeadline(time.Now().Add(time.Second)) // by then all buffers are full
+	if _, err := client.Write(make([]byte, 64<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("somebody takes all of it: %v", err)
+	}
+	abort(client)
+	select {
+	case err := <-carried:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it is carried on")
+	}
+	if _, err := io.Copy(io.Discard, server); err == nil {
+		t.Error("what came is the server's whole")
 	}
 }
 
