@@ -3,12 +3,16 @@ package egress
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/policy"
 )
 
 const protoH2 = "h2"
@@ -115,10 +119,25 @@ func (c *client) streams(t *tls.Conn) {
 		<-g.done
 	case <-m.closed:
 	}
-	var failed error
-	if c.served, failed = g.end(); failed != nil {
+	served, lost, failed := g.end()
+	c.served = served > 0
+	switch {
+	case lost > 0:
+		c.lost(lost, failed)
+	case failed != nil:
 		c.ended(failed)
 	}
+}
+
+// lost notes the streams of a connection that never became requests: the library
+// resets the malformed ones by itself.
+func (c *client) lost(streams int, failed error) {
+	ev := bottle.Event{Kind: "request", Verdict: "deny", Scheme: policy.HTTPS, Host: c.front.bound.host, Port: c.front.bound.port,
+		Reason: fmt.Sprintf("%d streams of an HTTP/2 connection were malformed, or were given up before they were judged", streams)}
+	if failed != nil {
+		ev.Detail = failed.Error()
+	}
+	c.s.record(ev)
 }
 
 // serveStream serves one request of an HTTP/2 connection.

@@ -184,6 +184,23 @@ func TestStreamsThatSayTwoThingsAreRefused(t *testing.T) {
 	}
 }
 
+// What the library resets by itself is in the log all the same, and no sign of a
+// client that does not trust the CA.
+func TestStreamsThatTheLibraryResetsAreToldOf(t *testing.T) {
+	w := newWorld(t)
+	f := w.frames(t, "a.example")
+	for range 2 {
+		stream := f.begin(true, ordinary(":path", "/b")...)
+		if got, _ := f.answer(stream); got != "reset" {
+			t.Fatal(got)
+		}
+	}
+	f.conn.Close()
+	if e := w.event("request"); e.Verdict != "deny" || e.Host != "a.example" || e.Port != 443 || !strings.HasPrefix(e.Reason, "2 streams of an HTTP/2 connection were malformed") {
+		t.Errorf("event %+v", e)
+	}
+}
+
 // A body is as long as it says, and nothing stands behind it.
 func TestStreamsBodiesAreAsLongAsTheySay(t *testing.T) {
 	w := newWorld(t)

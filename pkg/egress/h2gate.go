@@ -46,9 +46,10 @@ type gate struct {
 	asked  atomic.Int32 // frames that want an answer, since one was taken
 
 	mu      sync.Mutex
-	taken   int // places that streams hold
-	running int // handlers
-	served  bool
+	taken   int   // places that streams hold
+	running int   // handlers
+	heads   int   // streams that began
+	entered int   // of these, those that came to a handler
 	failed  error // of reading
 }
 
@@ -68,11 +69,15 @@ func (g *gate) Read(p []byte) (int, error) {
 		}
 	}
 	if err != nil {
-		g.mu.Lock()
-		g.failed = err
-		g.mu.Unlock()
+		g.fail(err)
 	}
 	return n, err
+}
+
+func (g *gate) fail(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failed = err
 }
 
 func (g *gate) Write(p []byte) (int, error) {
@@ -105,6 +110,7 @@ func (g *gate) frame(kind, flags byte, stream uint32) error {
 		}
 		g.last = stream
 		if !g.take() {
+			g.fail(errTooManyStreams)
 			return errTooManyStreams
 		}
 	case framePing, frameSettings:
@@ -125,6 +131,7 @@ func (g *gate) slow(now time.Time, most time.Duration) bool {
 func (g *gate) take() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.heads++
 	return g.takeLocked()
 }
 
@@ -142,7 +149,7 @@ func (g *gate) takeLocked() bool {
 func (g *gate) enter() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.served = true
+	g.entered++
 	if g.running++; g.running > g.taken { // leave gave its place back
 		g.takeLocked()
 	}
@@ -171,13 +178,14 @@ func (g *gate) giveLocked(n int) {
 	g.taken -= n
 }
 
-// end gives back what is left when the connection is over. It says whether a
-// request came over it, and what ended the reading.
-func (g *gate) end() (served bool, failed error) {
+// end gives back what is left when the connection is over. It returns how many
+// requests came over it, how many streams never became one, and what ended the
+// reading.
+func (g *gate) end() (served, lost int, failed error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.giveLocked(g.taken)
-	return g.served, g.failed
+	return g.entered, g.heads - g.entered, g.failed
 }
 
 // frames follows HTTP/2 frames by their heads.
