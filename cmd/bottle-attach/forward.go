@@ -30,7 +30,7 @@ func forward(c *cli.Call, e engine.Engine, container, slug string) error {
 	defer cancel()
 	ready := func() {
 		for _, p := range f.Ports {
-			fmt.Fprintf(c.Err, "127.0.0.1:%d is port %d of %s\n", p.Local, p.Inside, slug)
+			fmt.Fprintf(c.Out, "127.0.0.1:%d is port %d of %s\n", p.Local, p.Inside, slug)
 		}
 	}
 	err = f.Run(ctx, e, container, ready, func(p session.Port, err error) {

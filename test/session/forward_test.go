@@ -56,8 +56,8 @@ func serve(t *testing.T, r *rig.Rig, slug string) {
 // forwarder is a bottle-attach --forward.
 type forwarder struct {
 	*exec.Cmd
-	said *bufio.Reader
-	addr []string // of each port
+	said *bufio.Reader // on stderr
+	addr []string      // of each port
 }
 
 var forwarded = regexp.MustCompile(`^(127\.0\.0\.1:\d+) is port \d+ of `)
@@ -69,6 +69,10 @@ func forward(t *testing.T, r *rig.Rig, slug string, ports ...string) *forwarder 
 		args = append(args, "--forward", p)
 	}
 	f := &forwarder{Cmd: r.Command(t.Context(), "bottle-attach", args...)}
+	told, err := f.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	said, err := f.StderrPipe()
 	if err == nil {
 		err = f.Start()
@@ -78,10 +82,13 @@ func forward(t *testing.T, r *rig.Rig, slug string, ports ...string) *forwarder 
 	}
 	f.said = bufio.NewReader(said)
 	t.Cleanup(func() { f.Process.Kill(); f.Cmd.Wait() })
+	answer := bufio.NewReader(told)
 	for range ports {
-		m := forwarded.FindStringSubmatch(f.line(t))
+		line, _ := answer.ReadString('\n')
+		m := forwarded.FindStringSubmatch(line)
 		if m == nil {
-			t.Fatal("it told no address")
+			rest, _ := io.ReadAll(f.said)
+			t.Fatalf("it told no address: %q %s", line, rest)
 		}
 		f.addr = append(f.addr, m[1])
 	}
