@@ -90,7 +90,7 @@ func headOf(host, path string, more ...string) []string {
 }
 
 // secondVersion is E20: HTTP/2 is judged a stream at a time, and other protocols
-// are not spoken.
+// are not spoken. gRPC comes with it.
 func secondVersion(t *testing.T, s *stage) {
 	s.stays(t, "/e20")
 	plainPort := func() (io.ReadWriter, string) { return s.dial(t, httpPort), plain }
@@ -134,6 +134,7 @@ func secondVersion(t *testing.T, s *stage) {
 		}
 	}
 	s.curlsStreams(t)
+	s.calls(t)
 }
 
 // curlsStreams has a program of everyday use send HTTP/2.

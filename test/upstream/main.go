@@ -270,6 +270,9 @@ func (d *diary) handler(kind string) http.Handler {
 		if d.modelled(w, r, kind) {
 			return
 		}
+		if d.calls(w, r, kind) {
+			return
+		}
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 		if strings.HasPrefix(r.URL.Path, "/whole/") {
 			if err == nil {
