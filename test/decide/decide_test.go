@@ -50,7 +50,7 @@ func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
 		t.Fatalf("before: %s", got)
 	}
-	p := host("docs.example", "/a", "/slow")
+	p := host("docs.example", "/a", "/slow", "/chat")
 	id := file(r, slug, p)
 	listed, said, _ := r.Run("bottle-ls", "proposals")
 	if !strings.Contains(listed, id) || !strings.Contains(listed, `"diff":"+  - id:`) {
@@ -60,6 +60,7 @@ func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 	if code != 0 || !strings.Contains(out, `"verdict":"approved"`) {
 		t.Fatalf("bottle-approve ended with %d: %s%s", code, out, said)
 	}
+	closed := chat(t, r, slug, "https://docs.example/chat")
 	cut := stream(t, r, slug, "https://docs.example/slow")
 	if got := status(t, r, slug, "https://docs.example/a"); got != "200" {
 		t.Errorf("granted: %s", got)
@@ -71,6 +72,7 @@ func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 		t.Errorf("bottle-ls grants: %s", left)
 	}
 	cut()
+	closed()
 	if got := status(t, r, slug, "https://docs.example/a"); got != "403" {
 		t.Errorf("after its end: %s", got)
 	}
@@ -89,6 +91,25 @@ func TestAGrantIsInForceUntilItEnds(t *testing.T) {
 	}
 }
 
+// chat opens a WebSocket on which nobody says anything; what it returns waits until
+// egress cut it because its grant was over, and its program saw that.
+func chat(t *testing.T, r *rig.Rig, slug, url string) (closed func()) {
+	t.Helper()
+	cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "curl", "-sS", "-N", "--http1.1", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket",
+		"-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", url)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.AwaitEvents(slug, "open a WebSocket", 1, func(e bottle.Event) bool { return e.Kind == "request" && e.Status == 101 })
+	return func() {
+		t.Helper()
+		r.AwaitEvents(slug, "tell of a WebSocket's cut", 1, func(e bottle.Event) bool {
+			return e.Kind == "websocket" && e.Reason == "the route or grant that it rested on is gone"
+		})
+		cmd.Wait() // the test's own end would have it killed
+	}
+}
+
 // stream begins to send a body that does not end by itself; what it returns waits
 // until egress cut it because its grant was over. Whether curl notices, while it waits
 // for more of the body, is curl's business.
@@ -103,7 +124,9 @@ func stream(t *testing.T, r *rig.Rig, slug, url string) (cut func()) {
 	}
 	return func() {
 		t.Helper()
-		r.AwaitEvents(slug, "tell of a cut", 1, func(e bottle.Event) bool { return e.Reason == "the route or grant that it rested on is gone" })
+		r.AwaitEvents(slug, "tell of a cut", 1, func(e bottle.Event) bool {
+			return e.Kind == "request" && e.Reason == "the route or grant that it rested on is gone"
+		})
 		cancel()
 		cmd.Wait()
 	}
