@@ -2,6 +2,8 @@ package gate
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -195,4 +197,42 @@ func TestUpstreamsBehindAProxy(t *testing.T) {
 	}
 	s.commit("b.txt", "two")
 	s.refused("git push origin trunk", "the proxy on the way out refuses its login (407)")
+}
+
+// A token that upstream does not take any more is told of in the listing, and a
+// new one is in force at once.
+func TestATokenThatUpstreamRefusesIsRenewed(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	g := r.GitServer()
+	g.Repo("docs")
+	r.GitFolder()
+	file := filepath.Join(t.TempDir(), "token")
+	is := func(token string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	is("token-of-yesterday")
+	s, _ := start(t, r, "git:\n  remotes:\n"+
+		"    docs: {upstream: 'https://"+rig.GitHost+"/docs.git', token_ref: 'cmd:cat "+file+"', refresh: 45m, private: true}\n")
+	g.Join(s.slug)
+	s.refused("git fetch docs", "it refuses the token that the gate has (401)")
+	if b := r.Bottles()[0]; len(b.Stale) != 1 || b.Status != bottle.Running {
+		t.Errorf("listed as %+v", b)
+	}
+	is(rig.GitToken)
+	if _, said, code := r.Run("bottle-start", "--renew", s.slug); code != 0 || !strings.Contains(said, "1 values handed over") {
+		t.Fatalf("%d: %s", code, said)
+	}
+	s.must("git fetch -q docs")
+	id := s.commit("a.txt", "one")
+	s.must("git push -q docs HEAD:refs/heads/topic")
+	if got := g.Tip("docs", "topic"); got != id {
+		t.Errorf("upstream's topic is %s, want %s", got, id)
+	}
+	if b := r.Bottles()[0]; b.Stale != nil {
+		t.Errorf("listed as %+v", b)
+	}
 }
