@@ -43,14 +43,14 @@ func TestForwardAgainstAnExecAConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	forward := r.Command(t.Context(), "bottle-attach", "--forward", "0:7000", slug)
-	said, err := forward.StderrPipe()
+	told, err := forward.StdoutPipe()
 	if err == nil {
 		err = forward.Start()
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, _ := bufio.NewReader(said).ReadString('\n')
+	line, _ := bufio.NewReader(told).ReadString('\n')
 	addr, _, _ := strings.Cut(line, " ")
 	defer forward.Wait()
 	defer server.Wait()
