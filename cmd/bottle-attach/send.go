@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,8 @@ import (
 	"bottle/pkg/session"
 )
 
+var nothingToSend = cli.Error{Code: cli.Usage, Msg: "there is no text to send", Hint: "bottle-attach --send SLUG TEXT, or - to read standard input"}
+
 // send types the operator's text into the session.
 func send(c *cli.Call, e engine.Engine, container string) error {
 	ctx, cancel := operator.Context()
@@ -23,13 +24,16 @@ func send(c *cli.Call, e engine.Engine, container string) error {
 	if len(c.Args) == 2 && c.Args[1] != "-" {
 		text = strings.NewReader(c.Args[1])
 	} else if len(c.Args) < 2 && cli.IsTerminal(c.In) {
-		return cli.Error{Code: cli.Usage, Msg: "there is no text to send", Hint: "bottle-attach --send SLUG TEXT, or - to read standard input"}
+		return nothingToSend
 	}
 	whole, err := io.ReadAll(text)
 	if err != nil {
 		return fmt.Errorf("cannot read what to send: %w", err)
 	}
-	return session.Send(ctx, e, container, bytes.NewReader(whole))
+	if err = session.Send(ctx, e, container, string(whole)); errors.Is(err, session.ErrNothing) {
+		return nothingToSend
+	}
+	return err
 }
 
 // reopen starts a session in the place of one that ended. What cannot be had for

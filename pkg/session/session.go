@@ -25,6 +25,7 @@ import (
 // Errors that callers act on.
 var (
 	ErrNoSession = errors.New("no session lives there")
+	ErrNothing   = errors.New("there is nothing to type")
 	ErrLives     = errors.New("a session lives there already")
 	ErrDumb      = errors.New("the terminal cannot move its cursor")
 	ErrViewer    = errors.New("the viewer in the container ended, the session did not")
@@ -86,10 +87,14 @@ func Wait(ctx context.Context, e engine.Engine, container string) (int, error) {
 	return code, nil
 }
 
-// Send types text into the session and submits it.
-func Send(ctx context.Context, e engine.Engine, container string, text io.Reader) error {
+// Send types text into the session and submits it. The error is ErrNothing where
+// none of it can be typed.
+func Send(ctx context.Context, e engine.Engine, container, text string) error {
+	if frame.Text(text) == "" {
+		return ErrNothing
+	}
 	var said words
-	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "send"}, Stdin: text, Stderr: &said})
+	code, err := e.Exec(ctx, container, engine.Exec{Cmd: []string{plan.InsideBin, "send"}, Stdin: strings.NewReader(text), Stderr: &said})
 	switch {
 	case err != nil:
 		return fmt.Errorf("cannot type into the session: %w", err)

@@ -50,6 +50,9 @@ func TestATaskAndWhatIsSentLandInTheLivingSession(t *testing.T) {
 		t.Fatalf("--send ended with %d: %s", code, said)
 	}
 	until(t, "what was sent is done", func() bool { return strings.Contains(screen(r, slug), "sent-2[2J") })
+	if _, said, code := r.Run("bottle-attach", "--send", slug, ""); code != 2 || !strings.Contains(said, "there is no text to send\nhint: ") {
+		t.Errorf("--send of nothing ended with %d: %s", code, said)
+	}
 	piped := r.Command(t.Context(), "bottle-attach", "--send", slug, "-")
 	piped.Stdin = strings.NewReader("exit 3\n")
 	if out, err := piped.CombinedOutput(); err != nil {
