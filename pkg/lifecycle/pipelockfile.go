@@ -213,14 +213,23 @@ func (m *Manager) takePipelock(ctx context.Context, slug string, old, text []byt
 	}
 	listed := pipelock.Delta{Open: d.Open, Close: d.Close} // what can be seen from outside
 	if same, err := pipelock.Change(old, listed); err == nil && bytes.Equal(same, text) {
-		if err := m.signalPipelock(ctx, slug, "HUP"); err != nil {
-			return err
-		}
-		if err := m.awaitList(ctx, slug, d.Open, d.Close); err == nil || ctx.Err() != nil {
+		if err := m.reloadPipelock(ctx, slug, d); err == nil || ctx.Err() != nil || errors.Is(err, ErrNotUp) {
 			return err
 		}
 	}
 	if err := m.restartPipelock(ctx, slug); err != nil {
+		return err
+	}
+	return m.awaitList(ctx, slug, d.Open, d.Close)
+}
+
+// reloadPipelock has pipelock read its file again. One that is only starting has no
+// handler yet, and the signal would end it: it is told when it answers.
+func (m *Manager) reloadPipelock(ctx context.Context, slug string, d pipelock.Delta) error {
+	if _, err := m.askPipelock(ctx, slug, nil); err != nil {
+		return err
+	}
+	if err := m.signalPipelock(ctx, slug, "HUP"); err != nil {
 		return err
 	}
 	return m.awaitList(ctx, slug, d.Open, d.Close)

@@ -3,6 +3,7 @@ package behind
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -92,4 +93,42 @@ func TestAKilledEditIsMendedByTheNextProgram(t *testing.T) {
 	if _, real := l.PipelockImage(); code != 0 || !real && out != "edit\n" {
 		t.Errorf("%d: recorded is %q %s", code, out, said)
 	}
+}
+
+// A pipelock that is only starting would be ended by the signal of a reload: an
+// approval waits until it answers.
+func TestAPipelockThatStartsIsNotEndedByAReload(t *testing.T) {
+	t.Parallel()
+	l := start(t, "two.test")
+	if _, real := l.PipelockImage(); real {
+		t.Skip("a real pipelock cannot be told to wait")
+	}
+	l.mustEdit("'s/  - one.test/&\\n  - wait-run.test/'")
+	id := l.proposed("two.test")
+	l.Docker("restart", l.container("pipelock"))
+	since := l.started()
+	type end struct {
+		said string
+		code int
+	}
+	ended := make(chan end, 1)
+	go func() {
+		_, said, code := l.Run("bottle-approve", id)
+		ended <- end{said, code}
+	}()
+	ctx, cancel := rig.Patient(t)
+	defer cancel()
+	for !strings.Contains(l.Docker("top", l.container("egress"), "-o", "pid,args"), "bottle-egress pipelock") {
+		if ctx.Err() != nil {
+			t.Fatal("pipelock is not asked")
+		}
+	}
+	l.Docker("kill", "-s", "USR1", l.container("pipelock"))
+	if e := <-ended; e.code != 0 {
+		t.Fatalf("%d: %s", e.code, e.said)
+	}
+	if l.started() != since {
+		t.Error("pipelock was ended, and started again")
+	}
+	l.wants(l.ask("https://two.test/"), "200")
 }

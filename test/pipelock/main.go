@@ -1,7 +1,8 @@
 // Command pipelock stands in for the real pipelock in tests: it reads the same
 // file, as strictly, keeps to the list, opens TLS with the CA that it is given,
 // refuses what holds a secret of two kinds but for the file's exceptions, and can be
-// told to fail by hosts on its list, and to hang by a path. It is no scanner.
+// told to fail, or to take its time, by hosts on its list, and to hang by a path. It
+// is no scanner.
 package main
 
 import (
@@ -51,9 +52,18 @@ const (
 	failReload = "fail-reload.test"
 )
 
+// waitRun on a list has it wait for SIGUSR1 when it starts, as a program that has no
+// handlers yet.
+const waitRun = "wait-run.test"
+
 func serve(file string, c *config, out, errOut io.Writer) error {
 	if c.lists(failRun) {
 		return fmt.Errorf("it was told to fail")
+	}
+	if c.lists(waitRun) {
+		told := make(chan os.Signal, 1)
+		signal.Notify(told, syscall.SIGUSR1)
+		<-told
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
