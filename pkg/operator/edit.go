@@ -19,7 +19,7 @@ const errorLead = "#! "
 // Edit shows a text in the operator's editor ($VISUAL, $EDITOR, vi) and returns
 // what he made of it, and whether that is another one. What check does not take
 // opens the editor again, with the error on top; the same text twice is the end
-// of it.
+// of it, and so is a mistake where nobody sits before a terminal.
 func Edit(ctx context.Context, s cli.Streams, name string, text []byte, check func([]byte) error) (edited []byte, changed bool, err error) {
 	dir, err := os.MkdirTemp("", "bottle-edit-")
 	if err != nil {
@@ -47,7 +47,7 @@ func Edit(ctx context.Context, s cli.Streams, name string, text []byte, check fu
 		if wrong == nil {
 			return edited, true, nil
 		}
-		if bytes.Equal(edited, withoutErrors(shown)) {
+		if bytes.Equal(edited, withoutErrors(shown)) || !s.CanAsk() {
 			return nil, false, cli.Error{Code: cli.Failed, Msg: "what was edited cannot be taken: " + wrong.Error(), Hint: "nothing was changed"}
 		}
 		shown = append([]byte(errorLead+strings.ReplaceAll(cli.Inert(wrong.Error()), "\n", " ")+"\n"), edited...)
