@@ -311,3 +311,60 @@ func TestAHostForPipelockThatWasCutShort(t *testing.T) {
 	}
 	b.records(1)
 }
+
+// A bottle without a pipelock has none of its list, and no exception of it.
+func TestWithoutAPipelockNothingOfItIsApproved(t *testing.T) {
+	b, _ := withPipelock(t)
+	b.Mirror = func(context.Context, string, pipelock.Delta) (bool, error) { return false, nil }
+	for _, id := range []string{excepted(b), asksPipelock(b)} {
+		if err := b.decide(Order{ID: id})[0].Err; !errors.Is(err, errNoPipelock) {
+			t.Errorf("%s: %v", id, err)
+		}
+		if filed, err := b.Home.Proposal(slug, id); err != nil || filed.Decision != nil {
+			t.Errorf("it waits no more: %+v, %v", filed.Decision, err)
+		}
+	}
+	must(t, b.decide(Order{ID: b.ask(host("docs.example", "/x"))})[0].Err) // a host is egress' alone then
+}
+
+// A grant whose uses are used up opens nothing more in pipelock either, before its
+// end is recorded and after.
+func TestAUsedUpGrantIsClosedInPipelock(t *testing.T) {
+	b, s := withPipelock(t)
+	id := b.ask(host("docs.example", "/x"))
+	must(t, b.decide(Order{ID: id, Terms: proposal.Terms{Uses: 1}})[0].Err)
+	s.calls = nil
+	b.write("state/"+slug+"/egress/out/"+usesFile, id+"\n")
+	again := b.ask(host("docs.example", "/y"))
+	must(t, b.decide(Order{ID: again})[0].Err)
+	s.told("open docs.example egress:true") // egress of this test knows no uses
+	must(t, b.Revoke(t.Context(), slug, again, ""))
+	s.told("close docs.example egress:true")
+}
+
+// Who edits pipelock's file finishes first what a killed program had begun.
+func TestAnEditOfPipelocksFileFindsAnother(t *testing.T) {
+	b, _ := withPipelock(t)
+	b.write("state/"+slug+"/pipelock/in/"+pipelock.File, "one")
+	must(t, b.leave(journal{File: sum("one"), Record: &audit.Record{Kind: audit.Edit, Slug: slug, Sidecar: sidecar, Diff: "+one"}}))
+	must(t, b.EditPipelock(t.Context(), slug, []byte("two"), func(context.Context) error { return nil }, "+two"))
+	b.records(2)
+}
+
+// What a killed program had closed in egress is closed in pipelock by the next.
+func TestAKilledRevocationIsClosedInPipelock(t *testing.T) {
+	b, s := withPipelock(t)
+	id := b.ask(host("docs.example", "/x"))
+	must(t, b.decide(Order{ID: id})[0].Err)
+	old, p, err := b.Policy(slug)
+	must(t, err)
+	p.Grants = nil
+	left := journal{Old: string(old), New: string(policy.Render(p)), Record: &audit.Record{Kind: audit.Revoke, Slug: slug, Grant: id}}
+	b.write("state/"+slug+"/egress/in/"+policyFile, left.New)
+	must(t, b.leave(left))
+	s.calls = nil
+	must(t, b.Recover(t.Context(), slug))
+	s.told("close docs.example egress:false")
+	b.grants()
+	b.records(2)
+}
