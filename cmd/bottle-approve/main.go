@@ -137,7 +137,7 @@ func termsOf(c *cli.Call) (proposal.Terms, error) {
 // order is what the flags want of one proposal.
 func order(ctx context.Context, c *cli.Call, t operator.Target, terms proposal.Terms) (decision.Order, error) {
 	o := decision.Order{ID: t.ID, Reject: c.Bool("reject"), Reason: c.String("reason"), Terms: terms, Save: c.Bool("save")}
-	if o.Save && terms.For == nil {
+	if o.Save && terms.For == nil && t.Egress != nil {
 		life := time.Duration(0) // a route of the manifest has no end
 		o.Terms.For = &life
 	}

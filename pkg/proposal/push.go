@@ -56,7 +56,7 @@ func (gitPush) summary(p *bottle.Proposal) string {
 
 func (gitPush) approve(c *Change, p *bottle.Proposal, in Context) error {
 	if in.Terms.Uses > 0 || in.Terms.For != nil {
-		return errors.New("a push passes once: it has neither uses nor an end to set")
+		return errors.New("a push is approved as it is, for the bottle's life: it has neither uses nor an end")
 	}
 	push := *p.Push
 	c.Push = &push

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bottle/pkg/bottle"
+	"bottle/pkg/proposal"
+)
+
+// What a push cannot be approved with is said of that, and leaves it waiting.
+func TestWhatIsNotForAPush(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "home")
+	t.Setenv("BOTTLE_HOME", home)
+	t.Setenv("BOTTLE_LIBEXEC", home)
+	p, err := proposal.Make(bottle.Proposal{Kind: bottle.GitPush, Push: &bottle.PushAsk{Remote: "origin",
+		Updates: []bottle.PushUpdate{{Ref: "refs/heads/w", Old: strings.Repeat("0", 40), New: strings.Repeat("a", 40)}}}}, proposal.Rules{}, time.Unix(1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{"metadata.json": `{"slug":"dev-aaaa","agent":"dev"}`, "egress/in/routes.yaml": "routes: []\n",
+		"git-gate/in/.keep": "", "git-gate/out/proposals/" + p.ID + ".json": string(proposal.Encode(p))} {
+		path = filepath.Join(home, "state/dev-aaaa", path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		flags, says string
+		code        int
+	}{
+		{"--once", "approved as it is", 1},
+		{"--for 10m", "approved as it is", 1},
+		{"--save", "only a grant of a host can be saved", 1},
+		{"--path /x", "only what asks for a host can be narrowed", 2},
+		{"--edit", "a push cannot be edited", 2},
+	} {
+		var said bytes.Buffer
+		args := append(append([]string{name}, strings.Fields(c.flags)...), p.ID)
+		if code := run(args, new(bytes.Buffer), new(bytes.Buffer), &said); code != c.code || !strings.Contains(said.String(), c.says) {
+			t.Errorf("%s: %d: %s", c.flags, code, said.String())
+		}
+	}
+	var said bytes.Buffer
+	if code := run([]string{name, "--reject", p.ID}, new(bytes.Buffer), new(bytes.Buffer), &said); code != 0 {
+		t.Errorf("%d: %s", code, said.String())
+	}
+}
