@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
 	urfave "github.com/urfave/cli/v2"
@@ -70,11 +71,15 @@ func edit(c *cli.Call) error {
 	if err != nil {
 		return operator.ExplainDecision(slug, err)
 	}
-	return change(ctx, c, d, slug, old)
+	p, err := change(ctx, c, d, slug, old)
+	if err == nil {
+		tellLacks(c, m, slug, old, p)
+	}
+	return err
 }
 
-func change(ctx context.Context, c *cli.Call, d *decision.Decider, slug string, old []byte) error {
-	var p policy.Policy
+// change returns the policy that is in force then.
+func change(ctx context.Context, c *cli.Call, d *decision.Decider, slug string, old []byte) (p policy.Policy, err error) {
 	_, changed, err := operator.Edit(ctx, c.Streams, "routes.yaml", old, func(text []byte) (err error) {
 		if p, err = policy.Parse(text); err == nil && len(policy.Render(p)) > decision.MaxPolicy {
 			err = fmt.Errorf("the policy has more than %d bytes", decision.MaxPolicy)
@@ -82,17 +87,32 @@ func change(ctx context.Context, c *cli.Call, d *decision.Decider, slug string, 
 		return err
 	})
 	if err != nil || !changed {
-		return err
+		return p, err
 	}
 	// What is enforced is what was understood, not what was typed.
 	delta := string(diff.Diff("in force", old, "edited", policy.Render(p)))
 	if delta == "" {
-		return nil
+		return p, nil
 	}
 	if err := confirm(ctx, c, delta); err != nil {
-		return err
+		return p, err
 	}
-	return operator.ExplainDecision(slug, d.Edit(ctx, slug, old, p, delta))
+	return p, operator.ExplainDecision(slug, d.Edit(ctx, slug, old, p, delta))
+}
+
+// tellLacks says what of a new policy the bottle's pipelock does not go along with.
+func tellLacks(c *cli.Call, m *lifecycle.Manager, slug string, old []byte, p policy.Policy) {
+	text, err := m.PipelockFile(slug)
+	if err != nil || text == nil {
+		return
+	}
+	before, err := policy.Parse(old)
+	if err != nil { // the edit mended it
+		before = policy.Policy{}
+	}
+	for _, line := range pipelock.Lacks(text, before, p, time.Now()) {
+		fmt.Fprintf(c.Err, "note: %s (bottle-edit %s pipelock)\n", cli.Inert(line), slug)
+	}
 }
 
 // editPipelock changes the file of a bottle's pipelock.

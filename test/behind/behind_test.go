@@ -268,6 +268,11 @@ func TestAnApprovedHostIsOpenInBoth(t *testing.T) {
 	if l.started() != since {
 		t.Error("pipelock was restarted")
 	}
+	l.Env = []string{"EDITOR=sed -i 's/    private: true/&\\n  - host: two.test\\n    private: true/'"}
+	if _, said, code := l.Run("bottle-edit", "--yes", l.slug, "routes"); code != 0 || !strings.Contains(said, "ssrf.ip_allowlist has it: add those of two.test") {
+		t.Errorf("%d: %s", code, said)
+	}
+	l.wants(l.file(), "- two.test")
 }
 
 // Where pipelock does not take a host, or is not there, nothing changes, and the
