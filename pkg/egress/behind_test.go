@@ -23,7 +23,8 @@ import (
 )
 
 // behindPipelock is a world whose egress has a pipelock, which leads to all, and a
-// host that answers with what the query says, framed as X-Frame says.
+// host that answers with what the query says, framed as X-Frame says; ECHO in it is what
+// the request's Authorization held.
 func behindPipelock(t *testing.T) refusing {
 	t.Helper()
 	var w *world
@@ -36,13 +37,13 @@ func behindPipelock(t *testing.T) refusing {
 	proxy, err := sidecar.NewProxy(&bottle.Proxy{Address: strings.TrimPrefix(server.URL, "http://"), Pipelock: true}, nil)
 	must(t, err)
 	out := t.TempDir()
-	w = newWorldWith(t, Config{Proxy: proxy, Out: out})
+	w = newWorldWith(t, Config{Proxy: proxy, Out: out, Secrets: &sidecar.Secrets{}})
 	w.s.pool.dial = sidecar.Dialer{Proxy: proxy, Timeout: 5 * time.Second, Check: func(netip.Addr, bool) error { return nil },
 		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 			return nil, &net.DNSError{Name: host, Err: "it was looked up here"}
 		}}.Dial
 	w.serve("a.example:443", http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		answer, flush := r.URL.Query().Get("answer"), func() {}
+		answer, flush := strings.ReplaceAll(r.URL.Query().Get("answer"), "ECHO", strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")), func() {}
 		switch r.Header.Get("X-Frame") {
 		case "length":
 			out.Header().Set("Content-Length", strconv.Itoa(len(answer)))
@@ -128,6 +129,43 @@ func TestWhatPipelockFindsIsAskedOfTheOperator(t *testing.T) {
 		"let findings of pipelock's IBAN through to a.example  /x 1",
 		"let findings of pipelock's JWT Token through to a.example  /x 2"}; !slices.Equal(got, want) {
 		t.Errorf("asked is %q, want %q", got, want)
+	}
+}
+
+// A host that has a credential can answer with it as pipelock would: neither the log
+// nor the operator is told it.
+func TestARefusalTellsNoCredential(t *testing.T) {
+	w := behindPipelock(t)
+	r := policy.Route{Host: "a.example", Scheme: policy.HTTPS, Port: 443, Auth: policy.Auth{Scheme: "Bearer", Credential: "env:TOKEN"}}
+	w.setPolicy(policy.Policy{Routes: []policy.Route{r}})
+	w.s.force.secrets.Put(bottle.Secrets{Values: map[string]string{"env:TOKEN": token}})
+	for _, answer := range []string{"blocked: ECHO", "blocked: request body contains secret: JWT Token", "blocked: request body contains secret: ECHO"} {
+		code, body := fetch(t, w.agent(), "GET", "https://a.example/x?answer="+url.QueryEscape(answer))
+		e := w.event("request")
+		w.mu.Lock()
+		w.events = nil
+		w.mu.Unlock()
+		if code != 403 || e.Verdict != "deny" || strings.Contains(fmt.Sprintf("%s %+v", body, e), token) {
+			t.Errorf("%q: %d %s, %+v", answer, code, body, e)
+		}
+	}
+	for summary := range w.asked() {
+		if !strings.Contains(summary, "JWT Token") {
+			t.Errorf("asked is %q", summary)
+		}
+	}
+}
+
+// Where there is no pipelock, nobody refuses as one.
+func TestWithoutAPipelockARefusalIsTheHosts(t *testing.T) {
+	w := newRefusing(t)
+	w.serve("a.example:443", http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+		out.WriteHeader(http.StatusForbidden)
+		io.WriteString(out, "blocked: request body contains secret: JWT Token")
+	}))
+	w.request("GET", "https://a.example/x", 403)
+	if e := w.event("request"); e.Verdict != bottle.Allowed || e.Reason != "" {
+		t.Errorf("%s, %q", e.Verdict, e.Reason)
 	}
 }
 
