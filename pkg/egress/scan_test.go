@@ -64,7 +64,7 @@ func post(t *testing.T, c *http.Client, url string, body []byte, chunked bool, h
 	q, err := http.NewRequest("POST", url, in)
 	must(t, err)
 	for i := 0; i+1 < len(header); i += 2 {
-		q.Header.Set(header[i], header[i+1])
+		q.Header.Add(header[i], header[i+1])
 	}
 	r, err := c.Do(q)
 	if err != nil {
@@ -102,6 +102,7 @@ func TestNoSecretLeaves(t *testing.T) {
 		"an unknown encoding":   {"https://a.example/", "x", []string{"Content-Encoding", "rot13"}},
 		"two encodings":         {"https://a.example/", string(zipped(zipped([]byte(aKey)))), []string{"Content-Encoding", "gzip, gzip"}},
 		"no multipart":          {"https://a.example/", "x", []string{"Content-Type", "multipart/form-data"}},
+		"two types":             {"https://a.example/", "x", []string{"Content-Type", "text/plain", "Content-Type", "application/json"}},
 		"at the end of much":    {"https://a.example/", long + aKey, nil},
 		"too much":              {"https://a.example/", strings.Repeat(long, 2), nil},
 		"the model's host":      {"https://model.example/v1/messages", `{"messages":[{"content":"` + aKey + `"}]}`, nil},
