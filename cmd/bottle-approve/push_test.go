@@ -2,23 +2,28 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
+
 	"bottle/pkg/bottle"
 	"bottle/pkg/proposal"
 )
 
-// What a push cannot be approved with is said of that, and leaves it waiting.
-func TestWhatIsNotForAPush(t *testing.T) {
+// heldPush makes a home in which a push waits, and returns its ID.
+func heldPush(t *testing.T) string {
+	t.Helper()
 	home := filepath.Join(t.TempDir(), "home")
 	t.Setenv("BOTTLE_HOME", home)
 	t.Setenv("BOTTLE_LIBEXEC", home)
-	p, err := proposal.Make(bottle.Proposal{Kind: bottle.GitPush, Push: &bottle.PushAsk{Remote: "origin",
-		Updates: []bottle.PushUpdate{{Ref: "refs/heads/w", Old: strings.Repeat("0", 40), New: strings.Repeat("a", 40)}}}}, proposal.Rules{}, time.Unix(1, 0))
+	p, err := proposal.Make(bottle.Proposal{Kind: bottle.GitPush, Push: &bottle.PushAsk{Remote: "origin", Commits: []string{"aaaaaaa Ada: the\x1b[2J first"},
+		Diffstat: " README.md | 1 +\n 1 file changed, 1 insertion(+)\n",
+		Updates:  []bottle.PushUpdate{{Ref: "refs/heads/w", Old: strings.Repeat("0", 40), New: strings.Repeat("a", 40)}}}}, proposal.Rules{}, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +37,12 @@ func TestWhatIsNotForAPush(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return p.ID
+}
+
+// What a push cannot be approved with is said of that, and leaves it waiting.
+func TestWhatIsNotForAPush(t *testing.T) {
+	id := heldPush(t)
 	for _, c := range []struct {
 		flags, says string
 		code        int
@@ -43,13 +54,35 @@ func TestWhatIsNotForAPush(t *testing.T) {
 		{"--edit", "a push cannot be edited", 2},
 	} {
 		var said bytes.Buffer
-		args := append(append([]string{name}, strings.Fields(c.flags)...), p.ID)
+		args := append(append([]string{name}, strings.Fields(c.flags)...), id)
 		if code := run(args, new(bytes.Buffer), new(bytes.Buffer), &said); code != c.code || !strings.Contains(said.String(), c.says) {
 			t.Errorf("%s: %d: %s", c.flags, code, said.String())
 		}
 	}
 	var said bytes.Buffer
-	if code := run([]string{name, "--reject", p.ID}, new(bytes.Buffer), new(bytes.Buffer), &said); code != 0 {
+	if code := run([]string{name, "--reject", id}, new(bytes.Buffer), new(bytes.Buffer), &said); code != 0 {
 		t.Errorf("%d: %s", code, said.String())
+	}
+}
+
+// Who decides a push by a key sees what it brings: its commits and what they change.
+func TestAPushIsShownWithItsCommits(t *testing.T) {
+	heldPush(t)
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer tty.Close()
+	ended := make(chan int, 1)
+	go func() { ended <- run([]string{name}, tty, io.Discard, tty) }()
+	s := &screen{t: t, tty: master}
+	for _, text := range []string{"push to origin: refs/heads/w", "+refs/heads/w ", `aaaaaaa Ada: the\x1b[2J first`, " README.md | 1 +", "1 insertion(+)", "q quit: "} {
+		s.until(text)
+	}
+	<-time.After(2 * deadTime) // no key counts before
+	io.WriteString(master, "q")
+	if code := <-ended; code != 4 {
+		t.Errorf("it ended with %d", code)
 	}
 }

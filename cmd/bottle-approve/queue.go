@@ -106,7 +106,11 @@ func (q *queue) draw(t operator.Target, n, of int) {
 	if p := l.Pending; p != nil && p.Count > 0 {
 		fmt.Fprintf(w, "  refused %d times, last %s\n", p.Count, p.Last.Local().Format(time.DateTime))
 	}
-	for line := range strings.Lines(l.Diff) {
+	lines := l.Diff
+	if t.Push != nil {
+		lines += strings.Join(t.Push.Commits, "\n") + "\n" + t.Push.Diffstat
+	}
+	for line := range strings.Lines(lines) {
 		fmt.Fprintf(w, "    %s\n", cli.Inert(strings.TrimSuffix(line, "\n")))
 	}
 	if l.Note != "" {
