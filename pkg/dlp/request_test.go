@@ -91,6 +91,12 @@ func TestSecretsInNamesAreNotShown(t *testing.T) {
 			}
 		}
 	}
+	const other = "Xk39fjQ02mZp81Lw" // a secret that nobody knows
+	for form, text := range map[string]string{"application/json": `{"` + other + `":"` + secret + `"}`, "application/x-www-form-urlencoded": other + "=" + secret} {
+		if err := body(s, ordinary, form, "", []byte(text), 100); !isFinding(err, "") || strings.Contains(err.Error(), other) {
+			t.Errorf("%s: %v", form, err)
+		}
+	}
 }
 
 func TestWhatCannotBeReadIsRefused(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 const scanRoutes = `routes:
 - host: a.example
 - {host: model.example, model: anthropic}
+- {host: wide.example, model: anthropic, scan: {oversize: stream}}
 - {host: lax.example, scan: {allow: [{rule: github-pat, path: /login}], oversize: stream}}
 - {host: own.example, foreign_credentials: refuse}
 - {host: keyed.example, auth: {header: x-api-key, credential: "env:KEY"}}
@@ -42,7 +43,7 @@ func scanWorld(t *testing.T) (w *world, arrived *atomic.Int32) {
 	must(t, w.s.Reload())
 	secrets.Put(bottle.Secrets{Values: map[string]string{"env:KEY": keyText, "env:MINE": mine}})
 	arrived = &atomic.Int32{}
-	for _, host := range []string{"a", "model", "lax", "own", "keyed"} {
+	for _, host := range []string{"a", "model", "wide", "lax", "own", "keyed"} {
 		w.serve(host+".example:443", http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if _, err := io.Copy(io.Discard, r.Body); err == nil {
 				arrived.Add(1)
@@ -108,6 +109,8 @@ func TestNoSecretLeaves(t *testing.T) {
 		"the model's host":      {"https://model.example/v1/messages", `{"messages":[{"content":"` + aKey + `"}]}`, nil},
 		"our own":               {"https://a.example/", base64.StdEncoding.EncodeToString([]byte("x" + mine)), nil},
 		"our own, where it may": {"https://own.example/", mine, nil},
+		"our own, in another":   {"https://own.example/", "", []string{"X-Note", mine}},
+		"too much for a model":  {"https://wide.example/v1/messages", `{"a":"` + strings.Repeat(long, 2) + `"}`, nil},
 		"our own, injected":     {"https://keyed.example/", keyText, nil},
 		"no exception's path":   {"https://lax.example/loginx", aKey, nil},
 		"no exception for ours": {"https://lax.example/login", mine, nil},
