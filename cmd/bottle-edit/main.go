@@ -32,7 +32,7 @@ func app() cli.App {
 	return cli.App{
 		Name: "bottle-edit", Usage: "change a living bottle's policy", ArgsUsage: "SLUG [routes|pipelock]",
 		About: "Opens the policy in $EDITOR, shows what changes, asks, and puts it in force. A\n" +
-			"mistake opens the editor again. It prints the difference.\n" +
+			"mistake opens the editor again, on a terminal. It prints the difference.\n" +
 			"\"pipelock\" is the file of the bottle's pipelock, which checks it itself before it is used.\n" +
 			fmt.Sprintf("A policy has at most %d MiB.", decision.MaxPolicy>>20),
 		Flags:    []urfave.Flag{cli.YesFlag()},
