@@ -13,13 +13,14 @@ HOST := bottle-start bottle-attach bottle-ls bottle-approve bottle-edit bottle-l
 SIDECARS := bottle-egress bottle-supervise bottle-git-gate
 PICKERS := bottle-tmux bottle-new bottle-open bottle-end
 INSIDE := bottle-inside
+TESTS := upstream pipelock asker dialer
 BIN := bin
 LIBEXEC := libexec/bottle
 # Without urfave's writer of manuals a program starts a little sooner. The tests
 # build by the same flags, and take what is up to date.
 BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags "-s -w"
 
-.PHONY: help build install demo test test-engines pipelock-check escape crash soak bench screenshot fuzz fmt lint clean engine base
+.PHONY: help build install demo test test-engines pipelock-check escape crash soak bench screenshot fuzz fmt lint clean engine programs base
 
 help: ## lists these targets
 	@echo "targets:"
@@ -70,7 +71,7 @@ demo: engine build base ## a bottle from end to end; ends attached to it on a te
 	@scripts/deps git jq curl
 	@scripts/demo
 
-test: engine build base ## everything, against a real engine
+test: engine build programs base ## everything, against a real engine
 	@scripts/deps git git-lfs tmux jq fzf ps ip curl getfacl docker-compose
 	@scripts/deps runsc || echo "test: bottles on gVisor are not tried" >&2
 	scripts/suite -timeout 25m ./...
@@ -125,6 +126,10 @@ clean: ## removes what build made
 	rm -rf bin libexec
 
 # Steps of others.
+programs: # of the tests: every package would link them anew
+	@install -d -m 0755 libexec/test
+	@$(BUILD) -o libexec/test/ $(TESTS:%=./test/%)
+
 engine:
 	@scripts/docker-up
 

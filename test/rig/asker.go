@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,28 +23,9 @@ const AskerBin = plan.AgentHome + "/asker"
 // SuperviseURL is where an agent finds supervise.
 var SuperviseURL = plan.SuperviseURL()
 
-// program is one of the tests' own that runs in bottles. It is built once.
-type program struct {
-	name string // its directory below test
-	once sync.Once
-	err  error
-}
-
-var askerProgram, dialerProgram = program{name: "asker"}, program{name: "dialer"}
-
-// put puts a program into a bottle.
-func (r *Rig) put(slug string, p *program, to string) error {
-	dir := filepath.Join(build(r.t), p.name)
-	p.once.Do(func() {
-		var root string
-		if root, p.err = moduleRoot(); p.err == nil {
-			p.err = goBuild(root, dir, []string{"./test/" + p.name})
-		}
-	})
-	if p.err != nil {
-		return p.err
-	}
-	f, err := os.Open(filepath.Join(dir, p.name))
+// put puts one of the tests' own programs into a bottle.
+func (r *Rig) put(slug, name, to string) error {
+	f, err := os.Open(ownProgram(r.t, name))
 	if err != nil {
 		return err
 	}
@@ -53,7 +33,7 @@ func (r *Rig) put(slug string, p *program, to string) error {
 	cmd := r.Command(r.t.Context(), "bottle-attach", slug, "--", "sh", "-c", `cat >"$0" && chmod 755 "$0"`, to)
 	cmd.Stdin = f
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("cannot put %s into %s: %w: %s", p.name, slug, err, out)
+		return fmt.Errorf("cannot put %s into %s: %w: %s", name, slug, err, out)
 	}
 	return nil
 }
@@ -61,7 +41,7 @@ func (r *Rig) put(slug string, p *program, to string) error {
 // Equip puts the tests' MCP client into a bottle.
 func (r *Rig) Equip(slug string) {
 	r.t.Helper()
-	if err := r.put(slug, &askerProgram, AskerBin); err != nil {
+	if err := r.put(slug, "asker", AskerBin); err != nil {
 		r.t.Fatal(err)
 	}
 }

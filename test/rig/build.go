@@ -22,7 +22,7 @@ var programs struct {
 	err error
 }
 
-// build returns the directory with bin/ and libexec/bottle/.
+// build returns the directory with what is made.
 func build(t testing.TB) string {
 	t.Helper()
 	programs.Do(func() { programs.dir, programs.err = buildAll() })
@@ -47,6 +47,24 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
+// made says where what of ./cmd and ./test is built, below a rig's programs. A make
+// that tests has made all of it there already.
+var made = map[string][]string{
+	"bin":                     {"bottle-start", "bottle-attach", "bottle-ls", "bottle-approve", "bottle-edit", "bottle-log", "bottle-stop", "bottle-dash"},
+	"libexec/bottle/sidecars": {"bottle-egress", "bottle-supervise", "bottle-git-gate"},
+	"libexec/bottle/inside":   {"bottle-inside"},
+	ownPrograms:               {"upstream", "pipelock", "asker", "dialer"},
+}
+
+// ownPrograms is where the tests' own programs are.
+const ownPrograms = "libexec/test"
+
+// ownProgram is the path of one of them.
+func ownProgram(t testing.TB, name string) string {
+	t.Helper()
+	return filepath.Join(build(t), ownPrograms, name)
+}
+
 func buildAll() (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
@@ -56,38 +74,59 @@ func buildAll() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// go build makes only what is not up to date.
-	for _, made := range []string{"bin", "libexec"} {
-		if err := os.CopyFS(filepath.Join(dir, made), os.DirFS(filepath.Join(root, made))); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
+	// go build makes only what is not up to date. It looks at everything it is made
+	// of, so that it is called once, and all is in one directory meanwhile.
+	all := filepath.Join(dir, "all")
+	if err := os.Mkdir(all, 0o755); err != nil {
+		return "", err
+	}
+	var sources []string
+	for below, names := range made {
+		parent := "./cmd/"
+		if below == ownPrograms {
+			parent = "./test/"
+		}
+		for _, name := range names {
+			sources = append(sources, parent+name)
+			if err := copyProgram(filepath.Join(root, below, name), filepath.Join(all, name)); err != nil {
+				return "", err
+			}
 		}
 	}
-	libexec := filepath.Join(dir, "libexec", "bottle")
-	for _, b := range []struct {
-		to      string
-		sources []string
-	}{
-		{filepath.Join(dir, "bin"), []string{"./cmd/bottle-start", "./cmd/bottle-attach", "./cmd/bottle-ls", "./cmd/bottle-approve", "./cmd/bottle-edit", "./cmd/bottle-log", "./cmd/bottle-stop", "./cmd/bottle-dash"}},
-		{filepath.Join(libexec, "sidecars"), []string{"./cmd/bottle-egress", "./cmd/bottle-supervise", "./cmd/bottle-git-gate"}},
-		{filepath.Join(libexec, "inside"), []string{"./cmd/bottle-inside"}},
-		{filepath.Join(dir, "upstream"), []string{"./test/upstream", "./test/pipelock"}},
-	} {
-		if err := goBuild(root, b.to, b.sources); err != nil {
+	if err := goBuild(root, all, sources); err != nil {
+		return "", err
+	}
+	for below, names := range made {
+		if err := os.MkdirAll(filepath.Join(dir, below), 0o755); err != nil {
 			return "", err
+		}
+		for _, name := range names {
+			if err := os.Rename(filepath.Join(all, name), filepath.Join(dir, below, name)); err != nil {
+				return "", err
+			}
 		}
 	}
 	script, err := os.ReadFile(filepath.Join(root, "scripts", "base-image"))
 	if err != nil {
 		return "", err
 	}
-	return dir, os.WriteFile(filepath.Join(libexec, "base-image"), script, 0o755)
+	return dir, os.WriteFile(filepath.Join(dir, "libexec", "bottle", "base-image"), script, 0o755)
 }
 
-// goBuild builds as make build does.
-func goBuild(root, to string, sources []string) error {
-	if err := os.MkdirAll(to, 0o755); err != nil {
+// copyProgram copies a program, if it is there.
+func copyProgram(from, to string) error {
+	program, err := os.ReadFile(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
+	return os.WriteFile(to, program, 0o755)
+}
+
+// goBuild builds into a directory as make build does.
+func goBuild(root, to string, sources []string) error {
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags=urfave_cli_no_docs", "-ldflags=-s -w", "-o", to + "/"}
 	cmd := exec.Command("go", append(args, sources...)...)
 	hangUp(cmd)

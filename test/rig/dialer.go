@@ -22,7 +22,7 @@ type Dialer struct{ mux *yamux.Session }
 // Dialer puts a program into a bottle's agent's container that dials, and starts it.
 // It goes with the rig.
 func (r *Rig) Dialer(slug string) (*Dialer, error) {
-	if err := r.put(slug, &dialerProgram, dialerBin); err != nil {
+	if err := r.put(slug, "dialer", dialerBin); err != nil {
 		return nil, err
 	}
 	cmd := r.DockerCommand("exec", "-i", plan.ContainerName(slug, plan.AgentService), dialerBin)

@@ -70,7 +70,7 @@ func PrivateEngine(t testing.TB, o EngineOptions) *Engine {
 	if os.Geteuid() != 0 {
 		t.Skip("an engine of the test's own needs namespaces, mounts and a bridge: only root may make them")
 	}
-	programs := build(t)
+	upstream := ownProgram(t, "upstream")
 	sweepOnce(t)
 	dir, err := makeDir()
 	if err != nil {
@@ -84,7 +84,7 @@ func PrivateEngine(t testing.TB, o EngineOptions) *Engine {
 			t.Errorf("the engine was not taken down whole: %v", err)
 		}
 	})
-	if err := e.prepare(o, filepath.Join(programs, "upstream", "upstream")); err != nil {
+	if err := e.prepare(o, upstream); err != nil {
 		t.Fatal(err)
 	}
 	e.await("up", nil)

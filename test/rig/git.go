@@ -43,7 +43,7 @@ const gitServerStart = `set -e
 install -d -m 0777 /out/web
 install -m 0600 /out/host_key /etc/ssh/test_host_key
 /usr/sbin/sshd -f /dev/null -o HostKey=/etc/ssh/test_host_key -o AuthorizedKeysFile=/out/authorized_keys -o StrictModes=no -o PasswordAuthentication=no -o KexAlgorithms=curve25519-sha256
-exec setpriv --reuid git --regid git --clear-groups /upstream/upstream --http -1 --dns -1 --echo -1 --ca-out /out/web/ca.pem --git /srv --git-token ` + GitToken
+exec setpriv --reuid git --regid git --clear-groups /upstream --http -1 --dns -1 --echo -1 --ca-out /out/web/ca.pem --git /srv --git-token ` + GitToken
 
 // GitServerImage is what they run in. It is made where it is missing.
 func GitServerImage(t testing.TB) string { return Image(t, "git", gitServerImage) }
@@ -60,7 +60,7 @@ func (r *Rig) GitServer() *GitServer {
 	}
 	r.keys(dir)
 	g.Network = r.Network()
-	g.name = r.Container("git-server", "--network", g.Network, "--network-alias", GitHost, "-v", dir+":/out", "-v", filepath.Join(build(r.t), "upstream")+":/upstream:ro",
+	g.name = r.Container("git-server", "--network", g.Network, "--network-alias", GitHost, "-v", dir+":/out", "-v", ownProgram(r.t, "upstream")+":/upstream:ro",
 		image, "sh", "-c", gitServerStart)
 	awaitReady(r, g.name)
 	certificate, err := os.ReadFile(filepath.Join(dir, "web", "ca.pem"))

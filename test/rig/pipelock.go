@@ -3,7 +3,6 @@ package rig
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 )
 
@@ -20,9 +19,9 @@ func (r *Rig) PipelockImage() (image string, real bool) {
 	if named := os.Getenv("BOTTLE_PIPELOCK_IMAGE"); named != "" {
 		return named, true
 	}
-	dir := build(r.t)
+	program := ownProgram(r.t, "pipelock")
 	pipelockBuilt.Do(func() {
-		pipelockBuilt.image, pipelockBuilt.err = importProgram(filepath.Join(dir, "upstream"), "pipelock")
+		pipelockBuilt.image, pipelockBuilt.err = importProgram(program)
 	})
 	if pipelockBuilt.err != nil {
 		r.t.Fatalf("cannot make pipelock's image: %v", pipelockBuilt.err)

@@ -167,9 +167,9 @@ var upstreamBuilt struct {
 // upstreamImage is the image of the tests' internet.
 func upstreamImage(t testing.TB) string {
 	t.Helper()
-	dir := build(t)
+	program := ownProgram(t, "upstream")
 	upstreamBuilt.Do(func() {
-		upstreamBuilt.image, upstreamBuilt.err = importProgram(filepath.Join(dir, "upstream"), "upstream")
+		upstreamBuilt.image, upstreamBuilt.err = importProgram(program)
 	})
 	if upstreamBuilt.err != nil {
 		t.Fatalf("cannot make the upstream's image: %v", upstreamBuilt.err)
@@ -179,8 +179,9 @@ func upstreamImage(t testing.TB) string {
 
 // importProgram makes of a program an image of one file, where it is not there yet.
 // Its tag is the hash of the program.
-func importProgram(dir, name string) (string, error) {
-	program, err := os.ReadFile(filepath.Join(dir, name))
+func importProgram(path string) (string, error) {
+	name := filepath.Base(path)
+	program, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}
