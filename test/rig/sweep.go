@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +12,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	docker "github.com/docker/docker/client"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,8 +99,12 @@ func sweep(t testing.TB) {
 	}
 }
 
-// removeTries bounds how often what a rig made is removed, where something appears.
-const removeTries = 20
+// removeTries bounds how often what a rig made is removed, where something appears,
+// and removePause is between two tries.
+const (
+	removeTries = 20
+	removePause = 500 * time.Millisecond
+)
 
 // remove takes down all that a rig made, on the engine first: its directory is
 // how the next run knows of it.
@@ -117,6 +129,7 @@ func remove(dir string) error {
 		if try == removeTries {
 			return err
 		}
+		time.Sleep(removePause) // nothing tells when it has come
 	}
 	alive.Lock()
 	defer alive.Unlock()
@@ -169,21 +182,44 @@ func removeOnce(dir string, filters []string) error {
 	return os.RemoveAll(dir)
 }
 
+// engineAPI asks the engine that all have, in this process: its client would be
+// started a dozen times for each rig.
+var engineAPI = sync.OnceValues(func() (*docker.Client, error) {
+	return docker.NewClientWithOpts(docker.FromEnv, docker.WithAPIVersionNegotiation())
+})
+
 // removeLabelled removes containers, then what they hold.
-func removeLabelled(filter string) error {
-	for _, kind := range []struct{ list, remove []string }{
-		{[]string{"ps", "-aq"}, []string{"rm", "-f", "-v"}},
-		{[]string{"network", "ls", "-q"}, []string{"network", "rm"}},
-		{[]string{"volume", "ls", "-q"}, []string{"volume", "rm", "-f"}},
-	} {
-		out, err := client(append(kind.list, "--filter", "label="+filter)...)
-		if err != nil {
+func removeLabelled(label string) error {
+	api, err := engineAPI()
+	if err != nil {
+		return err
+	}
+	ctx, by := context.Background(), filters.NewArgs(filters.Arg("label", label))
+	containers, err := api.ContainerList(ctx, container.ListOptions{All: true, Filters: by})
+	if err != nil {
+		return err
+	}
+	for _, c := range containers { // in turn, see watchEngine
+		if err := api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
-		for _, id := range strings.Fields(out) { // in turn: the client would have containers end side by side, see watchEngine
-			if _, err := client(append(kind.remove, id)...); err != nil {
-				return err
-			}
+	}
+	networks, err := api.NetworkList(ctx, network.ListOptions{Filters: by})
+	if err != nil {
+		return err
+	}
+	for _, n := range networks {
+		if err := api.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	volumes, err := api.VolumeList(ctx, volume.ListOptions{Filters: by})
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes.Volumes {
+		if err := api.VolumeRemove(ctx, v.Name, true); err != nil && !errdefs.IsNotFound(err) {
+			return err
 		}
 	}
 	return nil
