@@ -66,7 +66,7 @@ fi
 
 run_engine() {
 	local code=0
-	NOTIFY_SOCKET=$DIR/notify dockerd --config-file "$DIR/daemon.json" --data-root "$DIR/data" --exec-root "$DIR/exec" --pidfile "$DIR/pid" \
+	GOGC=400 NOTIFY_SOCKET=$DIR/notify dockerd --config-file "$DIR/daemon.json" --data-root "$DIR/data" --exec-root "$DIR/exec" --pidfile "$DIR/pid" \
 		--host "unix://$DIR/socket" --group root --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$NAME" >>engine.log 2>&1 || code=$?
 	echo "ended $code"
 }
