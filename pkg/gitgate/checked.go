@@ -72,4 +72,10 @@ func (c *checkedPack) drop() {
 }
 
 // numbers are those that a pack has for kinds.
-var numbers = map[string]byte{"commit": 1, "tree": 2, "blob": 3, "tag": 4}
+var numbers = func() map[string]byte {
+	of := map[string]byte{}
+	for number, kind := range kinds {
+		of[kind] = number
+	}
+	return of
+}()
