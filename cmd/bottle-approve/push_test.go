@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,25 +16,15 @@ import (
 // heldPush makes a home in which a push waits, and returns its ID.
 func heldPush(t *testing.T) string {
 	t.Helper()
-	home := filepath.Join(t.TempDir(), "home")
-	t.Setenv("BOTTLE_HOME", home)
-	t.Setenv("BOTTLE_LIBEXEC", home)
+	_, write := atHome(t)
 	p, err := proposal.Make(bottle.Proposal{Kind: bottle.GitPush, Push: &bottle.PushAsk{Remote: "origin", Commits: []string{"aaaaaaa Ada: the\x1b[2J first"},
 		Diffstat: " README.md | 1 +\n 1 file changed, 1 insertion(+)\n",
 		Updates:  []bottle.PushUpdate{{Ref: "refs/heads/w", Old: strings.Repeat("0", 40), New: strings.Repeat("a", 40)}}}}, proposal.Rules{}, time.Unix(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, text := range map[string]string{"metadata.json": `{"slug":"dev-aaaa","agent":"dev"}`, "egress/in/routes.yaml": "routes: []\n",
-		"git-gate/in/.keep": "", "git-gate/out/proposals/" + p.ID + ".json": string(proposal.Encode(p))} {
-		path = filepath.Join(home, "state/dev-aaaa", path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write("git-gate/in/.keep", "")
+	write("git-gate/out/proposals/"+p.ID+".json", string(proposal.Encode(p)))
 	return p.ID
 }
 

@@ -39,13 +39,17 @@ func (s *screen) until(text string) {
 	s.seen.WriteString(rest)
 }
 
-// S15: no key that was typed before an item was seen decides it.
-func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
+// atHome makes a home with one bottle, and returns its state's directory and what
+// writes into that.
+func atHome(t *testing.T) (dir string, write func(name, text string)) {
+	t.Helper()
 	home := filepath.Join(t.TempDir(), "home")
 	t.Setenv("BOTTLE_HOME", home)
 	t.Setenv("BOTTLE_LIBEXEC", home)
-	write := func(name, text string) {
-		path := filepath.Join(home, name)
+	dir = filepath.Join(home, "state/dev-aaaa")
+	write = func(name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -53,16 +57,22 @@ func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("state/dev-aaaa/metadata.json", `{"slug":"dev-aaaa","agent":"dev"}`)
-	write("state/dev-aaaa/egress/in/routes.yaml", "routes: []\n")
-	write("state/dev-aaaa/supervise/in/.keep", "")
+	write("metadata.json", `{"slug":"dev-aaaa","agent":"dev"}`)
+	write("egress/in/routes.yaml", "routes: []\n")
+	return dir, write
+}
+
+// S15: no key that was typed before an item was seen decides it.
+func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
+	dir, write := atHome(t)
+	write("supervise/in/.keep", "")
 	var ids []string
 	for i, host := range []string{"a.example", "b.example"} {
 		p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressBlock, Justification: "x\x1b[2J", Egress: &bottle.EgressAsk{Host: host}}, proposal.Rules{}, time.Unix(int64(i), 0))
 		if err != nil {
 			t.Fatal(err)
 		}
-		write("state/dev-aaaa/supervise/out/proposals/"+p.ID+".json", string(proposal.Encode(p)))
+		write("supervise/out/proposals/"+p.ID+".json", string(proposal.Encode(p)))
 		ids = append(ids, p.ID)
 	}
 	master, tty, err := pty.Open()
@@ -86,7 +96,7 @@ func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
 	s.until("may be empty): ")
 	io.WriteString(master, "use the mirror\n")
 	s.until("q quit: ")
-	if _, err := os.Stat(filepath.Join(home, "state/dev-aaaa/supervise/in/decisions", ids[1]+".json")); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, "supervise/in/decisions", ids[1]+".json")); err == nil {
 		t.Error("a key that was not meant for it decided the second")
 	}
 	<-time.After(2 * deadTime)
@@ -94,7 +104,7 @@ func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
 	if code := <-ended; code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
-	text, err := os.ReadFile(filepath.Join(home, "state/dev-aaaa/supervise/in/decisions", ids[0]+".json"))
+	text, err := os.ReadFile(filepath.Join(dir, "supervise/in/decisions", ids[0]+".json"))
 	if err != nil || !strings.Contains(string(text), `"rejected"`) || !strings.Contains(string(text), "use the mirror") {
 		t.Errorf("%s, %v", text, err)
 	}
@@ -120,25 +130,11 @@ func TestWhatIsOnlyForNamedProposalsIsNoneOfTheQueue(t *testing.T) {
 
 // What is held is asked first, with the time that is left for it.
 func TestWhatIsHeldIsAskedFirst(t *testing.T) {
-	home := filepath.Join(t.TempDir(), "home")
-	t.Setenv("BOTTLE_HOME", home)
-	t.Setenv("BOTTLE_LIBEXEC", home)
-	out := filepath.Join(home, "state/dev-aaaa/egress/out")
-	for path, text := range map[string]string{"state/dev-aaaa/metadata.json": `{"slug":"dev-aaaa","agent":"dev"}`, "state/dev-aaaa/egress/in/routes.yaml": "routes: []\n"} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(home, path)), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(home, path), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.MkdirAll(filepath.Join(home, "state/dev-aaaa/egress/in/decisions"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(out, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	q, err := sidecar.OpenQueue(filepath.Join(home, "state/dev-aaaa/egress/in"), out, sidecar.Limits{Pending: 5, PerMinute: 5})
+	dir, write := atHome(t)
+	in, out := filepath.Join(dir, "egress/in"), filepath.Join(dir, "egress/out")
+	write("egress/in/decisions/.keep", "")
+	write("egress/out/.keep", "")
+	q, err := sidecar.OpenQueue(in, out, sidecar.Limits{Pending: 5, PerMinute: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
