@@ -88,32 +88,51 @@ func (s session) send(text string) error {
 
 // Bounds of what is typed at one who waits for it.
 const (
-	deliverTime  = 10 * time.Second // until it works, or shows the text
-	deliverTries = 3
+	deliverTries = 3  // to type it, where it was lost
+	lostTries    = 3  // of takeUpTime, until it is held to be lost
 	shownLength  = 40 // bytes of a text that are looked for
 )
 
 var errNotTaken = errors.New("the agent does not take up what is typed: bottle-attach --peek shows what it does")
 
-// deliver sends a text, and sends it again where it was lost: one who is being loaded
-// throws away what comes early, on a busy machine for many seconds. Lost is one line
-// that stands nowhere on the screen, at one who tells what it does and goes on to
-// wait, with nothing left to read.
+// deliver sends a text, and sees to it that one who waits takes it up: one who is
+// being loaded, or busy, throws away what comes early, on a busy machine for many
+// seconds. What was lost is sent again: one line that stands nowhere on the screen,
+// with nothing left to read. A text that may stand there, and is not worked at, lost
+// its Enter, which is pressed again; but not behind a command of the agent's own,
+// which may have opened a choice that an Enter would make.
 func (s session) deliver(text string) error {
 	doc, err := s.command()
 	line := strings.TrimSpace(frame.Text(text))
-	sure := err == nil && !doc.Terminal && len(line) <= shownLength && !strings.Contains(line, "\n")
+	tells := err == nil && !doc.Terminal
+	short := len(line) <= shownLength && !strings.Contains(line, "\n")
+	shown := func() bool { return !short || s.shows(line) }
+	command := strings.HasPrefix(line, "/") || strings.HasPrefix(line, "!")
 	for range deliverTries {
 		a, since := toldSince()
-		if err := s.send(text); err != nil || !sure || a != bottle.Waiting {
+		if err := s.send(text); err != nil || !tells || a != bottle.Waiting {
 			return err
 		}
-		taken := looked(deliverTime, func() bool {
+		taken := func() bool {
 			now, when := toldSince()
-			return now != a || !when.Equal(since) || s.shows(line)
-		})
-		if taken || s.unread() {
-			return nil
+			return now != a || !when.Equal(since) || command && shown()
+		}
+		for try := 1; ; try++ {
+			if looked(takeUpTime, taken) {
+				return nil
+			}
+			unread, there := s.unread(), shown()
+			if unread && try >= lostTries {
+				return nil // it is there for when it goes on
+			}
+			if there && try > takeUpTries {
+				return errNotTaken
+			}
+			if there && !unread {
+				output(s.tmux().Enter(buffer()))
+			} else if try >= lostTries {
+				break
+			}
 		}
 	}
 	return errNotTaken

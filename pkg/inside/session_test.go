@@ -234,17 +234,19 @@ func TestATextThatIsNotTakenUpIsSubmittedAgain(t *testing.T) {
 }
 
 // One that throws away what comes while it is being loaded is sent it again, and one
-// that shows it is not.
+// that shows it and does not work at it gets the key alone.
 func TestATextThatIsLostIsSentAgain(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]struct{ first, want string }{
-		"thrown away":        {"head -c 6 >first; head -c 6 >>first; " + self + " activity working", "go on\rgo on\r"},
-		"shown":              {"head -c 6 | tee first; " + self + " activity waiting", "go on\r"},
-		"worked at and done": {"head -c 6 >first; " + self + " activity working; " + self + " activity waiting", "go on\r"},
-		"not read yet":       {">first; while ! [ -e ended ]; do sleep 0.1; done", "go on\r"},
+	for name, c := range map[string]struct{ text, first, want string }{
+		"thrown away":        {"go on", "head -c 6 >first; head -c 6 >>first; " + self + " activity working", "go on\rgo on\r"},
+		"shown":              {"go on", "head -c 6 | tee first; head -c 1 >>first; " + self + " activity working", "go on\r\r"},
+		"of many lines":      {"go\non", "head -c 6 >first; head -c 1 >>first; " + self + " activity working", "go\ron\r\r"},
+		"a command":          {"/do", "head -c 4 | tee first", "/do\r"},
+		"worked at and done": {"go on", "head -c 6 >first; " + self + " activity working; " + self + " activity waiting", "go on\r"},
+		"not read yet":       {"go on", ">first; while ! [ -e ended ]; do sleep 0.1; done", "go on\r"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)
@@ -254,7 +256,7 @@ func TestATextThatIsLostIsSentAgain(t *testing.T) {
 			if err := os.Chtimes(theSession().path(fileAgent), old, old); err != nil { // it is not young
 				t.Fatal(err)
 			}
-			b.run("go on", "send")
+			b.run(c.text, "send")
 			if err := os.WriteFile(filepath.Join(b.dir, "ended"), nil, 0o644); err != nil {
 				t.Fatal(err)
 			}
