@@ -25,7 +25,7 @@ func TestAnExceptionIsInForceUntilItEnds(t *testing.T) {
 		}
 	}
 	want("before", "https://a.example/login", 403)
-	end := time.Now().Add(2 * time.Second).UTC().Truncate(time.Second)
+	end := time.Now().Add(6 * time.Second).UTC().Truncate(time.Second)
 	w.write(scanRoutes + fmt.Sprintf("grants:\n- {id: x, host: a.example, path_allowlist: [/login], rule: github-pat, expires: %q}\n", end.Format(time.RFC3339)))
 	must(t, w.s.Reload())
 	want("granted", "https://a.example/login", 200)

@@ -114,7 +114,7 @@ func TestAnEndedGrantCutsItsConnections(t *testing.T) {
 	w := newWorldWith(t, Config{Out: t.TempDir()})
 	ended := make(chan struct{}, 1)
 	w.serve("c.example:443", stream(ended))
-	end := time.Now().UTC().Add(2 * time.Second).Truncate(time.Second)
+	end := time.Now().UTC().Add(6 * time.Second).Truncate(time.Second)
 	w.setPolicy(policy.Policy{Grants: []policy.Grant{{ID: "g1", Route: policy.Route{Host: "c.example", Scheme: policy.HTTPS, Port: 443}, Expires: end}}})
 	r := w.listen("c.example")
 	if _, err := io.ReadAll(r.Body); err == nil {

@@ -231,7 +231,7 @@ func TestWebSocketsAreBounded(t *testing.T) {
 	}
 	last.Close() // without a word: its place is free again
 	w.event("websocket")
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		if _, line := open(); strings.HasPrefix(line, "HTTP/1.1 101 ") {
 			break
 		} else if time.Now().After(deadline) {

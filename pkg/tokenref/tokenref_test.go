@@ -102,7 +102,7 @@ func TestWhatCannotBeResolvedIsNamed(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v := Resolver{Lookup: func(name string) (string, bool) { return "", name == "EMPTY" }, Time: 200 * time.Millisecond}
+	v := Resolver{Lookup: func(name string) (string, bool) { return "", name == "EMPTY" }, Time: time.Minute}
 	for ref, want := range map[string]string{
 		"MISSING": "your environment has no MISSING", "EMPTY": "cannot resolve EMPTY: it is empty",
 		"file:" + dir + "/none": "no such file", "file:" + dir + "/empty": "it is empty", "file:" + dir + "/nul": "NUL", "file:" + dir + "/large": "larger than",
@@ -110,6 +110,10 @@ func TestWhatCannotBeResolvedIsNamed(t *testing.T) {
 		"cmd:false": "cannot resolve cmd:false: exit status 1", "cmd:no-such-program-here": "executable file not found", "cmd:sleep 60": "did not end within",
 		"cmd:ls /no/such/place": "exit status 2: ls: ", "cmd:true": "it is empty", "cmd:cat /dev/zero": "cannot resolve cmd:cat /dev/zero",
 	} {
+		v := v
+		if want == "did not end within" {
+			v.Time = 200 * time.Millisecond
+		}
 		if got, err := resolve(t, v, ref); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %q, %v; want %q", ref, got, err, want)
 		}
@@ -181,7 +185,7 @@ func TestACommandThatIsAloneHasNoTerminal(t *testing.T) {
 // A command that hangs leaves nobody behind, however often it is tried.
 func TestWhatACommandStartedEndsWithIt(t *testing.T) {
 	child := filepath.Join(t.TempDir(), "child")
-	v := Resolver{Lookup: os.LookupEnv, Alone: true, Time: 300 * time.Millisecond}
+	v := Resolver{Lookup: os.LookupEnv, Alone: true, Time: 3 * time.Second}
 	if got, err := resolve(t, v, "cmd:sh -c 'sleep 300 & echo $! > "+child+"; wait'"); err == nil {
 		t.Fatalf("%q", got)
 	}
