@@ -200,7 +200,9 @@ func (f *file) path(n *yaml.Node, what string) (tokenref.Ref, error) {
 
 // parseUpstream reads an address as git takes it and returns it as a URL.
 func parseUpstream(s string) (string, error) {
-	refuse := func(why string) (string, error) { return "", fmt.Errorf("the upstream %q %s", s, why) }
+	refuse := func(why string) (string, error) {
+		return "", fmt.Errorf("the upstream %q %s", userInfo().ReplaceAllString(s, "://…@"), why)
+	}
 	if len(s) > 1000 || strings.IndexFunc(s, func(r rune) bool {
 		return strings.ContainsRune(" \"\\'", r) || !unicode.IsPrint(r) || r > unicode.MaxASCII
 	}) >= 0 {
@@ -235,10 +237,22 @@ func parseUpstream(s string) (string, error) {
 	return u.String(), nil
 }
 
+// userInfo is where an address may hold a secret.
+var userInfo = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`://[^/]*@`) })
+
+// tokenAsUser is what git servers take for a user's name though it is a token: by how
+// theirs begin, and longer than a name is. The agent's git is told of addresses.
+var tokenAsUser = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:gh[a-z]_|github_pat_|gl[a-z]*-|ATBB|ATCT)[A-Za-z0-9_=.-]{16}|^.{40}`)
+})
+
 // checkAuthority checks who is asked, and makes the host canonical.
 func checkAuthority(u *url.URL) error {
 	if _, has := u.User.Password(); has {
 		return errors.New(`holds a password: write "token_ref"`)
+	}
+	if tokenAsUser().MatchString(u.User.Username()) {
+		return errors.New(`holds what looks like a token: write "token_ref"`)
 	}
 	if user := u.User.Username(); strings.HasPrefix(user, "-") || strings.ContainsAny(user, "%:/@") {
 		return errors.New("has a user's name that no server has")
