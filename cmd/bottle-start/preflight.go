@@ -94,7 +94,11 @@ func summary(spec lifecycle.Spec) (string, error) {
 		rows = append(rows, row{"proxy", []string{p.Summary()}})
 	}
 	if m.Pipelock.Image != "" {
-		rows = append(rows, row{"pipelock", []string{m.Pipelock.Image}})
+		lines := []string{m.Pipelock.Image}
+		if hosts := m.Pipelock.Passthrough; len(hosts) > 0 {
+			lines = append(lines, "which does not look into "+strings.Join(hosts, " ")+"  [tls_passthrough]")
+		}
+		rows = append(rows, row{"pipelock", lines})
 	}
 	if may := m.Model.Summary(); len(may) > 0 {
 		rows = append(rows, row{"model may", may})
