@@ -48,7 +48,8 @@ const (
 )
 
 // Line is one line of the script (test/upstream). A tool is called with Input, or
-// with Text where it takes no more than that.
+// with Text where it takes no more than that. It is said at once, or After Release
+// was called with that name.
 type Line struct {
 	Last    string         `json:"last,omitempty"`
 	History string         `json:"history,omitempty"`
@@ -56,6 +57,7 @@ type Line struct {
 	Tool    string         `json:"tool,omitempty"`
 	Input   map[string]any `json:"input,omitempty"`
 	Text    string         `json:"text,omitempty"`
+	After   string         `json:"after,omitempty"`
 }
 
 // Bash is the line that has the agent run a command.
@@ -81,6 +83,14 @@ func (u *Upstream) Script(lines ...Line) {
 			u.r.t.Logf("the model was asked: %+v", u.Heard(modelSaid))
 		}
 	})
+}
+
+// Release has the models say what waits for this name.
+func (u *Upstream) Release(name string) {
+	u.r.t.Helper()
+	if err := os.WriteFile(filepath.Join(u.Files(), name), nil, 0o600); err != nil {
+		u.r.t.Fatal(err)
+	}
 }
 
 // Patience bounds one wait for what a busy machine may need long for, such as a

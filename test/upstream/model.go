@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // The models' APIs, as one script has them: what is answered depends on what was
@@ -24,6 +26,19 @@ type line struct {
 	Tool    string          `json:"tool"`  // the tool to call, besides
 	Input   json.RawMessage `json:"input"` // what with: an object
 	Text    string          `json:"text"`  // or, where it takes one, a text
+	After   string          `json:"after"` // a file beside the script: nothing is said before it is there
+}
+
+// await waits until the line may be said, or nobody listens any more.
+func (d *diary) await(ctx context.Context, l line) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for l.After != "" && ctx.Err() == nil {
+		if _, err := os.Stat(filepath.Join(d.files, filepath.Base(l.After))); err == nil {
+			return
+		}
+		<-tick.C
+	}
 }
 
 // asked is what the script looks at of a request.
@@ -86,6 +101,7 @@ func (d *diary) modelled(w http.ResponseWriter, r *http.Request, kind string) bo
 	l := pick(lines, q, s.users)
 	d.note(entry{Kind: kind, From: r.RemoteAddr, Host: r.Host, Method: r.Method, Path: r.URL.RequestURI(), Header: headerLines(r),
 		Detail: fmt.Sprintf("%d messages: %s%s", len(q.turns), l.Say, l.Tool)})
+	d.await(r.Context(), l)
 	s.answer(w, l, q)
 	return true
 }
