@@ -63,7 +63,7 @@ func (o other) works(t *testing.T) {
 	ask.Last = "committed-it"
 	c.u.Script(
 		rig.Line{Last: "Generate a title", Say: "A title"},
-		rig.Line{Last: "the second task", History: "the first task", Say: "second answer, knowing the first"},
+		rig.Line{Last: "the second task", History: "the first task", Say: "second answer, knowing the first", After: workedAt},
 		rig.Line{Last: "the second task", Say: "second answer, knowing nothing"},
 		rig.Line{Last: o.host, Say: "all done, and the walls are known"},
 		ask,
@@ -108,7 +108,7 @@ func (o other) works(t *testing.T) {
 	if o.loads {
 		c.r.AwaitActivity("waiting")
 	}
-	c.does([]string{"working", "waiting"}, func() { c.send("the second task") })
+	c.turn("the second task")
 	c.shows("second answer, knowing the first")
 	if _, said, code := c.r.Run("bottle-stop", c.slug); code != 0 {
 		t.Fatalf("bottle-stop ended with %d: %s", code, said)

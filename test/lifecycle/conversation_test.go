@@ -56,32 +56,37 @@ func (c *conversation) send(text string) {
 
 func (c *conversation) activity() string { return string(c.r.Bottles()[0].Activity) }
 
-// does waits until bottle-ls --watch has told of these activities, in this order.
-func (c *conversation) does(wanted []string, act func()) {
+// workedAt is what a model's answer waits for that a turn is watched for.
+const workedAt = "worked-at"
+
+// turn sends a text, and waits until bottle-ls --watch has told that it is worked at,
+// and then that the agent waits again. The answer is held until then: a busy machine
+// may tell of the last of two changes alone.
+func (c *conversation) turn(text string) {
 	c.t.Helper()
 	ctx, cancel := rig.Patient(c.t)
 	defer cancel()
 	lines, end := c.r.Watch(ctx)
 	defer end()
 	var told []string
-	acted := false
-	for len(wanted) > 0 {
-		var b struct{ Activity string }
-		if err := lines.Decode(&b); err != nil {
-			screen, _, _ := c.r.Run("bottle-attach", "--peek", c.slug)
-			log, _, _ := c.r.Run("bottle-log", "-o", "text", c.slug)
-			c.t.Fatalf("after %v, no %v: %v\nthe screen:\n%s\nthe end of the log:\n%s", told, wanted, err, screen, log[max(0, len(log)-3000):])
-		}
-		if !acted { // the snapshot
-			acted = true
-			act()
-			continue
-		}
-		told = append(told, b.Activity)
-		if b.Activity == wanted[0] {
-			wanted = wanted[1:]
+	next := func(wanted string) {
+		for {
+			var b struct{ Activity string }
+			if err := lines.Decode(&b); err != nil {
+				screen, _, _ := c.r.Run("bottle-attach", "--peek", c.slug)
+				log, _, _ := c.r.Run("bottle-log", "-o", "text", c.slug)
+				c.t.Fatalf("after %v, not %s: %v\nthe screen:\n%s\nthe end of the log:\n%s", told, wanted, err, screen, log[max(0, len(log)-3000):])
+			}
+			if told = append(told, b.Activity); b.Activity == wanted || wanted == "" {
+				return
+			}
 		}
 	}
+	next("") // as it is before
+	c.send(text)
+	next("working")
+	c.u.Release(workedAt)
+	next("waiting")
 }
 
 // The real Claude Code does a task, and goes on with it after its end.
@@ -89,7 +94,7 @@ func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
 	t.Parallel()
 	c := converse(t, []rig.Line{
 		{Last: "the third task", History: "second answer", Say: "third answer, knowing the second"},
-		{Last: "the second task", History: "the first task", Say: "second answer, knowing the first"},
+		{Last: "the second task", History: "the first task", Say: "second answer, knowing the first", After: workedAt},
 		{Last: "the second task", Say: "second answer, knowing nothing"},
 		{Last: "refused-with", Say: "all done, and one host was refused"},
 		rig.Bash("committed-it", "curl -sS https://refused.example/ 2>&1; echo refused-with $?"),
@@ -115,7 +120,7 @@ func TestClaudeCodeWorksIsRefusedAndContinues(t *testing.T) {
 	c.r.AwaitActivity("exited")
 	c.reopen()
 	c.shows("all done, and one host was refused", "bypass permissions on")
-	c.does([]string{"working", "waiting"}, func() { c.send("the second task") })
+	c.turn("the second task")
 	c.shows("second answer, knowing the first")
 
 	// It is stopped and brought back, and goes on again.
