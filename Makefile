@@ -16,9 +16,11 @@ INSIDE := bottle-inside
 TESTS := upstream pipelock asker dialer
 BIN := bin
 LIBEXEC := libexec/bottle
-# Without urfave's writer of manuals a program starts a little sooner. The tests
-# build by the same flags, and take what is up to date.
-BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags urfave_cli_no_docs -ldflags "-s -w"
+# Without urfave's writer of manuals a program starts a little sooner. Programs and
+# tests are compiled by the same flags: what both are made of is compiled once.
+export CGO_ENABLED := 0
+COMPILE := -trimpath -buildvcs=false -tags urfave_cli_no_docs
+BUILD := go build $(COMPILE) -ldflags "-s -w"
 
 .PHONY: help build install demo test test-engines pipelock-check escape crash soak bench screenshot fuzz fmt lint clean engine programs base
 
@@ -74,7 +76,7 @@ demo: engine build base ## a bottle from end to end; ends attached to it on a te
 test: engine build programs base ## everything, against a real engine
 	@scripts/deps git git-lfs tmux jq fzf ps ip curl getfacl docker-compose
 	@scripts/deps runsc || echo "test: bottles on gVisor are not tried" >&2
-	scripts/suite -timeout 25m ./...
+	scripts/suite $(COMPILE) -timeout 25m ./...
 
 escape: engine build base ## tries to get out of a bottle: one line a row; JSON=FILE writes the rows there
 	@scripts/deps ip

@@ -4,20 +4,31 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"go/build"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 )
 
+// goSource is the directory of Go's own source. A binary that was built with
+// -trimpath does not know it.
+func goSource(t testing.TB) string {
+	t.Helper()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(strings.TrimSpace(string(root)), "src")
+}
+
 // source returns at least n bytes of Go's own source.
 func source(t testing.TB, n int) []byte {
 	t.Helper()
 	var b []byte
-	files, err := filepath.Glob(filepath.Join(build.Default.GOROOT, "src", "*", "*.go"))
+	files, err := filepath.Glob(filepath.Join(goSource(t), "*", "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
