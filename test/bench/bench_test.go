@@ -110,11 +110,18 @@ func TestUpAndDownAgainstCompose(t *testing.T) {
 	report(bareDown, composeDown)
 }
 
-func TestListAgainstDockerPs(t *testing.T) {
+// What is looked at while many bottles run: all of it looks at the same ones.
+func TestManyBottlesAreLookedAt(t *testing.T) {
 	rounds, bottles := size()
 	r := rig.New(t)
 	r.Agent("dev")
 	startMany(t, r, bottles)
+	t.Run("list", func(t *testing.T) { listAgainstDockerPs(t, r, rounds, bottles) })
+	t.Run("status line", func(t *testing.T) { statusLine(t, r, rounds, bottles) }) // while no agent does anything
+	t.Run("watch", func(t *testing.T) { watchShowsAnActivity(t, r, rounds, bottles) })
+}
+
+func listAgainstDockerPs(t *testing.T, r *rig.Rig, rounds, bottles int) {
 	list := &timing{name: fmt.Sprintf("bottle-ls, %d bottles", bottles)}
 	ps, psAll := &timing{name: "docker ps"}, &timing{name: "docker ps -a"}
 	for range rounds * 4 {

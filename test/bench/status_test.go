@@ -13,11 +13,7 @@ import (
 
 // tmux asks for the status line again and again: with an engine that answers,
 // and with one that stalls.
-func TestStatusLine(t *testing.T) {
-	rounds, bottles := size()
-	r := rig.New(t)
-	r.Agent("dev")
-	startMany(t, r, bottles)
+func statusLine(t *testing.T, r *rig.Rig, rounds, bottles int) {
 	for _, b := range r.Bottles() {
 		for n := range 20 {
 			r.Write(fmt.Sprintf("state/%s/egress/out/proposals/egress-denied-%016d.json", b.Slug, n), "{}")
@@ -48,6 +44,7 @@ func TestStatusLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stalled.Close()
+	defer func() { r.Env = nil }()
 	r.Env = []string{"DOCKER_HOST=unix://" + stalled.Addr().String()}
 	line("the engine stalls")
 	r.Env = []string{"DOCKER_HOST=unix:///nonexistent/docker.sock"}

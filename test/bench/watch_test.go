@@ -12,12 +12,8 @@ import (
 
 // From what an agent does to the line that `bottle-ls --watch` prints of it: the
 // file's time says when it was so.
-func TestWatchShowsAnActivity(t *testing.T) {
-	rounds, bottles := size()
-	r := rig.New(t)
-	r.Agent("dev")
-	slug := r.Start("dev")
-	startMany(t, r, bottles-1)
+func watchShowsAnActivity(t *testing.T, r *rig.Rig, rounds, bottles int) {
+	slug := r.Bottles()[0].Slug
 	lines, end := r.Watch(t.Context())
 	defer end()
 	shown := &timing{name: fmt.Sprintf("bottle-ls --watch shows an activity, %d bottles", bottles)}
