@@ -115,7 +115,7 @@ func wantWork(t *testing.T, r *rig.Rig, slug string) {
 	wantNothing(t, r)
 }
 
-func TestAStateDirectoryRemovedByHandKeepsItsWork(t *testing.T) {
+func TestAStateDirectoryRemovedByHandKeepsItsWorkAndItsName(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	r.Agent("dev")
@@ -126,6 +126,10 @@ func TestAStateDirectoryRemovedByHandKeepsItsWork(t *testing.T) {
 	all := r.Bottles()
 	if len(all) != 1 || all[0].Agent != "?" || !strings.Contains(all[0].Reason, "bottle-stop keeps its work") {
 		t.Errorf("listed as %+v", all)
+	}
+	_, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "none", "--name", slug, "dev")
+	if code != 6 || !strings.Contains(said, "still holds an earlier bottle of that name\nhint: bottle-stop "+slug+" keeps its work") {
+		t.Errorf("ended with %d: %s", code, said)
 	}
 	wantWork(t, r, slug)
 }
@@ -145,28 +149,4 @@ func TestAContainerRemovedByHandKeepsItsWork(t *testing.T) {
 		}
 	}
 	wantWork(t, r, slug)
-}
-
-// A bottle that was made by a clock ahead of today's is a bottle all the same.
-func TestAClockThatIsSetBackChangesNothing(t *testing.T) {
-	t.Parallel()
-	r := rig.New(t)
-	r.Agent("dev")
-	slug := r.Start("dev")
-	path := filepath.Join(r.Home, "state", slug, "metadata.json")
-	data := readFile(t, path)
-	i := strings.Index(data, `"started_at": "`) + len(`"started_at": "`)
-	if err := os.WriteFile(path, []byte(data[:i]+"2099"+data[i+4:]), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if all := r.Bottles(); len(all) != 1 || all[0].Status != bottle.Running || all[0].StartedAt.Year() != 2099 {
-		t.Errorf("listed as %+v", all)
-	}
-	if out, said, code := r.Run("bottle-stop", "--orphans", "--dry-run"); out != "" || code != 0 {
-		t.Errorf("the reaper would take %s%s", out, said)
-	}
-	if _, said, code := r.Run("bottle-stop", slug); code != 0 {
-		t.Errorf("its stop ended with %d: %s", code, said)
-	}
-	wantNothing(t, r)
 }

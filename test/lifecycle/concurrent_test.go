@@ -66,35 +66,17 @@ func TestTenStartsAtOnceAreTenBottles(t *testing.T) {
 	wantNothing(t, r)
 }
 
-func TestOfTwoStopsAtOnceOneTellsOfTheOther(t *testing.T) {
+// Of one bottle, from its start to its end.
+func TestProgramsThatMeetAtABottle(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	r.Agent("dev")
-	slug := r.Start("dev")
-	stopped := 0
-	for _, e := range atOnce(r, 4, "bottle-stop", slug) {
-		switch {
-		case e.code == 0:
-			stopped++
-		case e.code == 6 && strings.Contains(e.said, "another program is at work on "+slug):
-		case e.code == 3 && strings.Contains(e.said, `no bottle named "`+slug+`"`):
-		default:
-			t.Errorf("one ended with %d: %s", e.code, e.said)
-		}
-	}
-	if stopped != 1 {
-		t.Errorf("%d stops stopped it", stopped)
-	}
-	wantNothing(t, r)
-	if _, err := os.Stat(filepath.Join(r.Home, "history", slug, "metadata.json")); err != nil {
-		t.Error(err)
-	}
+	t.Run("a stop during a start leaves the start alone", func(t *testing.T) { stopDuringAStartLeavesTheStartAlone(t, r) })
+	t.Run("two reapers at once reap once", func(t *testing.T) { twoReapersAtOnceReapOnce(t, r, "web") })
+	t.Run("of two stops at once one tells of the other", func(t *testing.T) { ofTwoStopsAtOnceOneTellsOfTheOther(t, r, "web") })
 }
 
-func TestAStopDuringAStartLeavesTheStartAlone(t *testing.T) {
-	t.Parallel()
-	r := rig.New(t)
-	r.Agent("dev")
+func stopDuringAStartLeavesTheStartAlone(t *testing.T, r *rig.Rig) {
 	watch := r.Command(t.Context(), "bottle-ls", "--watch")
 	lines, err := watch.StdoutPipe()
 	if err != nil {
@@ -125,11 +107,7 @@ func TestAStopDuringAStartLeavesTheStartAlone(t *testing.T) {
 	watch.Wait()
 }
 
-func TestTwoReapersAtOnceReapOnce(t *testing.T) {
-	t.Parallel()
-	r := rig.New(t)
-	r.Agent("dev")
-	alive := r.Start("dev")
+func twoReapersAtOnceReapOnce(t *testing.T, r *rig.Rig, alive string) {
 	id := strings.TrimSpace(readFile(t, filepath.Join(r.Home, "id")))
 	for n := range 6 {
 		r.Docker("volume", "create", "--label", "bottle.home="+id, "--label", fmt.Sprintf("bottle.slug=gone-%d", n), fmt.Sprintf("bottle-gone-%d_%s", n, id))
@@ -144,6 +122,27 @@ func TestTwoReapersAtOnceReapOnce(t *testing.T) {
 	}
 	if all := r.Bottles(); len(all) != 1 || all[0].Slug != alive || all[0].Status != bottle.Running {
 		t.Errorf("listed as %+v", all)
+	}
+}
+
+func ofTwoStopsAtOnceOneTellsOfTheOther(t *testing.T, r *rig.Rig, slug string) {
+	stopped := 0
+	for _, e := range atOnce(r, 4, "bottle-stop", slug) {
+		switch {
+		case e.code == 0:
+			stopped++
+		case e.code == 6 && strings.Contains(e.said, "another program is at work on "+slug):
+		case e.code == 3 && strings.Contains(e.said, `no bottle named "`+slug+`"`):
+		default:
+			t.Errorf("one ended with %d: %s", e.code, e.said)
+		}
+	}
+	if stopped != 1 {
+		t.Errorf("%d stops stopped it", stopped)
+	}
+	wantNothing(t, r)
+	if _, err := os.Stat(filepath.Join(r.Home, "history", slug, "metadata.json")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -36,21 +36,6 @@ func TestAVolumeOfTheImagesIsRefused(t *testing.T) {
 	wantNothing(t, r)
 }
 
-func TestANameWhoseStateWasRemovedByHandIsNotTaken(t *testing.T) {
-	t.Parallel()
-	r := rig.New(t)
-	r.Agent("dev")
-	slug := withWork(t, r)
-	if err := os.RemoveAll(filepath.Join(r.Home, "state", slug)); err != nil {
-		t.Fatal(err)
-	}
-	_, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "none", "--name", slug, "dev")
-	if code != 6 || !strings.Contains(said, "still holds an earlier bottle of that name\nhint: bottle-stop "+slug+" keeps its work") {
-		t.Errorf("ended with %d: %s", code, said)
-	}
-	wantWork(t, r, slug)
-}
-
 func TestWorkThatCannotBeReadIsToldOrKept(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

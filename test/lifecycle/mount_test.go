@@ -75,11 +75,16 @@ git add made && git -c user.name=a -c user.email=a@b commit -q --no-verify -m 'f
 	}
 }
 
-func TestAMountedFolderOutlivesItsContainers(t *testing.T) {
+// A directory of the operator's that the agent makes a repository of is one to his
+// git, whoever looks at its owner. The stop names it.
+func TestAMountedFolderOutlivesItsContainersAndTheStopNamesWhatWasPlanted(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	r.GitFolder()
 	r.Agent("dev")
+	if err := os.MkdirAll(filepath.Join(r.Dir, "lib/inner"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	slug := r.Start("dev", "--workspace", "mount")
 	commit := "git -c user.name=a -c user.email=a@b commit -q --allow-empty -m kept && git rev-parse HEAD"
 	id, said, code := r.Inside(slug, "sh", "-c", commit)
@@ -93,7 +98,18 @@ func TestAMountedFolderOutlivesItsContainers(t *testing.T) {
 	if got, said, _ := r.Inside(slug, "git", "rev-parse", "HEAD"); got != id {
 		t.Errorf("after the resume: %q, %s", got, said)
 	}
-	out, said, code := r.Run("bottle-stop", slug)
+	if _, said, code := r.Inside(slug, "sh", "-c", "git init -q --bare lib/inner && mv lib/inner lib/.git"); code != 0 {
+		t.Fatal(said)
+	}
+	if at := r.Git("-C", "lib", "rev-parse", "--absolute-git-dir"); !strings.HasSuffix(at, "/lib/.git") {
+		t.Errorf("in lib git uses %s", at)
+	}
+	var out string
+	for _, args := range [][]string{{"--keep", slug}, {slug}} {
+		if out, said, code = r.Run("bottle-stop", args...); code != 0 || !strings.Contains(said, `/lib" is a repository to git`) {
+			t.Errorf("%q: %d: %s%s", args, code, out, said)
+		}
+	}
 	bundle := rig.Decode[struct{ Bundle string }](t, out).Bundle
 	if code != 0 || bundle == "" {
 		t.Fatalf("%d: %s%s", code, out, said)
@@ -103,11 +119,20 @@ func TestAMountedFolderOutlivesItsContainers(t *testing.T) {
 	}
 }
 
-func TestAFolderWithoutARepositoryIsMounted(t *testing.T) {
+func TestAFolderWithoutARepositoryIsMountedAndNoneInIt(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	r.Agent("dev")
+	outer, inner := r.Dir, filepath.Join(r.Dir, "inner")
+	if err := os.Mkdir(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	slug := r.Start("dev", "--workspace", "mount")
+	r.Dir = inner
+	if _, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "mount", "dev"); code == 0 || !strings.Contains(said, slug+" works in "+outer) || !strings.Contains(said, "hint: stop that bottle first, or give --workspace copy") {
+		t.Errorf("%d: %s", code, said)
+	}
+	r.Dir = outer
 	if _, said, code := r.Inside(slug, "sh", "-c", "echo x >made && git init -q && git status"); code != 0 {
 		t.Fatal(said)
 	}
@@ -122,45 +147,5 @@ func TestAFolderWithoutARepositoryIsMounted(t *testing.T) {
 	r.Git("init", "-q", "sub")
 	if _, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "mount", "dev"); code != 1 || !strings.Contains(said, "another repository in it") || !strings.Contains(said, "hint: give --workspace copy") {
 		t.Errorf("a repository below: %d: %s", code, said)
-	}
-}
-
-// A directory of the operator's that the agent makes a repository of is one to his
-// git, whoever looks at its owner. The stop names it.
-func TestTheStopNamesWhatAnAgentPlanted(t *testing.T) {
-	t.Parallel()
-	r := rig.New(t)
-	r.GitFolder()
-	r.Agent("dev")
-	if err := os.MkdirAll(filepath.Join(r.Dir, "lib/inner"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	slug := r.Start("dev", "--workspace", "mount")
-	if _, said, code := r.Inside(slug, "sh", "-c", "git init -q --bare lib/inner && mv lib/inner lib/.git"); code != 0 {
-		t.Fatal(said)
-	}
-	if at := r.Git("-C", "lib", "rev-parse", "--absolute-git-dir"); !strings.HasSuffix(at, "/lib/.git") {
-		t.Errorf("in lib git uses %s", at)
-	}
-	for _, args := range [][]string{{"--keep", slug}, {slug}} {
-		out, said, code := r.Run("bottle-stop", args...)
-		if code != 0 || !strings.Contains(said, `/lib" is a repository to git`) {
-			t.Errorf("%q: %d: %s%s", args, code, out, said)
-		}
-	}
-}
-
-func TestNoFolderIsMountedInAMountedOne(t *testing.T) {
-	t.Parallel()
-	r := rig.New(t)
-	r.Agent("dev")
-	outer, inner := r.Dir, filepath.Join(r.Dir, "inner")
-	if err := os.Mkdir(inner, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	slug := r.Start("dev", "--workspace", "mount")
-	r.Dir = inner
-	if _, said, code := r.Run("bottle-start", "--yes", "--detach", "--workspace", "mount", "dev"); code == 0 || !strings.Contains(said, slug+" works in "+outer) || !strings.Contains(said, "hint: stop that bottle first, or give --workspace copy") {
-		t.Errorf("%d: %s", code, said)
 	}
 }

@@ -82,13 +82,28 @@ func TestARestartedEgressIsDegradedUntilItIsResumed(t *testing.T) {
 	}
 }
 
-// The policy of a living bottle is changed by whoever writes its file, and egress
-// says what became of it.
-func TestAChangedPolicyIsInForceWhenEgressSaysSo(t *testing.T) {
+func TestASecretOfTheEnvironmentReachesTheSessionAlone(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
-	r.Agent("dev", "one.test")
+	r.Write("bottles/dev.md", "---\nenv:\n  STAGE_KEY: ${STAGE_KEY}\negress:\n  routes:\n    - {host: one.test, private: true}\n---\n")
+	r.Write("agents/dev.md", "---\nbottle: dev\nprogram: shell\n---\n")
+	if _, said, code := r.Run("bottle-start", "--yes", "--detach", "dev"); code == 0 || !strings.Contains(said, "STAGE_KEY") {
+		t.Errorf("a missing variable: %d: %s", code, said)
+	}
+	r.Env = []string{"STAGE_KEY=value-of-the-key"}
 	slug := r.Start("dev")
+	if out, said, _ := r.Inside(slug, "printenv", "STAGE_KEY"); out != "value-of-the-key\n" {
+		t.Errorf("inside it is %q: %s", out, said)
+	}
+	if out := r.Docker("inspect", "bottle-"+slug+"-agent-1"); strings.Contains(out, "value-of-the-key") {
+		t.Error("docker inspect shows it")
+	}
+	t.Run("a changed policy is in force when egress says so", func(t *testing.T) { changedPolicy(t, r, slug) })
+}
+
+// The policy of a living bottle is changed by whoever writes its file, and egress
+// says what became of it. At first it has one.test alone.
+func changedPolicy(t *testing.T, r *rig.Rig, slug string) {
 	in, out := filepath.Join(r.Home, "state", slug, "egress/in"), filepath.Join(r.Home, "state", slug, "egress/out")
 	change := func(text string) (a struct {
 		Generation int

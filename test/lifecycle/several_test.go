@@ -30,7 +30,7 @@ func slugsOf(t *testing.T, out string, agents ...string) []string {
 	return slugs
 }
 
-func TestSeveralAgentsAreStartedAtOnceAndSecretsResolvedOnce(t *testing.T) {
+func TestSeveralAgentsAreStartedAtOnceSecretsResolvedOnceAndStoppedFromAPipe(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	asked := filepath.Join(r.Dir, "asked")
@@ -43,7 +43,8 @@ func TestSeveralAgentsAreStartedAtOnceAndSecretsResolvedOnce(t *testing.T) {
 	if code != 0 || said != "" {
 		t.Fatalf("ended with %d: %s", code, said)
 	}
-	for _, slug := range slugsOf(t, out, "dev", "web", "dev") {
+	slugs := slugsOf(t, out, "dev", "web", "dev")
+	for _, slug := range slugs {
 		if key, said, _ := r.Inside(slug, "printenv", "STAGE_KEY"); key != "value-of-the-key\n" {
 			t.Errorf("%s has %q: %s", slug, key, said)
 		}
@@ -51,6 +52,30 @@ func TestSeveralAgentsAreStartedAtOnceAndSecretsResolvedOnce(t *testing.T) {
 	if times := readFile(t, asked); times != "asked\n" {
 		t.Errorf("the command ran: %q", times)
 	}
+	stopTakesSlugsFromAPipe(t, r, slugs[0], slugs[1])
+}
+
+// stopTakesSlugsFromAPipe is of a home with one bottle more than these two.
+func stopTakesSlugsFromAPipe(t *testing.T, r *rig.Rig, one, two string) {
+	t.Helper()
+	cmd := r.Command(t.Context(), "bottle-stop", "-", one)
+	cmd.Stdin = strings.NewReader(two + "\trunning\n\n{\"slug\":\"" + one + "\"}\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if all := r.Bottles(); len(all) != 1 {
+		t.Errorf("left are %+v", all)
+	}
+	if _, said, code := r.Run("bottle-stop", r.Bottles()[0].Slug, "nobody-aaaa"); code != 3 {
+		t.Errorf("one that does not exist: %d: %s", code, said)
+	}
+	if all := r.Bottles(); len(all) != 1 {
+		t.Error("a stop that named a bottle that does not exist stopped another")
+	}
+	if out, said, code := r.Run("bottle-stop", "--all"); code != 0 {
+		t.Errorf("--all ended with %d: %s%s", code, out, said)
+	}
+	wantNothing(t, r)
 }
 
 func TestTasksComeFromAPipeAndOneThatFailsIsThatOnesError(t *testing.T) {

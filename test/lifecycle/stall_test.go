@@ -81,11 +81,7 @@ func TestAnEngineThatStallsHoldsNobody(t *testing.T) {
 	wantNothing(t, r)
 }
 
-func TestAnEngineThatStallsIsListedAsOneThatIsAway(t *testing.T) {
-	t.Parallel()
-	r := rig.New(t)
-	r.Agent("dev")
-	slug := r.Start("dev")
+func stalledIsListedAsAway(t *testing.T, r *rig.Rig, slug string) {
 	for _, args := range [][]string{nil, {"agents"}} {
 		out, said, code := r.StallAfter(0).Through(r, "bottle-ls", args...)
 		if code != 5 || !strings.Contains(said, "the Docker engine has not answered for 15s") || !rig.OneLine("bottle-ls", said) {
