@@ -19,12 +19,17 @@ import (
 
 var soak = flag.Duration("soak", time.Minute, "how long bottles have traffic at least; from five minutes on there are 8 of them")
 
-// traffic is what an agent does all day, until a file appears: requests that are
-// allowed, that are refused, that carry something, questions for names, a look at
-// what it may ask for, and a push. It thinks in between: other tests run beside it.
+// enough is how long they have it at most, where nothing longer is asked for: other
+// tests want the machine.
+const enough = 3 * time.Minute
+
+// traffic is what an agent does all day, until a file appears or so many seconds are
+// over: requests that are allowed, that are refused, that carry something, questions
+// for names, a look at what it may ask for, and a push. It thinks in between: other
+// tests run beside it.
 const traffic = `cd /work
 [ -d here ] || git clone -q http://git-gate/here.git
-until [ -e /work/stop ]; do
+until [ -e /work/stop ] || [ $SECONDS -ge $0 ]; do
 	sleep 1
 	curl -s -m 20 -o /dev/null https://allowed.test/page
 	curl -s -m 20 -o /dev/null https://allowed.test/a https://allowed.test/b https://allowed.test/c
@@ -78,7 +83,8 @@ func askAll(t *testing.T, r *rig.Rig, slugs []string) map[string]holds {
 	return all
 }
 
-// drive has all bottles make traffic until stop, which returns when it has ended.
+// drive has all bottles make traffic until stop, which returns when it has ended, or
+// until enough of it was made.
 func drive(t *testing.T, r *rig.Rig, slugs []string) (stop func()) {
 	t.Helper()
 	var agents sync.WaitGroup
@@ -87,7 +93,7 @@ func drive(t *testing.T, r *rig.Rig, slugs []string) (stop func()) {
 		if _, said, code := r.Inside(slug, "rm", "-f", "/work/stop"); code != 0 {
 			t.Fatal(said)
 		}
-		cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "bash", "-c", traffic)
+		cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "bash", "-c", traffic, fmt.Sprint(max(*soak, enough).Seconds()))
 		agents.Go(func() { runQuietly(t, cmd) })
 	}
 	return func() {
@@ -108,8 +114,8 @@ func runQuietly(t *testing.T, cmd *exec.Cmd) {
 }
 
 // Bottles that work side by side for long need no more than they did at first.
-// This lasts for as long as the package's other tests, and takes no place of theirs:
-// while it waits for its own, the agents are at work.
+// This lasts while the package's other tests do, for three minutes, and takes no
+// place of theirs: while it waits for its own, the agents are at work.
 func TestSidecarsUnderTrafficStayAsTheyAre(t *testing.T) {
 	bottles := 2
 	if *soak >= 5*time.Minute {
@@ -131,8 +137,9 @@ func TestSidecarsUnderTrafficStayAsTheyAre(t *testing.T) {
 	stop = drive(t, r, slugs)
 	t.Parallel()
 	<-time.After(*soak - time.Since(began))
+	lasted := min(time.Since(began), max(*soak, enough))
 	stop()
-	t.Logf("%d bottles had traffic for %s", bottles, time.Since(began).Round(time.Second))
+	t.Logf("%d bottles had traffic for %s", bottles, lasted.Round(time.Second))
 	for name, is := range askAll(t, r, slugs) {
 		was := first[name]
 		t.Logf("%s: %+v, and at last %+v", name, was, is)
