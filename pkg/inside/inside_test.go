@@ -23,8 +23,17 @@ func TestMain(m *testing.M) {
 }
 
 // container returns a maker of bottle-inside's command lines, for a session
-// directory of its own.
+// directory of its own, which the test itself has too.
 func container(t *testing.T) func(args ...string) *exec.Cmd {
+	t.Helper()
+	s, command := containerBeside(t)
+	t.Setenv("BOTTLE_SESSION", s.dir)
+	return command
+}
+
+// containerBeside is container for a test that runs beside others: they have one
+// environment, so that only the commands know the session. env is added to theirs.
+func containerBeside(t *testing.T, env ...string) (session, func(args ...string) *exec.Cmd) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "b") // short: a socket's path has a bound
 	if err != nil {
@@ -34,11 +43,10 @@ func container(t *testing.T) func(args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("BOTTLE_SESSION", dir)
 	home := t.TempDir()
 	command := func(args ...string) *exec.Cmd {
 		c := exec.Command(self, args...)
-		c.Env = append(os.Environ(), "BE=inside", "HOME="+home, "BOTTLE_HOME_FILES="+home+"/none", "GORACE=atexit_sleep_ms=0")
+		c.Env = append(append(os.Environ(), env...), "BE=inside", "BOTTLE_SESSION="+dir, "HOME="+home, "BOTTLE_HOME_FILES="+home+"/none", "GORACE=atexit_sleep_ms=0")
 		return c
 	}
 	t.Cleanup(func() {
@@ -46,7 +54,7 @@ func container(t *testing.T) func(args ...string) *exec.Cmd {
 		command("wait").Run() // the agent's keeper leaves its exit code there
 		os.RemoveAll(dir)
 	})
-	return command
+	return session{dir}, command
 }
 
 // begin starts a session and returns once the agent's traps are set.

@@ -20,18 +20,27 @@ import (
 type bed struct {
 	t       *testing.T
 	command func(...string) *exec.Cmd
+	session session
 	out     string // the activity's directory
 	dir     string // where the session runs
 }
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	b := &bed{t: t, out: t.TempDir(), dir: t.TempDir()}
+	b := newBedBeside(t)
 	t.Setenv("BOTTLE_OUT", b.out)
+	t.Setenv("BOTTLE_SESSION", b.session.dir)
+	return b
+}
+
+// newBedBeside is newBed for a test that runs beside others.
+func newBedBeside(t *testing.T) *bed {
+	t.Helper()
+	b := &bed{t: t, out: t.TempDir(), dir: t.TempDir()}
 	if err := os.WriteFile(filepath.Join(b.out, bottle.ActivityFile), bottle.ActivityRecord(bottle.Idle, 0), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	b.command = container(t)
+	b.session, b.command = containerBeside(t, "BOTTLE_OUT="+b.out)
 	return b
 }
 
@@ -249,11 +258,12 @@ func TestATextThatIsLostIsSentAgain(t *testing.T) {
 		"not read yet":       {"go on", ">first; while ! [ -e ended ]; do sleep 0.1; done", "go on\r"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBed(t)
+			t.Parallel() // they wait, most of the time
+			b := newBedBeside(t)
 			b.start(frame.Start{Argv: sh("stty raw -echo; " + self + " activity waiting; " + c.first + "; >took; cat >>first")})
 			b.does("waiting")
 			old := time.Now().Add(-time.Hour)
-			if err := os.Chtimes(theSession().path(fileAgent), old, old); err != nil { // it is not young
+			if err := os.Chtimes(b.session.path(fileAgent), old, old); err != nil { // it is not young
 				t.Fatal(err)
 			}
 			b.run(c.text, "send")
