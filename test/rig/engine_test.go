@@ -7,10 +7,17 @@ import (
 
 const smallImage = "bottle-base:bookworm"
 
-func TestPrivateEngineHasAnInternetOfItsOwn(t *testing.T) {
-	e := PrivateEngine(t, EngineOptions{})
+func TestPrivateEngine(t *testing.T) {
+	e := PrivateEngine(t, EngineOptions{DiskMiB: 400, Config: map[string]any{"live-restore": true}})
 	r := e.Rig()
 	e.Load(smallImage)
+	t.Run("has an internet of its own", func(t *testing.T) { hasAnInternetOfItsOwn(t, e, r) })
+	t.Run("ends in the middle and starts again", func(t *testing.T) { endsInTheMiddleAndStartsAgain(t, e, r) })
+	// What writes into a home to the last does not keep it from being removed.
+	r.Container("writes", "-v", r.Home+":/home", smallImage, "bash", "-c", "while :; do mkdir -p /home/state/x; echo >/home/state/x/$RANDOM; done")
+}
+
+func hasAnInternetOfItsOwn(t *testing.T, e *Engine, r *Rig) {
 	if ours, other := r.Docker("info", "-f", "{{.ID}}"), func() string { id, _ := client("info", "-f", "{{.ID}}"); return id }(); ours == other {
 		t.Errorf("both engines are %s", ours)
 	}
@@ -26,14 +33,9 @@ func TestPrivateEngineHasAnInternetOfItsOwn(t *testing.T) {
 	if len(Heard(e.Resolver(), "whoever.test")) == 0 {
 		t.Errorf("the host's name server heard nothing: %+v", e.Resolver())
 	}
-	// What writes into a home to the last does not keep it from being removed.
-	r.Container("writes", "-v", r.Home+":/home", smallImage, "bash", "-c", "while :; do mkdir -p /home/state/x; echo >/home/state/x/$RANDOM; done")
 }
 
-func TestPrivateEngineEndsInTheMiddleAndStartsAgain(t *testing.T) {
-	e := PrivateEngine(t, EngineOptions{DiskMiB: 400, Config: map[string]any{"live-restore": true}})
-	r := e.Rig()
-	e.Load(smallImage)
+func endsInTheMiddleAndStartsAgain(t *testing.T, e *Engine, r *Rig) {
 	name := r.Container("lives", "--init", smallImage, "sleep", "1000")
 	running := func() string { return strings.TrimSpace(r.Docker("inspect", "-f", "{{.State.Running}}", name)) }
 	e.Kill()

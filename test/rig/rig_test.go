@@ -20,8 +20,9 @@ func TestKilledRunIsSweptAndALivingOneIsNot(t *testing.T) {
 		r.Upstream("allowed.test")
 		r.Start("dev")
 		e := PrivateEngine(t, EngineOptions{})
-		e.Load(smallImage)
-		e.Rig().Container("lives", smallImage, "sleep", "1000")
+		lives := upstreamImage(t) // the smallest image that lives
+		e.Load(lives)
+		e.Rig().Container("lives", lives, "--ca-out", "/ca.pem", "--files", "/", "--log", "/log.jsonl")
 		os.Stdout.WriteString(r.dir + "\n")
 		os.Stdout.WriteString(filepath.Dir(r.Bin) + "\n")
 		os.Stdout.WriteString(filepath.Dir(e.dir) + "\n")
