@@ -141,16 +141,15 @@ func (s *server) client(w, h int) *client {
 	return c
 }
 
-// await asks again until it is so. tmux has no event for what is on a screen.
+// await asks again until it is so, less and less often. tmux has no event for what
+// is on a screen.
 func (s *server) await(what string, so func() bool) {
 	s.t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	ctx, cancel := rig.Patient(s.t)
 	defer cancel()
-	for !so() {
+	for pause := 20 * time.Millisecond; !so(); pause = min(pause*3/2, 200*time.Millisecond) {
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			out, _ := s.cmd("capture-pane", "-p", "-t", "t").CombinedOutput()
 			s.t.Fatalf("there is no %s; the screen is\n%s", what, out)

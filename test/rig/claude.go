@@ -131,7 +131,7 @@ func (r *Rig) AwaitScreen(slug string, texts ...string) string {
 	r.t.Helper()
 	ctx, cancel := Patient(r.t)
 	defer cancel()
-	for pause := 100 * time.Millisecond; ; pause = min(pause*3/2, time.Second) {
+	for pause := 100 * time.Millisecond; ; pause = min(pause*3/2, 2*time.Second) {
 		screen, _, _ := r.Run("bottle-attach", "--peek", slug)
 		missing := ""
 		for _, text := range texts {
