@@ -106,10 +106,7 @@ func TestActivityIsInListingsAndReachesWatchers(t *testing.T) {
 
 // What the agent may write on the host is one file, of which no more is read
 // than a word.
-func TestAnAgentCanPlantNothingBesideItsActivity(t *testing.T) {
-	r := rig.New(t)
-	r.Agent("dev")
-	slug := r.Start("dev")
+func nothingIsPlantedBesideTheActivity(t *testing.T, r *rig.Rig, slug string) {
 	const tries = `cd /var/lib/bottle || exit 9
 for try in 'touch x' 'mkdir x' 'mkfifo x' 'ln -s /etc/passwd x' 'ln activity x' 'mv activity x' 'rm activity' 'chmod 600 activity' 'touch -d 2001-01-01 activity' 'chmod 777 .'; do
   $try 2>/dev/null && echo "$try"
@@ -124,16 +121,10 @@ done; echo tried; printf 'working                        \n' >activity`
 	if b := r.Bottles()[0]; b.Activity != "" || b.Status != "running" {
 		t.Errorf("%+v", b)
 	}
-	if _, said, code := r.Run("bottle-stop", slug); code != 0 {
-		t.Errorf("bottle-stop ended with %d: %s", code, said)
-	}
 }
 
 // What was recorded of a bottle is no condition for looking at it.
-func TestABottleWithoutRecordsCanBeAttached(t *testing.T) {
-	r := rig.New(t)
-	r.Agent("dev")
-	slug := r.Start("dev")
+func bottleWithoutRecords(t *testing.T, r *rig.Rig, slug string) {
 	for _, name := range []string{"state/" + slug + "/metadata.json", "agents/dev.md"} {
 		r.Write(name, "{")
 	}

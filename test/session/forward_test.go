@@ -135,10 +135,7 @@ func echoes(t *testing.T, addr string, size int) {
 	}
 }
 
-func TestAServerInTheBottleIsReachedFromTheLoopback(t *testing.T) {
-	r := rig.New(t)
-	r.Agent("dev")
-	slug := r.Start("dev")
+func serverIsReachedFromTheLoopback(t *testing.T, r *rig.Rig, slug string) {
 	serve(t, r, slug)
 	f := forward(t, r, slug, "0:7000", "0:7001")
 

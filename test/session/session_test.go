@@ -108,7 +108,7 @@ func (v *viewer) ends() int {
 
 // processes are the command lines in the agent's container.
 func processes(r *rig.Rig, slug string) string {
-	return r.Docker("exec", "bottle-"+slug+"-agent-1", "ps", "axww", "-o", "args")
+	return r.Docker("top", "bottle-"+slug+"-agent-1", "axww", "-o", "pid,args")
 }
 
 // without waits until no process has what in its command line.
@@ -117,10 +117,15 @@ func without(t *testing.T, r *rig.Rig, slug, what string) {
 	until(t, what+" is gone", func() bool { return !strings.Contains(processes(r, slug), what) })
 }
 
-func TestASessionOutlivesItsViewersAndTheyLeaveNothing(t *testing.T) {
+func TestASessionAndItsViewers(t *testing.T) {
 	r := rig.New(t)
 	r.Agent("dev")
 	slug := r.Start("dev")
+	t.Run("a session outlives its viewers, and they leave nothing", func(t *testing.T) { sessionOutlivesItsViewers(t, r, slug) })
+	t.Run("a bottle without records can be attached", func(t *testing.T) { bottleWithoutRecords(t, r, slug) })
+}
+
+func sessionOutlivesItsViewers(t *testing.T, r *rig.Rig, slug string) {
 	const viewing = "bottle-inside view"
 
 	v := attach(t, r, slug)
@@ -174,10 +179,17 @@ func TestASessionOutlivesItsViewersAndTheyLeaveNothing(t *testing.T) {
 	}
 }
 
-func TestCommandsWorkInPipes(t *testing.T) {
+// What is done beside the session.
+func TestCommandsPortsAndTheActivityFile(t *testing.T) {
 	r := rig.New(t)
 	r.Agent("dev")
 	slug := r.Start("dev")
+	t.Run("commands work in pipes", func(t *testing.T) { commandsWorkInPipes(t, r, slug) })
+	t.Run("an agent can plant nothing beside its activity", func(t *testing.T) { nothingIsPlantedBesideTheActivity(t, r, slug) })
+	t.Run("a server in the bottle is reached from the loopback", func(t *testing.T) { serverIsReachedFromTheLoopback(t, r, slug) }) // last: it stops the bottle
+}
+
+func commandsWorkInPipes(t *testing.T, r *rig.Rig, slug string) {
 	big := bytes.Repeat([]byte("\x00\xff\x1b]52;c;x\x07 0123456789\n"), 200_000)
 	cmd := r.Command(t.Context(), "bottle-attach", slug, "--", "cat")
 	cmd.Stdin = bytes.NewReader(big)
