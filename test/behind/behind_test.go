@@ -79,11 +79,32 @@ func (l *lab) inspect(service, format string) string {
 
 const networksOf = `{{range $n, $e := .NetworkSettings.Networks}}{{$n}}={{$e.IPAddress}} {{end}}`
 
+// What leaves a bottle as it was, one after another in the same one. First is what
+// asks the operator: later ones leave proposals behind.
+func TestWhatGoesThroughPipelock(t *testing.T) {
+	t.Parallel()
+	l := start(t, "two.test")
+	for _, c := range []struct {
+		name string
+		try  func(*lab)
+	}{
+		{"what it has no exception for is not asked", whatHasNoExceptionIsNotAsked},
+		{"an exception ends in it too", exceptionEndsInPipelockToo},
+		{"a false positive is excepted in its file", falsePositiveIsExcepted},
+		{"everything leaves by it", everythingLeavesByPipelock},
+		{"it stops what egress lets through", pipelockStopsWhatEgressLetsThrough},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l.t = t
+			c.try(l)
+		})
+	}
+}
+
 // Egress has no way out but pipelock, whom the agent cannot dial (A12); pipelock
 // finds what egress was told to let pass.
-func TestEverythingLeavesByPipelock(t *testing.T) {
-	t.Parallel()
-	l := start(t)
+func everythingLeavesByPipelock(l *lab) {
+	t := l.t
 	l.wants(l.ask("https://one.test/first"), "200", `"/first"`)
 	behind := ""
 	var names []string

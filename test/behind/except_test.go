@@ -29,9 +29,8 @@ func (l *lab) found(url string) string {
 // What pipelock finds, and has an exception for, is asked of the operator; his yes is
 // an exception in its file, for that pattern below that path alone, until it is
 // revoked or over.
-func TestAFalsePositiveIsExceptedInPipelocksFile(t *testing.T) {
-	t.Parallel()
-	l := start(t, "two.test")
+func falsePositiveIsExcepted(l *lab) {
+	t := l.t
 	before := l.file()
 	id := l.found("https://one.test/login")
 	out, said, _ := l.Run("bottle-approve", "--once", id)
@@ -59,9 +58,8 @@ func TestAFalsePositiveIsExceptedInPipelocksFile(t *testing.T) {
 }
 
 // An exception that ended is taken out by the next program that looks.
-func TestAnExceptionEndsInPipelockToo(t *testing.T) {
-	t.Parallel()
-	l := start(t)
+func exceptionEndsInPipelockToo(l *lab) {
+	t := l.t
 	before := l.file()
 	if out, said, code := l.Run("bottle-approve", "--for", "1s", l.found("https://one.test/login")); code != 0 {
 		t.Fatalf("%d: %s%s", code, out, said)
@@ -83,9 +81,8 @@ func TestAnExceptionEndsInPipelockToo(t *testing.T) {
 }
 
 // What pipelock has no exception for is asked of nobody, and the log says so.
-func TestWhatPipelockHasNoExceptionForIsNotAsked(t *testing.T) {
-	t.Parallel()
-	l := start(t)
+func whatHasNoExceptionIsNotAsked(l *lab) {
+	t := l.t
 	l.wants(l.ask("https://one.test/x?t="+token), "403", "blocked: core DLP match")
 	l.wants(l.ask("https://one.test/x", "-H", "X-Note: "+jwt), "403", "blocked: request header contains secret")
 	l.denied("/x", "pipelock gives no exception for it")

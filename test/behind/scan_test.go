@@ -79,9 +79,8 @@ func (l *lab) send(m letter, at string) string {
 
 // Where egress' scanner lets something through, pipelock does not: the rows P1 to P4
 // with a token that the route excepts in egress.
-func TestPipelockStopsWhatEgressLetsThrough(t *testing.T) {
-	t.Parallel()
-	l := start(t)
+func pipelockStopsWhatEgressLetsThrough(l *lab) {
+	t := l.t
 	_, real := l.PipelockImage()
 	tried := 0
 	for _, row := range slices.Sorted(maps.Keys(rows)) {
