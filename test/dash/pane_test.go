@@ -42,7 +42,7 @@ func viewers(r *rig.Rig, slug string) int  { return running(r, slug, "bottle-ins
 func sessions(r *rig.Rig, slug string) int { return running(r, slug, " new-session ") }
 
 func running(r *rig.Rig, slug, text string) int {
-	return strings.Count(r.Docker("exec", "bottle-"+slug+"-agent-1", "ps", "axww", "-o", "args"), text)
+	return strings.Count(r.Docker("top", "bottle-"+slug+"-agent-1", "axww", "-o", "pid,args"), text)
 }
 
 // right is the right pane of the first window, and what it shows.
@@ -113,11 +113,18 @@ func TestTheRightPaneOnlyShowsAndAgentsWorkOn(t *testing.T) {
 	}
 }
 
-// Who asks at the same time shares one pane, and one viewer.
-func TestTenThatShowABottleAtOnceShareOnePane(t *testing.T) {
+// Each leaves the bottle, and no viewer of it, to the next; the last ends all viewers first.
+func TestABottleInATmux(t *testing.T) {
 	r := rig.New(t)
 	r.Agent("dev")
 	r.Start("dev", "--name", "one")
+	t.Run("without a pane the foreground is used", func(t *testing.T) { withoutAPaneTheForegroundIsUsed(t, r) })
+	t.Run("ten that show it at once share one pane", func(t *testing.T) { tenThatShowABottleShareOnePane(t, r) })
+	t.Run("a resume is shown in the right pane", func(t *testing.T) { resumeIsShownInTheRightPane(t, r) })
+}
+
+// Who asks at the same time shares one pane, and one viewer.
+func tenThatShowABottleShareOnePane(t *testing.T, r *rig.Rig) {
 	s := newServer(t, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec, "PATH="+r.Bin+":"+os.Getenv("PATH"))
 	s.start(160, 40, "sh", "-c", `for n in 1 2 3 4 5 6 7 8 9 10; do bottle-attach --pane one & done; wait; echo all-$((40+2)); exec sleep 1000`)
 	s.sees("t:0.0", "all-42")
@@ -129,10 +136,7 @@ func TestTenThatShowABottleAtOnceShareOnePane(t *testing.T) {
 }
 
 // Where no pane can be had, the terminal is used, and given back.
-func TestWithoutAPaneTheForegroundIsUsed(t *testing.T) {
-	r := rig.New(t)
-	r.Agent("dev")
-	r.Start("dev", "--name", "one")
+func withoutAPaneTheForegroundIsUsed(t *testing.T, r *rig.Rig) {
 	s := newServer(t, "BOTTLE_HOME="+r.Home, "BOTTLE_LIBEXEC="+r.Libexec, "PATH="+r.Bin+":"+os.Getenv("PATH"), "PS1=$ ")
 	s.start(2, 10, "sh") // as narrow as a window can be: nothing fits beside it
 	types := func(line string) {
@@ -182,10 +186,7 @@ func TestWithoutAPaneTheForegroundIsUsed(t *testing.T) {
 	whole("stopped")
 }
 
-func TestAResumeIsShownInTheRightPane(t *testing.T) {
-	r := rig.New(t)
-	r.Agent("dev")
-	r.Start("dev", "--name", "one")
+func resumeIsShownInTheRightPane(t *testing.T, r *rig.Rig) {
 	if _, said, code := r.Run("bottle-stop", "--keep", "one"); code != 0 {
 		t.Fatal(said)
 	}
