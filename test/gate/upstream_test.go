@@ -81,9 +81,15 @@ func TestUpstreamsByTheNamesThatTheRepositoryHas(t *testing.T) {
 	}
 }
 
-func TestTenPushesAtOnce(t *testing.T) {
+func TestTenPushesAtOnceAndAGateThatDies(t *testing.T) {
 	t.Parallel()
 	s, g := upstreams(t)
+	t.Run("ten pushes at once", func(t *testing.T) { tenPushesAtOnce(t, s, g) })
+	t.Run("a gate that dies loses nothing and lets nothing through", func(t *testing.T) { gateDies(t, s, g) })
+}
+
+func tenPushesAtOnce(t *testing.T, s *stage, g *rig.GitServer) {
+	s.t = t
 	// What has a lock of the clone's own goes one after another.
 	s.must(`git fetch -q docs; for i in 0 1 2 3 4 5 6 7 8 9; do
 		remote=origin; [ $i -lt 5 ] || remote=docs
@@ -106,9 +112,8 @@ func TestTenPushesAtOnce(t *testing.T) {
 	}
 }
 
-func TestAGateThatDiesLosesNothingAndLetsNothingThrough(t *testing.T) {
-	t.Parallel()
-	s, g := upstreams(t)
+func gateDies(t *testing.T, s *stage, g *rig.GitServer) {
+	s.t = t
 	before := g.Tip("engine", "trunk")
 	s.must("head -c 40000000 /dev/urandom > big && git add big && git commit -qm big")
 	// Upstream takes nothing meanwhile, so that the push has no end before that.
