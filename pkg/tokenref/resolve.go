@@ -142,7 +142,7 @@ func (v Resolver) run(ctx context.Context, r Ref) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.cmd[0], r.cmd[1:]...)
-	out, said := &head{left: v.max() + 2}, &head{left: maxSaid}
+	out, said := &head{left: v.max() + 2, over: cancel}, &head{left: maxSaid, over: func() {}}
 	cmd.Stdout, cmd.Stderr = out, said
 	if v.Alone {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -156,29 +156,38 @@ func (v Resolver) run(ctx context.Context, r Ref) (string, error) {
 		err = nil // such as an agent that keeps a passphrase; the command itself is through
 	}
 	switch {
+	case out.more:
+		return out.buf.String(), nil // which is too long
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return "", fmt.Errorf("cannot resolve %s: the command did not end within %v", r, limit)
 	case ctx.Err() != nil:
 		return "", ctx.Err()
 	case err != nil:
-		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		lines := strings.Split(strings.TrimSpace(said.buf.String()), "\n")
 		if last := lines[len(lines)-1]; last != "" {
 			return "", fmt.Errorf("cannot resolve %s: %w: %s", r, err, last)
 		}
 		return "", fmt.Errorf("cannot resolve %s: %w", r, err)
 	}
-	return out.String(), nil
+	return out.buf.String(), nil
 }
 
-// head keeps the first bytes that are written to it and takes the rest.
+// head keeps the first bytes that are written to it, takes the rest, and tells of it.
+// It has nothing of the buffer's own: a copy would go round it, by ReadFrom.
 type head struct {
-	bytes.Buffer
+	buf  bytes.Buffer
 	left int
+	over func()
+	more bool // more was written
 }
 
 func (h *head) Write(p []byte) (int, error) {
 	n := min(len(p), h.left)
 	h.left -= n
-	h.Buffer.Write(p[:n])
+	h.buf.Write(p[:n])
+	if n < len(p) && !h.more {
+		h.more = true
+		h.over()
+	}
 	return len(p), nil
 }
