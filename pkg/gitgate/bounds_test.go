@@ -6,11 +6,14 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bottle/pkg/bottle"
 )
 
 // raw is a pack's object, or what makes one of another, as a test likes it.
@@ -33,10 +36,9 @@ func rawPack(objects ...[]byte) []byte {
 	return append(data, sum[:]...)
 }
 
-// Names of what lies deep in folders are longer together than any pack that has them.
-func TestPathsAreBounded(t *testing.T) {
-	t.Parallel()
-	p := intake(t, formatSHA1)
+// deep is a pack of folders in folders, whose names are longer together than any pack
+// that has them, and the outermost one.
+func deep() (pack []byte, outermost string) {
 	id := idOf(formatSHA1, "blob", nil)
 	objects := [][]byte{raw(3, "", nil)}
 	mode := "100644 "
@@ -45,7 +47,14 @@ func TestPathsAreBounded(t *testing.T) {
 		objects = append(objects, raw(2, "", tree))
 		id, mode = idOf(formatSHA1, "tree", tree), "40000 "
 	}
-	if err := p.follow(t.Context(), bytes.NewReader(rawPack(objects...))); err != nil {
+	return rawPack(objects...), hex.EncodeToString([]byte(id))
+}
+
+func TestPathsAreBounded(t *testing.T) {
+	t.Parallel()
+	p := intake(t, formatSHA1)
+	pack, _ := deep()
+	if err := p.follow(t.Context(), bytes.NewReader(pack)); err != nil {
 		t.Fatal(err)
 	}
 	size := 0
@@ -54,6 +63,29 @@ func TestPathsAreBounded(t *testing.T) {
 	}
 	if size > maxPaths {
 		t.Errorf("the names have %d bytes", size)
+	}
+}
+
+// Where git has to be asked for them, they are too long.
+func TestPathsOfGitsAreBounded(t *testing.T) {
+	t.Parallel()
+	p := intake(t, formatSHA1)
+	pack, outermost := deep()
+	if err := p.indexPack(t.Context(), bytes.NewReader(pack)); err != nil {
+		t.Fatal(err)
+	}
+	p.commands = []*command{{PushUpdate: bottle.PushUpdate{New: outermost}}}
+	if _, err := p.connected(t.Context()); !errors.Is(err, errNames) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What git answers is bounded however it comes: a copy may not go round the bound.
+func TestAnAnswerOfGitsIsBounded(t *testing.T) {
+	t.Parallel()
+	b := &bounded{left: 4}
+	if err := gitIn(t.TempDir()).run(t.Context(), nil, b, "version"); err == nil || b.buf.Len() > 4 {
+		t.Errorf("%q: %v", b.buf.String(), err)
 	}
 }
 

@@ -132,11 +132,14 @@ func (g git) run(ctx context.Context, in io.Reader, out io.Writer, args ...strin
 	return &gitError{sub: args[0], said: said.String(), err: err}
 }
 
-// out is run with what git answers, at most max bytes of it.
+// out is run with what git answers, at most maxAnswer bytes of it: errTooLong.
 func (g git) out(ctx context.Context, in string, args ...string) (string, error) {
 	b := &bounded{left: maxAnswer}
 	err := g.run(ctx, strings.NewReader(in), b, args...)
-	return b.String(), err
+	if b.left < 0 {
+		return "", errTooLong
+	}
+	return b.buf.String(), err
 }
 
 // commits are those of the IDs that are here.
@@ -177,9 +180,10 @@ func (t *tail) Write(p []byte) (int, error) {
 
 func (t *tail) String() string { return string(t.b) }
 
-// bounded takes so much and no more.
+// bounded takes so much and no more. It has nothing of the buffer's own: a copy would
+// go round the bound, by ReadFrom.
 type bounded struct {
-	bytes.Buffer
+	buf  bytes.Buffer
 	left int
 }
 
@@ -189,7 +193,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 	if b.left -= len(p); b.left < 0 {
 		return 0, errTooLong
 	}
-	return b.Buffer.Write(p)
+	return b.buf.Write(p)
 }
 
 // inert makes text fit for a line on somebody's terminal.

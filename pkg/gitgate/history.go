@@ -2,9 +2,12 @@ package gitgate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 )
+
+var errNames = fmt.Errorf("the names of its objects are more than %d MiB: push less at a time", maxAnswer>>20)
 
 // connected checks that everything the refs lead to is here, and returns the
 // names of what is new.
@@ -17,6 +20,9 @@ func (p *push) connected(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
+		}
+		if errors.Is(err, errTooLong) {
+			return nil, &unpackError{errNames}
 		}
 		return nil, &unpackError{fmt.Errorf("missing necessary objects (%w)", err)}
 	}

@@ -168,7 +168,7 @@ func (p *push) fsck(ctx context.Context, pack *io.PipeReader) error {
 	defer os.RemoveAll(place)
 	said := &bounded{left: 1 << 10}
 	err = p.repo.git.in(place).with(withoutSync...).run(ctx, pack, said, "index-pack", "--stdin", "--fsck-objects")
-	if err == nil && strings.Count(said.String(), "\n") > 1 { // a .gitmodules that it did not find
+	if err == nil && strings.Count(said.buf.String(), "\n") > 1 { // a .gitmodules that it did not find
 		return errIndex
 	}
 	return err

@@ -353,7 +353,7 @@ func (p *push) checkModules(ctx context.Context, pass *pass) error {
 		err := p.git().run(ctx, nil, text, "cat-file", "blob", id)
 		var list string
 		if err == nil {
-			list, err = p.git().out(ctx, text.String(), "config", "-z", "--no-includes", "--list", "--file", "-")
+			list, err = p.git().out(ctx, text.buf.String(), "config", "-z", "--no-includes", "--list", "--file", "-")
 		}
 		why := "it cannot be read"
 		if err == nil {

@@ -181,7 +181,7 @@ func (p *push) listen(answer io.Reader, side bool) (io.Reader, error) {
 		case err != nil:
 			return nil, fmt.Errorf("its answer breaks off: %w", err)
 		case data == nil:
-			return report, nil
+			return &report.buf, nil
 		case data[0] == 1:
 			_, err = report.Write(data[1:])
 		case data[0] == 2:
