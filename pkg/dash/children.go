@@ -24,15 +24,16 @@ const (
 	again = 2 * time.Second
 )
 
-// bounded keeps the beginning of what is written to it.
+// bounded keeps the beginning of what is written to it. It has nothing of the
+// buffer's own: a copy would go round the bound, by ReadFrom.
 type bounded struct {
-	bytes.Buffer
+	buf bytes.Buffer
 	max int
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if room := b.max - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(len(p), room)])
+	if room := b.max - b.buf.Len(); room > 0 {
+		b.buf.Write(p[:min(len(p), room)])
 	}
 	return len(p), nil
 }
@@ -57,12 +58,12 @@ func finish(ctx context.Context, r Run) Done {
 	out, said := bounded{max: maxOutput}, bounded{max: 1 << 16}
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
-	d := Done{Run: r, Out: out.String()}
+	d := Done{Run: r, Out: out.buf.String()}
 	if cmd.ProcessState != nil {
 		d.Code = cmd.ProcessState.ExitCode()
 	}
 	if popup := r.Argv[0] == "tmux"; err != nil && !(popup && left(d.Code)) {
-		d.Err = oneLine(r.Argv[0], said.String(), err)
+		d.Err = oneLine(r.Argv[0], said.buf.String(), err)
 	}
 	return d
 }
@@ -119,7 +120,7 @@ func watch(ctx context.Context, argv []string, begin func(), line func([]byte) e
 		if err == nil {
 			err = errors.New("it ended")
 		}
-		tell(Told(oneLine(argv[0], said.String(), err)))
+		tell(Told(oneLine(argv[0], said.buf.String(), err)))
 		select {
 		case <-ctx.Done():
 		case <-time.After(again):

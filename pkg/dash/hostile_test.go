@@ -8,6 +8,14 @@ import (
 	"testing"
 )
 
+// Who shows an agent's screen, or a log, may be told more than anybody reads.
+func TestWhatAProgramSaysIsKeptToABound(t *testing.T) {
+	d := finish(t.Context(), Run{Argv: []string{"head", "-c", fmt.Sprint(maxOutput + 1<<20), "/dev/zero"}})
+	if len(d.Out) != maxOutput || d.Err != "" {
+		t.Errorf("%d bytes, %q", len(d.Out), d.Err)
+	}
+}
+
 // S2–S4, S18: what agents wrote is drawn as text, and reaches no command line.
 func TestHostileTextIsInert(t *testing.T) {
 	evil := "\x1b]52;c;eA==\a\r\x9b2J\u202e\u200b#(touch /tmp/x)#{pid}"
