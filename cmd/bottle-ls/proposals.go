@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/decision"
 	"bottle/pkg/operator"
@@ -41,7 +42,7 @@ func proposalCells(l operator.Line) []string {
 	return []string{l.ID, l.Slug, l.Agent, string(l.Kind), l.State(), age(l.Age), l.Summary, l.Justification}
 }
 
-func age(seconds int64) string { return (time.Duration(seconds) * time.Second).String() }
+func age(seconds int64) string { return bottle.Span(time.Duration(seconds) * time.Second) }
 
 func listProposals(c *cli.Call) error {
 	ctx, cancel := operator.Context()

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/idna"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/lifecycle"
 	"bottle/pkg/manifest"
@@ -88,7 +89,7 @@ func summary(spec lifecycle.Spec) (string, error) {
 		{"egress", routes},
 	}
 	if allowed.AskTimeout > 0 {
-		rows = append(rows, row{"on deny", []string{fmt.Sprintf("ask: what is not allowed waits %v for you", allowed.AskTimeout)}})
+		rows = append(rows, row{"on deny", []string{fmt.Sprintf("ask: what is not allowed waits %s for you", bottle.Span(allowed.AskTimeout))}})
 	}
 	if p := spec.Way.Proxy; p != nil {
 		rows = append(rows, row{"proxy", []string{p.Summary()}})

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/tmux"
 )
 
@@ -175,7 +176,7 @@ func life(p Proposal, k string) string {
 	case k == "t":
 		return " for " + p.Slug + ", 10 minutes"
 	case p.seconds > 0:
-		return " for " + p.Slug + ", " + (time.Duration(p.seconds) * time.Second).String()
+		return " for " + p.Slug + ", " + bottle.Span(time.Duration(p.seconds)*time.Second)
 	}
 	return " for " + p.Slug + ", the bottle's life"
 }

@@ -110,7 +110,7 @@ const rejectedBefore = "the operator rejected it before"
 const decisionTime = 3 * time.Second
 
 func unanswered(timeout time.Duration) string {
-	return fmt.Sprintf("the operator was asked and did not answer within %v", timeout)
+	return fmt.Sprintf("the operator was asked and did not answer within %s", bottle.Span(timeout))
 }
 
 // because returns the refusal with more of its reason.

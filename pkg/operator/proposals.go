@@ -59,7 +59,7 @@ func (l *Line) State() string {
 	if l.HeldLeft == nil {
 		return l.Status
 	}
-	return "held " + (time.Duration(*l.HeldLeft) * time.Second).String()
+	return "held " + bottle.Span(time.Duration(*l.HeldLeft)*time.Second)
 }
 
 // LineOf is a proposal against the policy that its bottle has.

@@ -93,7 +93,7 @@ func (egressBlock) summary(p *bottle.Proposal) string {
 		s += "  [credential:" + e.Credential + "]"
 	}
 	if e.Seconds > 0 {
-		s += fmt.Sprintf("  for %v", time.Duration(e.Seconds)*time.Second)
+		s += "  for " + bottle.Span(time.Duration(e.Seconds)*time.Second)
 	}
 	return s
 }
