@@ -12,6 +12,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/decision"
 	"bottle/pkg/operator"
@@ -38,7 +39,7 @@ func app() cli.App {
 			&urfave.StringFlag{Name: "reason", Usage: fmt.Sprintf("tell the agent why: `TEXT` of at most %d bytes", decision.MaxReason)},
 			&urfave.BoolFlag{Name: "once", Usage: "good for one request"},
 			&urfave.Int64Flag{Name: "uses", Usage: "good for `N` requests", DefaultText: "any number"},
-			&urfave.DurationFlag{Name: "for", Usage: "good for so long: `DURATION` (10m, 36h)", DefaultText: "the bottle's life"},
+			&urfave.StringFlag{Name: "for", Usage: "good for so long: `DURATION` (10m, 36h), or life, the bottle's", DefaultText: "as long as it was asked for, or life"},
 			&urfave.BoolFlag{Name: "save", Usage: "write the route into the bottle's manifest too"},
 			&urfave.BoolFlag{Name: "edit", Aliases: []string{"e"}, Usage: "change what is asked for first, in $EDITOR"},
 			&urfave.StringSliceFlag{Name: "path", Usage: "only below `PREFIX`; may be repeated"},
@@ -112,9 +113,9 @@ func termsOf(c *cli.Call) (proposal.Terms, error) {
 		return usage("--uses takes a number from 1 to 1000000")
 	}
 	if c.IsSet("for") {
-		d := c.Duration("for")
-		if d < 0 || d > 0 && d < time.Second || d > proposal.MaxDuration {
-			return usage("--for takes 1s to %v, or 0s for the bottle's life", proposal.MaxDuration)
+		d, err := lasting(c.String("for"))
+		if err != nil {
+			return t, err
 		}
 		t.For = &d
 	}
@@ -132,6 +133,20 @@ func termsOf(c *cli.Call) (proposal.Terms, error) {
 		return usage("--revoke takes one grant, and no proposals beside it")
 	}
 	return t, nil
+}
+
+// lasting reads how long an approval is good for; 0 is the bottle's life. Who asks
+// for no time at all is not given all of it.
+func lasting(text string) (time.Duration, error) {
+	if text == "life" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > proposal.MaxDuration {
+		return 0, cli.Error{Code: cli.Usage, Msg: fmt.Sprintf("--for %q is no time from 1s to %s", text, bottle.Span(proposal.MaxDuration)),
+			Hint: "write --for 10m, --for 36h, or --for life for the bottle's life"}
+	}
+	return d, nil
 }
 
 // order is what the flags want of one proposal.
@@ -180,7 +195,7 @@ func revoke(ctx context.Context, c *cli.Call, d *decision.Decider) error {
 	}
 	switch len(slugs) {
 	case 0:
-		return operator.ExplainDecision("", decision.ErrNoGrant)
+		return cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no grant %q", c.String("revoke")), Hint: "run bottle-ls grants"}
 	case 1:
 		return operator.ExplainDecision(slugs[0], d.Revoke(ctx, slugs[0], id, c.String("reason")))
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/decision"
 	"bottle/pkg/operator"
@@ -94,17 +95,23 @@ func (q *queue) end(decided int) error {
 
 func (q *queue) draw(t operator.Target, n, of int) {
 	l := operator.Lines(q.d, []state.Filed{t.Filed}, time.Now())[0]
+	// What y does, by the flags too.
+	r := q.d.Preview(t.Slug, []decision.Order{{ID: t.ID, Terms: q.terms}})[0]
+	l.Diff, l.Note = r.Change.Diff, r.Change.Note
+	if r.Err != nil {
+		l.Note = r.Err.Error()
+	}
 	w := q.c.Err
-	fmt.Fprintf(w, "\n[%d/%d] %s  %s  %s ago\n", n, of, t.Slug, t.Kind, time.Duration(l.Age)*time.Second)
+	fmt.Fprintf(w, "\n[%d/%d] %s  %s  %s ago\n", n, of, t.Slug, t.Kind, bottle.Span(time.Duration(l.Age)*time.Second))
 	fmt.Fprintf(w, "  %s\n", cli.Inert(l.Summary))
 	if l.Justification != "" {
 		fmt.Fprintf(w, "  \"%s\"\n", cli.Inert(l.Justification))
 	}
 	if l.HeldLeft != nil {
-		fmt.Fprintf(w, "  a request waits for the answer, until %s: %ds are left\n", l.Pending.HeldUntil.Local().Format(time.TimeOnly), *l.HeldLeft)
+		fmt.Fprintf(w, "  a request waits for the answer, until %s: %s are left\n", l.Pending.HeldUntil.Local().Format(time.TimeOnly), bottle.Span(time.Duration(*l.HeldLeft)*time.Second))
 	}
 	if p := l.Pending; p != nil && p.Count > 0 {
-		fmt.Fprintf(w, "  refused %d times, last %s\n", p.Count, p.Last.Local().Format(time.DateTime))
+		fmt.Fprintf(w, "  asked for %s, last %s\n", times(p.Count), p.Last.Local().Format(time.DateTime))
 	}
 	lines := l.Diff
 	if t.Push != nil {
@@ -117,6 +124,13 @@ func (q *queue) draw(t operator.Target, n, of int) {
 		fmt.Fprintf(w, "  note: %s\n", cli.Inert(l.Note))
 	}
 	fmt.Fprint(w, "y yes, o once, t 10 minutes, n no, s skip, q quit: ")
+}
+
+func times(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // key reads one key that was pressed after the item was drawn and seen.

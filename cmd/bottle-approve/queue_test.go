@@ -110,6 +110,44 @@ func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
 	}
 }
 
+// What y does is what the flags make of what was asked, and nothing else is shown.
+func TestTheQueueShowsWhatItsFlagsGive(t *testing.T) {
+	dir, write := atHome(t)
+	write("supervise/in/.keep", "")
+	p, err := proposal.Make(bottle.Proposal{Kind: bottle.EgressBlock, Justification: "x", Egress: &bottle.EgressAsk{Host: "a.example", Seconds: 7200}}, proposal.Rules{}, time.Unix(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("supervise/out/proposals/"+p.ID+".json", string(proposal.Encode(p)))
+	write("supervise/out/pending.json", `{"`+p.ID+`":{"count":1,"last":"2026-01-02T03:04:05Z"}}`)
+	for flags, shown := range map[string][]string{
+		"":                    {"for 2h", "asked for once", "expires: "},
+		"--uses 3 --for life": {"asked for once", "uses: 3"},
+	} {
+		master, tty, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer master.Close()
+		defer tty.Close()
+		ended := make(chan int, 1)
+		go func() { ended <- run(append([]string{name}, strings.Fields(flags)...), tty, io.Discard, tty) }()
+		s := &screen{t: t, tty: master}
+		for _, text := range shown {
+			s.until(text)
+		}
+		s.until("q quit: ")
+		<-time.After(2 * deadTime) // no key counts before
+		io.WriteString(master, "q")
+		if code := <-ended; code != 4 {
+			t.Errorf("%q: it ended with %d", flags, code)
+		}
+	}
+	if entries, _ := os.ReadDir(filepath.Join(dir, "supervise/in/decisions")); len(entries) > 0 {
+		t.Error("looking decided it")
+	}
+}
+
 // A flag that goes by the proposal would else be forgotten where keys decide.
 func TestWhatIsOnlyForNamedProposalsIsNoneOfTheQueue(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home")
