@@ -104,6 +104,7 @@ func bound(t *testing.T) (*server, *recorded, *client) {
 	r := record(t, rig.New(t).Bin)
 	r.prints("bottle-ls -o tsv", "dev-aaaa\trunning\tworking 3s\tdev\nweb-bbbb\trunning\twaiting 5s\tdev\napi-cccc\trunning\twaiting 9s\tdev\n")
 	r.prints("bottle-ls agents -o tsv", "alpha\tdev\tclaude\t0\t/dev/null\n")
+	r.prints("bottle-ls proposals", "{}\n")
 	s := newServer(t, r.env()...)
 	s.start(120, 40, "sleep", "1000")
 	s.run("source-file", filepath.Join(copied(t), "tmux", "bottle.conf"))
@@ -131,12 +132,61 @@ func TestTheMenuRunsThePublicPrograms(t *testing.T) {
 	r.called(s, "bottle-attach --peek --color web-bbbb")
 	c.types("\r")
 	stopped()
-	r.called(s, "bottle-stop --pane web-bbbb")
+	r.called(s, "bottle-stop --pane -- web-bbbb")
 	c.types("\x02")
 	c.types("B")
 	c.sees("next that waits")
 	c.types("q")
 	c.sees("no bottle is shown here")
+}
+
+// Who leaves by a key of the program's is not left with a popup that has nothing to
+// say, and none opens where there is nothing to decide.
+func TestAPopupEndsWithTheOperatorsNo(t *testing.T) {
+	s, r, c := bound(t)
+	ends := func(code string) func() {
+		if err := os.WriteFile(filepath.Join(r.dir, "bottle-approve "), []byte("#!/bin/sh\necho asked "+code+"\nexit "+code+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return s.acts("approve")
+	}
+	for _, code := range []string{"0", "4", "130"} {
+		ends(code)()
+	}
+	failed := ends("1")
+	c.sees("asked 1")
+	c.types("\x1b") // which closes it
+	failed()
+	if err := os.WriteFile(filepath.Join(r.dir, "bottle-ls proposals"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.types("\x02B")
+	c.sees("next that waits")
+	c.types("p")
+	c.sees("nothing waits for a decision")
+}
+
+// A teardown takes its time too, and says what is wrong where the operator looks.
+func TestThePopupOfAStopEndsWithTheAnswer(t *testing.T) {
+	s, r, c := bound(t)
+	release := filepath.Join(r.dir, "release")
+	script := "#!/bin/sh\nuntil [ -e '" + release + "' ]; do sleep 0.05; done\necho 'bottle-stop: it is locked' >&2\nexit 6\n"
+	if err := os.WriteFile(filepath.Join(r.dir, "bottle-stop --pane -- dev-aaaa"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ended := s.acts("stop")
+	c.sees("stop>")
+	c.types("dev-aaaa")
+	r.called(s, "bottle-attach --peek --color dev-aaaa")
+	c.types("\r")
+	r.called(s, "bottle-stop --pane -- dev-aaaa")
+	c.types("typed below")
+	s.sees("t", "typed below")
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.sees("bottle-stop: it is locked")
+	ended()
 }
 
 // A bring-up takes its time: the popup is gone when the preflight is answered.
@@ -180,6 +230,8 @@ func TestThePopupOfAStartEndsWithTheAnswer(t *testing.T) {
 
 func TestTheDashboardHasOneWindowHoweverOftenItIsAskedFor(t *testing.T) {
 	s, r, c := bound(t)
+	// More than a pipe holds: who reads the first line alone would end who writes them.
+	r.prints("bottle-ls -o tsv", strings.Repeat("one-dddd\trunning\tidle 1s\tdev\n", 10_000))
 	s.acts("dash")()
 	s.sees("t:bottle", "agents (focused)")
 	r.called(s, "bottle-attach --pane dev-aaaa")
@@ -219,19 +271,32 @@ func TestPickersWithoutFzfOrWithoutAnythingToPick(t *testing.T) {
 			t.Errorf("%s without fzf: %s", script, r.calls())
 		}
 	}
+	r.prints("bottle-ls -o tsv", "dev-aaaa\trunning\tidle 1s\tdev\nweb-bbbb\trunning\tidle 1s\tdev\n")
+	if got := picksWithoutFzf(t, r, "bottle-end", "2\n"); got != "web-bbbb\n" {
+		t.Errorf("without fzf, the second is %q", got)
+	}
 	if run(r.path, "bottle-new"); !strings.Contains(r.calls(), "bottle-start --pane\n") {
 		t.Error("without agents, bottle-start does not get to offer a first one")
 	}
 	r.prints("bottle-ls agents -o tsv", "alpha\tdev\tclaude\t0\t/dev/null\nbeta\tdev\tshell\t0\t/dev/null\n")
 	for typed, want := range map[string]string{"9\n2\nyes\n": "beta\n", "2\n\n": "", "": ""} {
-		answer := filepath.Join(r.dir, "answer")
-		os.Remove(answer)
-		cmd := exec.Command("bash", filepath.Join(root(t), "scripts", "bottle-new"))
-		cmd.Env = []string{"RECORDED=" + r.dir, "PATH=" + filepath.Join(r.dir, "fake") + ":" + filepath.Join(r.dir, "bare"), "BOTTLE_ANSWER=" + answer}
-		cmd.Stdin = strings.NewReader(typed)
-		out, err := cmd.CombinedOutput()
-		if got, _ := os.ReadFile(answer); err != nil || string(got) != want {
-			t.Errorf("without fzf, %q is answered %q: %v, %s", typed, got, err, out)
+		if got := picksWithoutFzf(t, r, "bottle-new", typed); got != want {
+			t.Errorf("without fzf, %q is answered %q", typed, got)
 		}
 	}
+}
+
+// picksWithoutFzf is what a picker answers its caller where these lines are typed.
+func picksWithoutFzf(t *testing.T, r *recorded, script, typed string) string {
+	t.Helper()
+	answer := filepath.Join(r.dir, "answer")
+	os.Remove(answer)
+	cmd := exec.Command("bash", filepath.Join(root(t), "scripts", script))
+	cmd.Env = []string{"RECORDED=" + r.dir, "PATH=" + filepath.Join(r.dir, "fake") + ":" + filepath.Join(r.dir, "bare"), "BOTTLE_ANSWER=" + answer}
+	cmd.Stdin = strings.NewReader(typed)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s without fzf: %v, %s", script, err, out)
+	}
+	got, _ := os.ReadFile(answer)
+	return string(got)
 }

@@ -113,7 +113,7 @@ func TestWhatIsDecidedInTheDashboardIsInForce(t *testing.T) {
 }
 
 // tenMinutes is what is left of them.
-var tenMinutes = regexp.MustCompile(`\t(10m|9m\d+s)`)
+var tenMinutes = regexp.MustCompile(`\t(10m|\dm(\d+s)?)`)
 
 // get is how a request of the agent's is answered.
 func get(r *rig.Rig, slug, path string) string {
