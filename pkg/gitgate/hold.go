@@ -36,7 +36,7 @@ func (p *push) judge(ctx context.Context) error {
 	}
 	p.tellFindings()
 	if d.Verdict == bottle.Rejected {
-		return refuse(wordHeld, "the operator rejected this push (%s)%s", d.Proposal, because(d.Reason))
+		return refuse(wordRejected, "the operator rejected this push (%s)%s", d.Proposal, because(d.Reason))
 	}
 	if len(p.found) == maxFound {
 		return refuse(wordHeld, "more than %d findings: nobody can judge that, push less at a time", maxFound-1)

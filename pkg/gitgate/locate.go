@@ -110,10 +110,7 @@ func (p *push) describeTo(ctx context.Context, a *bottle.PushAsk) {
 		}
 	}
 	for _, c := range p.commands {
-		old := c.Old
-		if isZero(old) {
-			old = emptyTrees[len(c.New)]
-		}
+		old := p.base(ctx, c.PushUpdate)
 		stat, err := p.git().out(ctx, "", "diff", "--stat=100", "--no-ext-diff", "--no-textconv", "--no-renames", old, c.New, "--")
 		if err != nil || len(p.scanner.text("", []byte(stat))) > 0 {
 			continue
@@ -124,6 +121,35 @@ func (p *push) describeTo(ctx context.Context, a *bottle.PushAsk) {
 			}
 		}
 	}
+}
+
+// base is what an update is shown against: what the ref is, for a new one the commit
+// at which it left what is here already, and the empty tree where it never was part
+// of that.
+func (p *push) base(ctx context.Context, u bottle.PushUpdate) string {
+	if !isZero(u.Old) {
+		return u.Old
+	}
+	base := emptyTrees[len(u.New)]
+	list, err := p.git().out(ctx, u.New+"\n", "rev-list", "--boundary", "--stdin", "--not", "--all")
+	if err != nil {
+		return base
+	}
+	var left []string
+	for line := range strings.Lines(list) {
+		if id, boundary := strings.CutPrefix(strings.TrimSpace(line), "-"); boundary && len(left) < maxLog {
+			left = append(left, id)
+		}
+	}
+	if len(left) == 0 {
+		return base
+	}
+	// It may have been merged with what is here since: the last such place counts.
+	last, err := p.git().out(ctx, "", append([]string{"merge-base", "--independent"}, left...)...)
+	if id, _, _ := strings.Cut(last, "\n"); err == nil && isID(id) {
+		return id
+	}
+	return left[0]
 }
 
 var emptyTrees = map[int]string{

@@ -59,6 +59,7 @@ func refuse(word, format string, args ...any) error {
 // Words behind a ref that is refused.
 const (
 	wordHeld     = "held by git-gate"
+	wordRejected = "rejected by the operator"
 	wordPolicy   = "refused by git-gate"
 	wordUnready  = "git-gate is not ready"
 	wordUpstream = "upstream cannot be reached"

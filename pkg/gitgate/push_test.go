@@ -110,7 +110,60 @@ func TestEveryPushIsHeldWhereApprovalIsRequired(t *testing.T) {
 	wantRefused(t, out, err, "held for the operator")
 	g.decide(g.proposal(), bottle.Rejected, nil)
 	out, err = c.try("push", "origin", "main")
-	wantRefused(t, out, err, "the operator rejected this push", "as I say")
+	wantRefused(t, out, err, "the operator rejected this push", "as I say", "(rejected by the operator)")
+}
+
+// Who decides on a new branch sees what it changes, and not the whole repository.
+func TestANewBranchIsShownAgainstWhereItLeft(t *testing.T) {
+	t.Parallel()
+	conf := defaultGate()
+	conf.Push.RequireApproval = true
+	g := startGate(t, conf)
+	c := newClient(t, g.url+"/origin.git")
+	shown := func(ref string) bottle.Proposal {
+		t.Helper()
+		out, err := c.try("push", "origin", "HEAD:"+ref)
+		wantRefused(t, out, err, "held for the operator")
+		return g.proposal()
+	}
+	c.commit("old.txt", "clean\n")
+	p := shown("refs/heads/main")
+	if !strings.Contains(p.Push.Diffstat, "old.txt") {
+		t.Errorf("a repository's first branch: %q", p.Push.Diffstat)
+	}
+	g.decide(p, bottle.Approved, p.Push)
+	c.git("push", "-q", "origin", "HEAD:refs/heads/main")
+	g.forget(p)
+	first := c.git("rev-parse", "HEAD")
+	c.commit("topic.txt", "one\n")
+	c.commit("topic.txt", "two\n")
+	p = shown("refs/heads/topic")
+	if want := " topic.txt | 1 +\n 1 file changed, 1 insertion(+)\n"; p.Push.Diffstat != want || len(p.Push.Commits) != 2 {
+		t.Errorf("%q, want %q, of %q", p.Push.Diffstat, want, p.Push.Commits)
+	}
+	g.forget(p)
+
+	// main goes on, and the branch takes it in.
+	topic := c.git("rev-parse", "HEAD")
+	c.git("checkout", "-q", first)
+	c.commit("main.txt", "more\n")
+	p = shown("refs/heads/main")
+	g.decide(p, bottle.Approved, p.Push)
+	c.git("push", "-q", "origin", "HEAD:refs/heads/main")
+	g.forget(p)
+	c.git("merge", "-q", "-m", "takes it in", topic)
+	p = shown("refs/heads/topic")
+	if strings.Contains(p.Push.Diffstat, "main.txt") || !strings.Contains(p.Push.Diffstat, "topic.txt") {
+		t.Errorf("after the merge: %q", p.Push.Diffstat)
+	}
+}
+
+// forget takes a proposal away, so that the next one is the only one.
+func (g *gate) forget(p bottle.Proposal) {
+	g.t.Helper()
+	if err := os.Remove(filepath.Join(g.dir, "out", sidecar.ProposalsDir, p.ID+".json")); err != nil {
+		g.t.Fatal(err)
+	}
 }
 
 func TestWhatTheOperatorsFolderHadPassesWhereItStaysHere(t *testing.T) {
