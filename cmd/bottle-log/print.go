@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -62,6 +63,7 @@ func line(r eventlog.Record) string {
 		}
 	}
 	add(r.Verdict)
+	add(cmp.Or(r.Proposal, r.Grant)) // a grant has the name of its proposal
 	add(r.Method)
 	add(place(r))
 	if r.Status != 0 {

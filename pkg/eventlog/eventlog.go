@@ -23,6 +23,13 @@ import (
 type Record struct {
 	Slug string `json:"slug"`
 	bottle.Event
+	Decided
+}
+
+// Decided is what an operator's record is about; a sidecar's has none.
+type Decided struct {
+	Proposal string `json:"proposal,omitempty"`
+	Grant    string `json:"grant,omitempty"`
 }
 
 // Source is one sidecar's log: File, and the one before it, File and ".1".
@@ -121,9 +128,12 @@ func parse(line []byte, s Source) (Record, bool) {
 		return r, false
 	}
 	if s.Named {
-		var whose struct{ Slug string }
+		var whose struct {
+			Slug string
+			Decided
+		}
 		json.Unmarshal(line, &whose) // it is JSON; what is no text names nobody
-		r.Slug = whose.Slug
+		r.Slug, r.Decided = whose.Slug, whose.Decided
 	}
 	r.Source = s.Service
 	return r, true
