@@ -53,6 +53,7 @@ func listProposals(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
+	p.For(c.Out)
 	d, err := open(ctx, c.Err)
 	if err != nil {
 		return err

@@ -66,7 +66,7 @@ func (i input) Read(p []byte) (int, error) {
 func (s Streams) Pick(label string, rows [][]string) (int, error) {
 	const cursor = 5 // columns that promptui draws in front, and one for the end
 	items := make([]string, len(rows))
-	for i, line := range align(inert(rows)) {
+	for i, line := range align(inert(rows), 0) {
 		items[i] = Fit(s.Err, line, cursor)
 	}
 	p := promptui.Select{Label: Fit(s.Err, label+" (arrows, / searches)", cursor), Items: items, Size: 12, HideHelp: true, Stdin: readCloser{s.In}, Stdout: noBell{s.Err},

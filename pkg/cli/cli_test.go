@@ -171,6 +171,24 @@ func FuzzInert(f *testing.F) {
 	})
 }
 
+// A table keeps its columns on a narrow terminal; a name can be copied from it whole.
+func TestATableFitsItsTerminal(t *testing.T) {
+	rows := [][]string{{"SLUG", "STATUS", "FOLDER", "NOTE"}, {"a-rather-long-slug-aaaa", "degraded", strings.Repeat("界", 30), strings.Repeat("n", 400)}}
+	for _, width := range []int{120, 80, 60, 10} {
+		for _, line := range align(rows, width) {
+			if w := runewidth.StringWidth(line); w > max(width, 23+3*(least+2)) {
+				t.Errorf("at %d a line has %d: %s", width, w, line)
+			}
+		}
+		if line := align(rows, width)[1]; !strings.HasPrefix(line, "a-rather-long-slug-aaaa  degraded  界") || !strings.HasSuffix(line, "n…") {
+			t.Errorf("at %d: %s", width, line)
+		}
+	}
+	if whole := align(rows, 0)[1]; strings.Contains(whole, "…") {
+		t.Errorf("without a terminal: %s", whole)
+	}
+}
+
 func TestTablesAlignWideCharacters(t *testing.T) {
 	var out bytes.Buffer
 	p, err := NewPrinter(&out, "table", "A", "B")

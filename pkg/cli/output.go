@@ -27,16 +27,21 @@ type Printer struct {
 	format  string
 	columns []string
 	rows    [][]string
+	width   int // of the terminal that a table is for; 0: there is none
 }
 
 // NewPrinter returns a printer for -o format; columns head a table.
 func NewPrinter(out io.Writer, format string, columns ...string) (*Printer, error) {
 	switch format {
 	case "json", "table", "tsv":
-		return &Printer{out: out, format: format, columns: columns}, nil
+		return &Printer{out: out, format: format, columns: columns, width: width(out)}, nil
 	}
 	return nil, Error{Code: Usage, Msg: fmt.Sprintf("no output format %q", format), Hint: "use -o json, -o table or -o tsv"}
 }
+
+// For says which stream is behind the writer, whose tables are made to fit where it is a
+// terminal.
+func (p *Printer) For(stream any) { p.width = width(stream) }
 
 // Print prints one record: v as a JSON line, or its cells. A table's rows are
 // kept until Flush, since its columns are as wide as their widest cell.
@@ -60,7 +65,7 @@ func (p *Printer) Flush() error {
 	}
 	rows := append([][]string{p.columns}, p.rows...)
 	p.rows = nil
-	_, err := io.WriteString(p.out, strings.Join(align(rows), "\n")+"\n")
+	_, err := io.WriteString(p.out, strings.Join(align(rows, p.width), "\n")+"\n")
 	return err
 }
 
@@ -74,18 +79,49 @@ func inert(rows [][]string) [][]string {
 	return all
 }
 
-// align makes a line of each row, its columns as wide as their widest cell.
-func align(rows [][]string) []string {
-	widths := map[int]int{}
+// least is how narrow a column is made; the first has names, and is not.
+const least = 8
+
+// fit makes the widest columns narrower until a line has this width.
+func fit(widths []int, width int) {
+	over := 2*(len(widths)-1) - width
+	for _, w := range widths {
+		over += w
+	}
+	for ; over > 0; over-- {
+		widest := 0
+		for i := 1; i < len(widths); i++ {
+			if widths[i] > least && (widest == 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest == 0 {
+			return
+		}
+		widths[widest]--
+	}
+}
+
+// align makes a line of each row, its columns as wide as their widest cell, or as
+// fits into width, where that is not 0.
+func align(rows [][]string, width int) []string {
+	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
 			widths[i] = max(widths[i], runewidth.StringWidth(cell))
 		}
+	}
+	if width > 0 {
+		fit(widths, width)
 	}
 	lines := make([]string, len(rows))
 	for n, row := range rows {
 		var b strings.Builder
 		for i, cell := range row {
+			cell = runewidth.Truncate(cell, widths[i], "…")
 			b.WriteString(cell)
 			if i < len(row)-1 {
 				b.WriteString(strings.Repeat(" ", widths[i]-runewidth.StringWidth(cell)+2))
@@ -99,14 +135,23 @@ func align(rows [][]string) []string {
 // Fit cuts a line short where it does not fit into the terminal that stream is,
 // beside so many other columns.
 func Fit(stream any, line string, beside int) string {
+	w := width(stream)
+	if w == 0 {
+		return line
+	}
+	return runewidth.Truncate(line, max(w-beside, 1), "…")
+}
+
+// width is that of the terminal that stream is, and 0 where it is none.
+func width(stream any) int {
 	if !IsTerminal(stream) {
-		return line
+		return 0
 	}
-	width, _, err := term.GetSize(int(stream.(*os.File).Fd()))
-	if err != nil || width == 0 {
-		return line
+	w, _, err := term.GetSize(int(stream.(*os.File).Fd()))
+	if err != nil {
+		return 0
 	}
-	return runewidth.Truncate(line, max(width-beside, 1), "…")
+	return w
 }
 
 // IsTerminal says whether a stream is a terminal.
