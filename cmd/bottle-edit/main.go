@@ -94,10 +94,28 @@ func change(ctx context.Context, c *cli.Call, d *decision.Decider, slug string, 
 	if delta == "" {
 		return p, nil
 	}
+	for _, host := range wildcards(p) {
+		fmt.Fprintf(c.Err, "note: %s matches no host: hosts are matched exactly\n", cli.Inert(host))
+	}
 	if err := confirm(ctx, c, delta); err != nil {
 		return p, err
 	}
 	return p, operator.ExplainDecision(slug, d.Edit(ctx, slug, old, p, delta))
+}
+
+// wildcards are hosts of a policy that look as if they matched more than one.
+func wildcards(p policy.Policy) (hosts []string) {
+	for _, r := range p.Routes {
+		if r.Wildcard() {
+			hosts = append(hosts, r.Host)
+		}
+	}
+	for _, g := range p.Grants {
+		if g.Wildcard() {
+			hosts = append(hosts, g.Host)
+		}
+	}
+	return hosts
 }
 
 // tellLacks says what of a new policy the bottle's pipelock does not go along with.
