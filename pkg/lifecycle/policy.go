@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"bottle/pkg/agent"
+	"bottle/pkg/manifest"
 	"bottle/pkg/policy"
 )
 
@@ -54,6 +55,16 @@ func Policy(s Spec) (policy.Policy, error) {
 	return p, nil
 }
 
+// keyless says whether an agent with a model of its own gets a key from nowhere: no
+// variable, no route, no login. Another route with auth may lead to another model.
+func keyless(s Spec, p policy.Policy) bool {
+	given := func(v manifest.EnvVar) bool { return slices.Contains(s.Agent.Keys(), v.Name) }
+	foreign := func(h agent.Host) bool { return h.Foreign || h.Choice }
+	auth := func(r policy.Route) bool { return r.Auth.Set() }
+	return len(s.Agent.Keys()) > 0 && !slices.ContainsFunc(s.Manifest.Env, given) &&
+		!slices.ContainsFunc(s.Agent.Hosts(), foreign) && !slices.ContainsFunc(p.Routes, auth)
+}
+
 // Warnings are what a manifest allows, or leaves out, and is hardly meant.
 func Warnings(s Spec) []string {
 	p, err := Policy(s)
@@ -68,6 +79,9 @@ func Warnings(s Spec) []string {
 	}
 	if choice := choices(s.Agent); len(choice) > 0 && !slices.ContainsFunc(p.Routes, func(r policy.Route) bool { return isOwn(s.Agent, r) }) {
 		warnings = append(warnings, fmt.Sprintf("%s has no model to ask: egress.routes needs one of %s", s.Agent.Name(), strings.Join(choice, ", ")))
+	}
+	if keyless(s, p) {
+		warnings = append(warnings, fmt.Sprintf("%s has no key: give it %s under env, or write auth on its route", s.Agent.Name(), s.Agent.Keys()[0]))
 	}
 	for _, v := range s.Manifest.Env {
 		if !slices.Contains(s.Agent.Keys(), v.Name) {

@@ -72,6 +72,24 @@ func TestTheAgentsOwnHostIsNarrow(t *testing.T) {
 	}
 }
 
+// Without a key it would land at its prompt, and tell that nobody is logged in.
+func TestAnAgentThatGetsAKeyFromNowhereIsToldOf(t *testing.T) {
+	keyed := claudeSpec(t)
+	keyed.Manifest.Env = []manifest.EnvVar{{Name: "CLAUDE_CODE_OAUTH_TOKEN", Hosts: []string{"api.anthropic.com"}}}
+	for name, c := range map[string]struct {
+		spec Spec
+		want string
+	}{
+		"nothing":    {claudeSpec(t), "claude has no key: give it ANTHROPIC_API_KEY under env, or write auth on its route"},
+		"a variable": {keyed, ""},
+		"auth":       {claudeSpec(t, own(func(r *policy.Route) { r.Auth = policy.Auth{Header: "x-api-key", Credential: "env:KEY"} }, "auth")), ""},
+	} {
+		if got := strings.Join(Warnings(c.spec), "\n"); got != c.want {
+			t.Errorf("%s: it warns %q, not %q", name, got, c.want)
+		}
+	}
+}
+
 // An agent that can do with several providers has the ones that the manifest has a
 // route to, as narrow as it allows, and is told of where there is none.
 func TestAnAgentWithAChoiceHasWhatTheManifestNames(t *testing.T) {

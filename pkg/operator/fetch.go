@@ -32,7 +32,7 @@ func TellFetch(w io.Writer, took lifecycle.Took) {
 // TellPushes says how what a bottle pushes is fetched while it runs.
 func TellPushes(w io.Writer, slug string, pushes []lifecycle.Pushed) {
 	for i, p := range pushes {
-		fmt.Fprintf(w, "to fetch what %s has pushed to %s, in your repository:\n  %s\n", slug, p.Remote, pushedLine(slug, pushes, i))
+		fmt.Fprintf(w, "to fetch what %s pushes to %s, in your repository:\n  %s\n", slug, p.Remote, pushedLine(slug, pushes, i))
 	}
 }
 
