@@ -80,23 +80,27 @@ func inert(rows [][]string) [][]string {
 }
 
 // least is how narrow a column is made; the first has names, and is not.
-const least = 8
+const least = 16
 
-// fit makes the widest columns narrower until a line has this width.
+// fit makes the widest columns narrower until a line has this width. Where that
+// would take more than may go, it leaves them as they are: then nothing is lost.
 func fit(widths []int, width int) {
-	over := 2*(len(widths)-1) - width
-	for _, w := range widths {
+	over, spare := 2*(len(widths)-1)-width, 0
+	for i, w := range widths {
 		over += w
+		if i > 0 {
+			spare += max(w-least, 0)
+		}
+	}
+	if over > spare {
+		return
 	}
 	for ; over > 0; over-- {
-		widest := 0
-		for i := 1; i < len(widths); i++ {
-			if widths[i] > least && (widest == 0 || widths[i] > widths[widest]) {
+		widest := 1
+		for i := 2; i < len(widths); i++ {
+			if widths[i] > widths[widest] {
 				widest = i
 			}
-		}
-		if widest == 0 {
-			return
 		}
 		widths[widest]--
 	}
