@@ -156,7 +156,7 @@ func (a App) permute(argv []string) (flags, positional, tail []string, err error
 			continue
 		}
 		written, value, inline := strings.Cut(arg, "=")
-		flag, ok := known[strings.TrimPrefix(strings.TrimPrefix(written, "-"), "-")]
+		flag, ok := known[bare(written)]
 		if !ok {
 			return nil, nil, nil, Error{Code: Usage, Msg: "there is no flag " + written, Hint: "run " + a.Name + " --help"}
 		}
@@ -169,11 +169,18 @@ func (a App) permute(argv []string) (flags, positional, tail []string, err error
 			return nil, nil, nil, Error{Code: Usage, Msg: fmt.Sprintf("%s needs a value", arg), Hint: "write " + arg + " VALUE"}
 		default:
 			i++
+			// A word that was forgotten must not make a value of the next flag.
+			if name, _, _ := strings.Cut(argv[i], "="); strings.HasPrefix(name, "-") && known[bare(name)].name != "" {
+				return nil, nil, nil, Error{Code: Usage, Msg: fmt.Sprintf("%s needs a value, and %s is a flag", arg, name), Hint: fmt.Sprintf("write %s=%s where that is meant", arg, argv[i])}
+			}
 			flags = append(flags, "--"+flag.name+"="+argv[i])
 		}
 	}
 	return flags, positional, nil, nil
 }
+
+// bare is what a flag is called, without its dashes.
+func bare(written string) string { return strings.TrimPrefix(strings.TrimPrefix(written, "-"), "-") }
 
 type flag struct {
 	name       string // the first of its names

@@ -42,7 +42,7 @@ func TestFlagsCountWhereverTheyStand(t *testing.T) {
 }
 
 func TestOfARepeatedFlagTheLastCounts(t *testing.T) {
-	for argv, want := range map[string]string{"--reason a -r b": "b", "-r b --reason=a": "a", "-r --reject": "--reject", "--reason=-- -r=-": "-", "-r a=b": "a=b"} {
+	for argv, want := range map[string]string{"--reason a -r b": "b", "-r b --reason=a": "a", "-r=--reject": "--reject", "-r -x": "-x", "--reason=-- -r=-": "-", "-r a=b": "a=b"} {
 		var got Call
 		var errOut bytes.Buffer
 		if code := testApp(&got, nil).Run(append([]string{"bottle-test"}, strings.Fields(argv)...), nil, &bytes.Buffer{}, &errOut); code != 0 {
@@ -94,6 +94,8 @@ func TestErrorsAreOneLineAndAHint(t *testing.T) {
 		{Status(42), nil, "", 42},
 		{nil, []string{"--nonsense"}, "bottle-test: there is no flag --nonsense\nhint: run bottle-test --help\n", 2},
 		{nil, []string{"---reject=x"}, "bottle-test: there is no flag ---reject\nhint: run bottle-test --help\n", 2},
+		{nil, []string{"x", "--reason", "--reject"}, "bottle-test: --reason needs a value, and --reject is a flag\nhint: write --reason=--reject where that is meant\n", 2},
+		{nil, []string{"-r", "--path=/x"}, "bottle-test: -r needs a value, and --path is a flag\nhint: write -r=--path=/x where that is meant\n", 2},
 		{nil, []string{"-rno"}, "bottle-test: there is no flag -rno\nhint: run bottle-test --help\n", 2},
 		{nil, []string{"--reject=maybe"}, "bottle-test: invalid boolean value \"maybe\" for -reject: parse error\nhint: run bottle-test --help\n", 2},
 		{nil, []string{"--reason"}, "bottle-test: --reason needs a value\nhint: write --reason VALUE\n", 2},
