@@ -131,6 +131,13 @@ func (m *Manager) settlePipelock(ctx context.Context, slug string) error {
 	case err != nil:
 		return fmt.Errorf("cannot read which file pipelock had: %w", err)
 	}
+	up, err := m.running(ctx, slug)
+	if err == nil && !up[plan.EgressService] { // nothing of a stopped bottle is started; a resume settles it
+		err = fmt.Errorf("egress does not run: %w", ErrNotUp)
+	}
+	if err != nil {
+		return err
+	}
 	err = m.restartPipelock(ctx, slug)
 	switch {
 	case ctx.Err() != nil || errors.Is(err, engine.ErrUnreachable): // which says nothing about the file
