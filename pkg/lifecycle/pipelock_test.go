@@ -27,6 +27,8 @@ type second struct {
 	refused string   // a text that its check refuses in a file
 	ends    string   // a text in a file with which it ends
 	deaf    bool     // to a reload
+	blind   string   // a host that it does not let through
+	fond    string   // a host that it lets through in any case
 	did     []string // checks, signals, starts and stops, and whether a previous file was there
 }
 
@@ -115,7 +117,10 @@ func (s *second) answer(name string, x engine.Exec) (int, error) {
 	}
 	listed, err := pipelock.Listed(s.goes)
 	for _, host := range strings.Split(x.Cmd[2], ",") {
-		if slices.Contains(listed, host) {
+		if !pipelock.Holds(host) && host != "" {
+			return 1, nil
+		}
+		if slices.Contains(listed, host) && host != s.blind || host == s.fond {
 			fmt.Fprintf(x.Stdout, "listed %s\n", host)
 		}
 	}
@@ -176,7 +181,7 @@ func TestEgressGoesByPipelockAndTrustsIt(t *testing.T) {
 			t.Errorf("%s egress is told of %+v, %v", when, doc.Proxy, err)
 		}
 		roots, err := os.ReadFile(filepath.Join(s.Home.StateDir(s.slug), plan.EgressService, "in/roots.pem"))
-		if err != nil || !bytes.Contains(roots, s.file(pipelock.CertFile)) {
+		if err != nil || !bytes.Contains(roots, s.file(pipelock.CertFile)) || !bytes.Contains(roots, s.file(pipelock.RootsFile)) {
 			t.Errorf("%s egress does not trust pipelock, %v", when, err)
 		}
 		if bytes.Contains(s.file(pipelock.RootsFile), s.file(pipelock.CertFile)) {
@@ -191,6 +196,13 @@ func TestEgressGoesByPipelockAndTrustsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	told("at a resume")
+	if at := wayOf(p, plan.GateService, nil); at != nil {
+		t.Errorf("the git gate goes by %v", at)
+	}
+	by := Again{Slug: s.slug, Way: Way{Proxy: &bottle.Proxy{Address: "proxy.corp:3128"}}}
+	if _, err := s.Resume(t.Context(), by, nil); !errors.Is(err, ErrPipelockProxy) {
+		t.Errorf("by a proxy: %v", err)
+	}
 	if info, err := os.Stat(filepath.Join(s.dir(), "in", pipelock.KeyFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("its key: %v, %v", info, err)
 	}

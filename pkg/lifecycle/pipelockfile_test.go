@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"bottle/pkg/engine"
+	"bottle/pkg/engine/enginetest"
 	"bottle/pkg/pipelock"
 	"bottle/pkg/plan"
 )
@@ -138,6 +139,79 @@ func TestAFailedChangeOfPipelocksFileIsPutBack(t *testing.T) {
 		s.is(t, "put back", "api.example.com")
 	}
 	s.is(t, "changed", "two.test")
+}
+
+// What pipelock is not seen to have taken is not in force.
+func TestAListThatPipelockDoesNotTakeIsPutBack(t *testing.T) {
+	s := behind(t)
+	if err := s.mirror(t, pipelock.Delta{Open: []string{"two.test"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.blind, s.fond = "four.test", "two.test"
+	if err := s.mirror(t, pipelock.Delta{Open: []string{"four.test"}}); !errors.Is(err, errNotTaken) {
+		t.Errorf("opened: %v", err)
+	}
+	s.is(t, "opened", "api.example.com", "two.test")
+	if err := s.mirror(t, pipelock.Delta{Close: []string{"two.test"}}); !errors.Is(err, errNotTaken) {
+		t.Errorf("closed: %v", err)
+	}
+	s.is(t, "closed", "api.example.com", "two.test")
+	old, text := s.edited(t, "two.test", `"*.two.test"`) // which cannot be asked for
+	s.fond = ""
+	if err := s.SetPipelock(t.Context(), s.slug, old, text); err != nil {
+		t.Error(err)
+	}
+	s.is(t, "a wildcard", "api.example.com", "*.two.test")
+}
+
+// Where the old file cannot be put back either, the next program does that.
+func TestAChangeThatCannotBePutBackIsMendedLater(t *testing.T) {
+	s := behind(t)
+	s.ends = "bad.test"
+	s.fake.Fail = func(call, name string) error {
+		if call == "Start" && len(s.did) > 1 && name == plan.ContainerName(s.slug, plan.PipelockService) {
+			return errors.New("no")
+		}
+		return nil
+	}
+	old, text := s.edited(t, "api.example.com", "bad.test")
+	if err := s.SetPipelock(t.Context(), s.slug, old, text); err == nil {
+		t.Error("it is taken")
+	}
+	s.had(t, "not put back", "check", "reload unsettled")
+	if !exists(filepath.Join(s.dir(), pipelock.Previous)) {
+		t.Error("nobody will know")
+	}
+	s.fake.Fail = nil
+	if err := s.mirror(t, pipelock.Delta{}); err != nil {
+		t.Fatal(err)
+	}
+	s.is(t, "mended", "api.example.com")
+}
+
+// unsure is an engine that does not say how a check ended.
+type unsure struct{ *enginetest.Fake }
+
+func (u unsure) StartAttached(ctx context.Context, name string, s engine.Streams) (<-chan engine.End, error) {
+	ended, err := u.Fake.StartAttached(ctx, name, s)
+	if err != nil {
+		return nil, err
+	}
+	<-ended
+	lost := make(chan engine.End, 1)
+	lost <- engine.End{Err: engine.ErrUnreachable}
+	return lost, nil
+}
+
+// A check of which nobody knows how it ended is none that passed.
+func TestACheckThatIsLostIsNoPass(t *testing.T) {
+	s := behind(t)
+	s.Manager.Engine = unsure{s.fake}
+	if err := s.mirror(t, pipelock.Delta{Open: []string{"two.test"}}); !errors.Is(err, engine.ErrUnreachable) {
+		t.Error(err)
+	}
+	s.is(t, "lost", "api.example.com")
+	s.had(t, "lost", "check")
 }
 
 // Who is interrupted in the middle puts the old file back all the same.
