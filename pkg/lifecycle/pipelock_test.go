@@ -14,8 +14,10 @@ import (
 
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
+	"bottle/pkg/manifest"
 	"bottle/pkg/pipelock"
 	"bottle/pkg/plan"
+	"bottle/pkg/policy"
 )
 
 // second is a bottle's pipelock on the fake engine: what it goes by is what it read
@@ -233,5 +235,51 @@ func TestABottleWithoutItsPipelockDoesNotComeUp(t *testing.T) {
 				t.Errorf("of %s the engine holds %q", b.Slug, left)
 			}
 		})
+	}
+}
+
+// What pipelock does not look into is what the manifest says, or else the agent's own
+// model; it does not scan what egress injects, or may be asked to.
+func TestWhatPipelockIsToldOfItsBottle(t *testing.T) {
+	s := claudeSpec(t)
+	p, err := Policy(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := policy.NewRoute("statsig.anthropic.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Routes = append(p.Routes, plain)
+	s.Manifest.Credentials = []manifest.Credential{{Auth: policy.Auth{Header: "x-asked", Credential: "env:K"}}}
+	o := pipelockOptions(s, p, nil)
+	if !slices.Equal(o.Passthrough, []string{"api.anthropic.com"}) || o.MaxBody != policy.DefaultMaxBody || !slices.Contains(o.Headers, "x-asked") {
+		t.Errorf("%+v", o)
+	}
+	s.Manifest.Pipelock.Set = true
+	p.MaxBody = 1 << 20
+	if o := pipelockOptions(s, p, nil); len(o.Passthrough) > 0 || o.MaxBody != 1<<20 {
+		t.Errorf("of a manifest that names none: %+v", o)
+	}
+	for i := range p.Routes {
+		p.Routes[i].Model = ""
+	}
+	s.Manifest.Pipelock.Set = false
+	if o := pipelockOptions(s, p, nil); len(o.Passthrough) > 0 {
+		t.Errorf("without a model: %q", o.Passthrough)
+	}
+}
+
+// Of a private route's host only private addresses are open: not this machine's own.
+func TestPipelockIsToldOfPrivateAddressesAlone(t *testing.T) {
+	log, err := openJournal(filepath.Join(t.TempDir(), "log"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	u := &bringUp{log: log}
+	p := policy.Policy{Routes: []policy.Route{{Host: "localhost", Private: true}}}
+	if got := u.privateAddresses(t.Context(), p); len(got) > 0 {
+		t.Errorf("it is told of %v", got)
 	}
 }

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
 	"bottle/pkg/engine/enginetest"
+	"bottle/pkg/frame"
 	"bottle/pkg/plan"
 )
 
@@ -57,9 +59,20 @@ func TestAnInterruptedResumeStopsWhatItStarted(t *testing.T) {
 		l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, service))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	l.play = func(engine.Exec) (int, error) {
-		cancel()
-		return 1, nil
+	l.play = func(x engine.Exec) (int, error) { // when all is up, and the session begins
+		asked, answers := json.NewDecoder(x.Stdin), json.NewEncoder(x.Stdout)
+		for {
+			var ask frame.Ask
+			if asked.Decode(&ask) != nil {
+				return 1, nil
+			}
+			if ask.Start != nil {
+				cancel()
+				return 1, nil
+			}
+			tellRows(ask.Rows, answers)
+			answers.Encode(frame.Answer{Done: true})
+		}
 	}
 	l.Manager.Engine = obedient{l.fake}
 	if _, err := l.Resume(ctx, Again{Slug: b.Slug}, nil); !errors.Is(err, context.Canceled) {
