@@ -226,3 +226,26 @@ func FuzzIndex(f *testing.F) {
 		}
 	})
 }
+
+// What git's check refuses, or names what is not there, is not taken in, however its
+// index would be written.
+func TestNoIndexIsWrittenOfWhatIsRefused(t *testing.T) {
+	t.Parallel()
+	c := newClient(t, "nowhere")
+	blob := c.literally("blob", "text")
+	tree := c.literally("tree", item("100644", "a", blob))
+	const by = "author A <a@example.com> 1700000000 +0000\ncommitter A <a@example.com> 1700000000 +0000\n\nx\n"
+	for what, ids := range map[string][]string{
+		"a tree with .git":               {blob, c.literally("tree", item("100644", ".git", blob))},
+		"a tree whose blob is not there": {tree},
+		"a commit without its tree":      {c.literally("commit", "tree "+tree+"\n"+by)},
+	} {
+		p := intake(t, formatSHA1)
+		if err := p.follow(t.Context(), bytes.NewReader(c.packed(ids...))); err == nil {
+			t.Errorf("%s is taken in", what)
+		}
+		if found, _ := filepath.Glob(filepath.Join(p.quarantine, "pack", "*.pack")); len(found) > 0 {
+			t.Errorf("%s: there is %q", what, found)
+		}
+	}
+}

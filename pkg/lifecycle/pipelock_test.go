@@ -269,17 +269,3 @@ func TestWhatPipelockIsToldOfItsBottle(t *testing.T) {
 		t.Errorf("without a model: %q", o.Passthrough)
 	}
 }
-
-// Of a private route's host only private addresses are open: not this machine's own.
-func TestPipelockIsToldOfPrivateAddressesAlone(t *testing.T) {
-	log, err := openJournal(filepath.Join(t.TempDir(), "log"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	u := &bringUp{log: log}
-	p := policy.Policy{Routes: []policy.Route{{Host: "localhost", Private: true}}}
-	if got := u.privateAddresses(t.Context(), p); len(got) > 0 {
-		t.Errorf("it is told of %v", got)
-	}
-}
