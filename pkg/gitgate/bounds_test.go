@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -204,5 +205,17 @@ func TestWhatIsFoundIsBounded(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), what) || len(a.hits) > maxKept || len(a.modules) > maxKept {
 			t.Errorf("%s: %v, %d, %d", what, err, len(a.hits), len(a.modules))
 		}
+	}
+}
+
+// A pack that is larger than pushes may be is refused before git sees it.
+func TestAPackThatIsTooLargeIsNotTakenIn(t *testing.T) {
+	t.Parallel()
+	p := intake(t, formatSHA1)
+	random := make([]byte, 5000)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	p.conf.Push.MaxSize = 1000
+	if err := p.follow(t.Context(), bytes.NewReader(rawPack(raw(3, "", random)))); err == nil {
+		t.Error("it is taken in")
 	}
 }
