@@ -143,3 +143,17 @@ func TestALoginGoesToItsOwnProxyAlone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// At a start too: egress never holds a key of the git gate's.
+func TestAStartHandsEachSidecarItsOwn(t *testing.T) {
+	_, h, b := renewing(t)
+	for i, who := range h.who {
+		gate := who == plan.ContainerName(b.Slug, plan.GateService)
+		if _, has := h.docs[i].Values["env:DOCS"]; has != gate {
+			t.Errorf("%s was handed the git gate's key: %t", who, has)
+		}
+	}
+	if len(h.who) != 2 {
+		t.Errorf("handed were %q", h.who)
+	}
+}
