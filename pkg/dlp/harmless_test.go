@@ -65,7 +65,7 @@ func conversation(name string, texts ...string) request {
 	}
 	return request{name: "model: " + name, policy: model, target: "/v1/messages?beta=true", form: "application/json",
 		fields: headers("User-Agent", "claude-cli/2.1.330 (external, cli)", "Authorization", "Bearer placeholder", "anthropic-version", "2023-06-01",
-			"anthropic-beta", "oauth-2025-04-20,"+"interleaved-thinking-2025-05-14", "x-stainless-runtime-version", "v22.11.0", "Content-Type", "application/json"),
+			"anthropic-beta", "oauth-2025-04-20,interleaved-thinking-2025-05-14", "x-stainless-runtime-version", "v22.11.0", "Content-Type", "application/json"),
 		body: []byte(jsonOf(map[string]any{"model": "claude-sonnet-4-5-20250929", "max_tokens": 32000, "stream": true, "messages": list,
 			"metadata": map[string]any{"user_id": "user_8f14e45fceea167a5a36dedd4bea2543_account__session_5f0c8b9e-7b1d-4c8e-9a53-0e4b4d1f7a11"}}))}
 }

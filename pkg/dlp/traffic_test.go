@@ -80,6 +80,7 @@ func traffic() []request {
 		add("cargo lock", "/upload", "text/plain", []byte(strings.Repeat("[[package]]\nname = \"api-key\"\nversion = \"1.0.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \""+m.hex(64)+"\"\n\n", 40)))
 		add("ids", "/upload", "application/json", []byte(jsonOf(map[string]any{"ids": []string{m.uuid(), m.hex(40), m.hex(64), strings.ToUpper(m.hex(32)), "01J" + m.of("0123456789ABCDEFGHJKMNPQRSTVWXYZ", 23), hex.EncodeToString(m.bytes(20))}})))
 		add("minified", "/upload", "application/javascript", []byte(minified(m, 400)))
+		add("source that names a version of an API", "/upload", "text/plain", []byte("req.Header.Set(\"anthropic-beta\", \"oauth-2025-04-20,interleaved-thinking-2025-05-14\")\n"))
 		add("certificates", "/upload", "text/plain", []byte(strings.Repeat("-----BEGIN CERTIFICATE-----\n"+lines(b64(1000), 64, "\n")+"\n-----END CERTIFICATE-----\n", 140)))
 		add("commands", "/upload", "text/markdown", []byte(strings.Repeat("    curl -sS -H 'Accept: application/json' -u \"$USER:$PASS\" https://api.example.com/v1/x | jq .\n\n", 200)))
 		add("cursors", "/graphql", "application/json", []byte(jsonOf(cursors(m, 400))))

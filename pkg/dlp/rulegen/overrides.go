@@ -60,8 +60,10 @@ var classes = map[string]dlp.Class{
 	"flutterwave-public-key": dlp.Service,
 }
 
-// names are no secrets, though they end in a number.
+// names are no secrets, though they end in a number, or in the date of a version of
+// an API.
 var names = dlp.Allow{Regexes: []string{
+	`^[a-z]{2,}(?:-[a-z]{2,})*-20[0-9]{2}-[01][0-9]-[0-3][0-9]$`,
 	`^[A-Za-z]?[a-z]{2,}(?:[A-Z][a-z]{2,}|[_.-][A-Za-z][a-z]{2,})*[0-9]{0,5}$`,
 }}
 
