@@ -41,6 +41,9 @@ func List(ctx context.Context, h *state.Home, e engine.Engine) ([]bottle.Bottle,
 		if l.failed == nil {
 			b = acting(lacking(judge(b, l.live[slug], id, h.Busy, why), l.applied[slug]), l.doing[slug])
 		}
+		if !slices.Contains(b.Services, plan.AgentService) && !h.Exists(slug) {
+			continue // taken down since: its lock went with its directory, and it was judged without
+		}
 		list = append(list, b)
 	}
 	for slug, containers := range l.live {

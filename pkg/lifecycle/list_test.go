@@ -117,6 +117,39 @@ func TestAWatcherSeesABottleComeAndGo(t *testing.T) {
 	}
 }
 
+// vanishing is an engine that is so slow to say what it is called that the only
+// bottle is taken down meanwhile.
+type vanishing struct {
+	engine.Engine
+	meanwhile func()
+}
+
+func (v vanishing) Host(ctx context.Context) (engine.Host, error) {
+	v.meanwhile()
+	return v.Engine.Host(ctx)
+}
+
+// The lock lies in the directory, and goes with it: who looks for it then must not
+// take the bottle for one that nobody is at work on.
+func TestABottleThatIsTakenDownWhileItIsListedIsNeitherLostNorDead(t *testing.T) {
+	for _, recorded := range []bottle.Status{bottle.Running, bottle.Stopped, bottle.Starting} {
+		l := newLab(t)
+		lock, err := l.Home.Create(bottle.Bottle{Slug: "web", Status: recorded})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Unlock()
+		list, err := List(t.Context(), l.Home, vanishing{l.fake, func() {
+			if err := l.Home.Forget("web"); err != nil {
+				t.Error(err)
+			}
+		}})
+		if err != nil || len(list) > 0 {
+			t.Errorf("recorded as %s, it is listed as %+v, %v", recorded, list, err)
+		}
+	}
+}
+
 // moody is an engine that goes away and comes back.
 type moody struct {
 	engine.Engine

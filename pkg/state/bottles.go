@@ -132,13 +132,19 @@ func (h *Home) Slugs() ([]string, error) {
 	return slugs, nil
 }
 
+// Exists says whether a bottle has a state directory.
+func (h *Home) Exists(slug string) bool {
+	_, err := os.Stat(h.StateDir(slug))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // Bottle reads a bottle's metadata. The error is ErrNotFound where there is no
 // state directory, and another where the metadata cannot be read.
 func (h *Home) Bottle(slug string) (bottle.Bottle, error) {
 	if bottle.CheckSlug(slug) != nil {
 		return bottle.Bottle{}, ErrNotFound
 	}
-	if _, err := os.Stat(h.StateDir(slug)); errors.Is(err, fs.ErrNotExist) {
+	if !h.Exists(slug) {
 		return bottle.Bottle{}, ErrNotFound
 	}
 	var b bottle.Bottle
