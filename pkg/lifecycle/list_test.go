@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"bottle/pkg/bottle"
 	"bottle/pkg/engine"
 	"bottle/pkg/plan"
@@ -147,6 +149,39 @@ func TestABottleThatIsTakenDownWhileItIsListedIsNeitherLostNorDead(t *testing.T)
 		if err != nil || len(list) > 0 {
 			t.Errorf("recorded as %s, it is listed as %+v, %v", recorded, list, err)
 		}
+	}
+}
+
+// The metadata go into the history shortly before the bottle is gone.
+func TestAWatcherKnowsABottleToItsEnd(t *testing.T) {
+	l := newLab(t)
+	files, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	var told []string
+	w := watcher{Manager: l.Manager, files: files, outs: files, told: map[string]bottle.Bottle{},
+		emit: func(b bottle.Bottle) error { told = append(told, b.Agent+" "+string(b.Status)); return nil }}
+	lock, err := l.Home.Create(bottle.Bottle{Slug: "web", Agent: "dev", Status: bottle.Running})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	for _, step := range []func() error{
+		func() error { return nil },
+		func() error { return os.Remove(filepath.Join(l.Home.StateDir("web"), state.MetadataFile)) },
+		func() error { return l.Home.Forget("web") },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"dev stopped", "dev gone"}; !slices.Equal(told, want) {
+		t.Errorf("it told %q, not %q", told, want)
 	}
 }
 

@@ -264,8 +264,12 @@ func (w *watcher) refresh(ctx context.Context) error {
 	seen := map[string]bool{}
 	for _, b := range list {
 		seen[b.Slug] = true
+		old, known := w.told[b.Slug]
+		if known && b.Agent == "?" && b.Reason == beingStopped {
+			b = leaving(old, b) // its metadata are in its history by now
+		}
 		// What was recorded of a known one is no news, while nobody can judge it.
-		if old, known := w.told[b.Slug]; known && (w.away || reflect.DeepEqual(old, b)) {
+		if known && (w.away || reflect.DeepEqual(old, b)) {
 			continue
 		}
 		w.told[b.Slug] = b
@@ -284,4 +288,10 @@ func (w *watcher) refresh(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// leaving is a known bottle whose metadata cannot be read any more, as it is now.
+func leaving(known, now bottle.Bottle) bottle.Bottle {
+	known.Status, known.Services, known.Reason, known.Stale = now.Status, now.Services, now.Reason, now.Stale
+	return Acting(known)
 }
