@@ -38,7 +38,7 @@ func choose(c *cli.Call, m *lifecycle.Manager) (string, error) {
 		}
 		return c.Args[0], nil
 	}
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	all, err := lifecycle.List(ctx, m.Home, m.Engine)
 	if err != nil {

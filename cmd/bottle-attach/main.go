@@ -121,7 +121,7 @@ func inPane(c *cli.Call, slug string) bool {
 }
 
 func peek(c *cli.Call, e engine.Engine, container string) error {
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	level := session.Text
 	if c.Bool("color") || cli.IsTerminal(c.Out) {

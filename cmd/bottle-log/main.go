@@ -91,7 +91,7 @@ func verify(c *cli.Call, h *state.Home, text bool) error {
 	if len(c.Args) > 0 {
 		return cli.Error{Code: cli.Usage, Msg: "--verify takes no SLUG", Hint: "the record of decisions is one for all bottles"}
 	}
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	records, head, err := audit.Verify(ctx, h.Dir)
 	var broken *audit.Broken
@@ -111,7 +111,7 @@ func verify(c *cli.Call, h *state.Home, text bool) error {
 }
 
 func follow(c *cli.Call, f eventlog.Follower) (int, error) {
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	go func() {
 		if cli.ReaderGone(ctx, c.Out) {

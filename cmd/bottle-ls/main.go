@@ -134,7 +134,7 @@ func size(b bottle.Bottle) string {
 }
 
 func listBottles(c *cli.Call) error {
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	heads := slices.Clone(columns)
 	if c.Bool("all") {
@@ -204,7 +204,7 @@ type agentLine struct {
 }
 
 func listAgents(c *cli.Call) error {
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	p, err := cli.NewPrinter(c.Out, c.String("output"), "AGENT", "BOTTLE", "PROGRAM", "RUNNING", "FILE")
 	if err != nil {

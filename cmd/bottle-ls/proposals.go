@@ -45,7 +45,7 @@ func proposalCells(l operator.Line) []string {
 func age(seconds int64) string { return bottle.Span(time.Duration(seconds) * time.Second) }
 
 func listProposals(c *cli.Call) error {
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	debug.SetGCPercent(400)                   // it ends before a collection pays
 	out := bufio.NewWriterSize(c.Out, 64<<10) // there may be thousands
@@ -80,7 +80,7 @@ func proposals(d *decision.Decider, all bool) ([]operator.Line, []error) {
 }
 
 func listGrants(c *cli.Call) error {
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	p, err := cli.NewPrinter(c.Out, c.String("output"), "GRANT", "BOTTLE", "LEFT", "USED", "WHAT")
 	if err != nil {

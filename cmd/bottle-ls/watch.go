@@ -18,7 +18,7 @@ func watch(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	m, err := operator.Open()
 	if err != nil {

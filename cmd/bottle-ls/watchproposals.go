@@ -33,7 +33,7 @@ func watchProposals(c *cli.Call) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := operator.Context()
+	ctx, cancel := operator.Reading()
 	defer cancel()
 	go func() {
 		if cli.ReaderGone(ctx, c.Out) {
