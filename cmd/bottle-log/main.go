@@ -146,10 +146,20 @@ func finder(h *state.Home, args []string) (find func() ([]eventlog.Source, []str
 	}
 	past, err := eventlog.Past(h.HistoryDir(slug), slug)
 	if err == nil && len(past) == 0 {
-		err = operator.Explain(slug, state.ErrNotFound)
+		err = operator.Explain(slug, state.NoSuch(slug, everySlug(h)))
 	}
 	past = append(past, decisions(h, slug))
 	return func() ([]eventlog.Source, []string, error) { return past, nil, nil }, false, err
+}
+
+// everySlug are the bottles that exist, and those that left their history.
+func everySlug(h *state.Home) []string {
+	slugs, _ := h.Slugs()
+	past, _ := h.History()
+	for _, p := range past {
+		slugs = append(slugs, p.Bottle.Slug)
+	}
+	return slugs
 }
 
 // decisions is the log of what the operator decided.

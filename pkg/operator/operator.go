@@ -57,7 +57,7 @@ func Explain(slug string, err error) error {
 	case errors.Is(err, engine.ErrSilent):
 		return cli.Error{Code: cli.NoEngine, Msg: err.Error(), Hint: "if docker network ls does not answer either, restart the engine; then bottle-stop --orphans clears up"}
 	case errors.Is(err, state.ErrNotFound):
-		return cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no bottle named %q", slug), Hint: "run bottle-ls"}
+		return cli.Error{Code: cli.NotFound, Msg: fmt.Sprintf("no bottle named %q", slug), Hint: near(err)}
 	case errors.Is(err, lifecycle.ErrElsewhere):
 		return cli.Error{Code: cli.Conflict, Msg: fmt.Sprintf("%s was made on another engine, which does not answer here", slug),
 			Hint: "set DOCKER_HOST to that engine; if it is gone for good, remove the bottle's state_dir"}
@@ -92,6 +92,15 @@ func Explain(slug string, err error) error {
 	return err
 }
 
+// near is the hint where err says that there is no such bottle.
+func near(err error) string {
+	var missing state.Missing
+	if !errors.As(err, &missing) || len(missing.Near) == 0 {
+		return "run bottle-ls"
+	}
+	return fmt.Sprintf("perhaps %s; bottle-ls lists all", strings.Join(missing.Near, ", "))
+}
+
 // reason is the innermost part of an engine's complaint.
 func reason(err error) string {
 	text := err.Error()
@@ -118,7 +127,11 @@ func Slugs(ctx context.Context, c *cli.Call, known []bottle.Bottle) ([]string, e
 				return nil
 			}
 		}
-		return Explain(s, state.ErrNotFound)
+		var all []string
+		for _, b := range known {
+			all = append(all, b.Slug)
+		}
+		return Explain(s, state.NoSuch(s, all))
 	}
 	for _, arg := range c.Args {
 		if arg != "-" {

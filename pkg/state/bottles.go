@@ -138,14 +138,14 @@ func (h *Home) Exists(slug string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Bottle reads a bottle's metadata. The error is ErrNotFound where there is no
+// Bottle reads a bottle's metadata. The error is ErrNotFound (Missing) where there is no
 // state directory, and another where the metadata cannot be read.
 func (h *Home) Bottle(slug string) (bottle.Bottle, error) {
 	if bottle.CheckSlug(slug) != nil {
 		return bottle.Bottle{}, ErrNotFound
 	}
 	if !h.Exists(slug) {
-		return bottle.Bottle{}, ErrNotFound
+		return bottle.Bottle{}, h.noSuch(slug)
 	}
 	var b bottle.Bottle
 	data, err := spool.ReadFile(h.StateDir(slug), MetadataFile, maxMetadata)

@@ -35,7 +35,7 @@ func (h *Home) Lock(slug string) (*Lock, error) {
 	case errors.Is(err, unix.EAGAIN):
 		return nil, fmt.Errorf("%s: %w", slug, ErrLocked)
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, ErrNotFound
+		return nil, h.noSuch(slug)
 	}
 	return l, err
 }
