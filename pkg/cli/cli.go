@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
 )
 
 // Streams are a program's three standard streams.
@@ -158,7 +159,7 @@ func (a App) permute(argv []string) (flags, positional, tail []string, err error
 		written, value, inline := strings.Cut(arg, "=")
 		flag, ok := known[bare(written)]
 		if !ok {
-			return nil, nil, nil, Error{Code: Usage, Msg: "there is no flag " + written, Hint: "run " + a.Name + " --help"}
+			return nil, nil, nil, Error{Code: Usage, Msg: "there is no flag " + written, Hint: a.near(bare(written)) + "run " + a.Name + " --help"}
 		}
 		switch {
 		case inline:
@@ -177,6 +178,23 @@ func (a App) permute(argv []string) (flags, positional, tail []string, err error
 		}
 	}
 	return flags, positional, nil, nil
+}
+
+// alike is how alike names are, by Jaro and Winkler, of which one may be meant by
+// the other: letters that changed places, one that lacks, a beginning.
+const alike = 0.8
+
+// near is what a hint begins with where a flag was perhaps meant by what is none.
+func (a App) near(written string) string {
+	best, likest := "", alike
+	for _, f := range a.flags() {
+		for _, name := range f.Names() {
+			if like := smetrics.JaroWinkler(name, written, 0.7, 4); like > likest && len(name) > 1 {
+				best, likest = "perhaps --"+name+"; ", like
+			}
+		}
+	}
+	return best
 }
 
 // bare is what a flag is called, without its dashes.
