@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -77,7 +78,7 @@ func (a App) Run(args []string, in io.Reader, out, errOut io.Writer) int {
 		if !a.Command {
 			positional, tail = append(positional, tail...), nil
 		}
-		err = a.urfave(s, positional, tail).Run(append([]string{a.Name}, flags...))
+		err = a.parse(s, flags, positional, tail)
 	}
 	return a.report(errOut, err)
 }
@@ -87,11 +88,24 @@ func (a App) Main() int {
 	return a.Run(os.Args, os.Stdin, os.Stdout, os.Stderr)
 }
 
+// parse reads the flags and runs the action, or prints the help: urfave does not
+// say where that cannot be written.
+func (a App) parse(s Streams, flags, positional, tail []string) error {
+	var help bytes.Buffer
+	app := a.urfave(s, positional, tail)
+	app.Writer = &help
+	err := app.Run(append([]string{a.Name}, flags...))
+	if _, failed := help.WriteTo(s.Out); failed != nil {
+		return failed
+	}
+	return err
+}
+
 func (a App) urfave(s Streams, positional, tail []string) *urfave.App {
 	app := urfave.NewApp()
 	app.Name, app.HelpName, app.Usage, app.ArgsUsage = a.Name, a.Name, a.Usage, a.ArgsUsage
 	app.Flags = a.flags()
-	app.Reader, app.Writer, app.ErrWriter = s.In, s.Out, s.Err
+	app.Reader, app.ErrWriter = s.In, s.Err
 	app.HideHelpCommand = true
 	app.HideVersion = true
 	app.UseShortOptionHandling = false
