@@ -18,6 +18,7 @@ import (
 	"bottle/pkg/manifest"
 	"bottle/pkg/session"
 	"bottle/pkg/state"
+	"bottle/pkg/tokenref"
 )
 
 // Open opens the home and the engine; the engine is not asked anything yet.
@@ -44,6 +45,7 @@ func Explain(slug string, err error) error {
 	var said cli.Error
 	var status cli.Status
 	var signalled session.Signalled
+	var unset tokenref.Unset
 	switch {
 	case err == nil || errors.As(err, &said) || errors.As(err, &status):
 		return err
@@ -80,6 +82,8 @@ func Explain(slug string, err error) error {
 			Hint: "bottle-attach " + slug + " returns to it"}
 	case errors.Is(err, lifecycle.ErrPipelockProxy):
 		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: "say upstream_proxy: none in config.yaml, or take pipelock out of the bottle's manifest"}
+	case errors.As(err, &unset):
+		return cli.Error{Code: cli.Failed, Msg: err.Error(), Hint: fmt.Sprintf("export %s, or take it out of the manifest", unset.Name)}
 	case errors.Is(err, manifest.ErrNoAgent):
 		return cli.Error{Code: cli.NotFound, Msg: err.Error(), Hint: "run bottle-ls agents"}
 	case errors.Is(err, lifecycle.ErrNested):

@@ -93,12 +93,17 @@ func (v Resolver) max() int {
 	return maxValue
 }
 
+// Unset is the error for a variable that is not in the operator's environment.
+type Unset struct{ Name string }
+
+func (u Unset) Error() string { return "your environment has no " + u.Name }
+
 func (v Resolver) value(ctx context.Context, r Ref) (string, error) {
 	switch {
 	case r.env != "":
 		value, ok := v.Lookup(r.env)
 		if !ok {
-			return "", fmt.Errorf("your environment has no %s", r.env)
+			return "", Unset{r.env}
 		}
 		return value, nil
 	case r.file != "":
