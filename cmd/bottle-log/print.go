@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"bottle/pkg/bottle"
 	"bottle/pkg/cli"
 	"bottle/pkg/eventlog"
 )
@@ -80,7 +81,7 @@ func line(r eventlog.Record) string {
 	}
 	add(r.Rule)
 	for _, why := range []string{r.Reason, r.Detail} {
-		if why != "" {
+		if why != "" && why != bottle.Lacking(0) { // as at every start
 			add("(" + why + ")")
 		}
 	}

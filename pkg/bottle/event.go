@@ -1,6 +1,9 @@
 package bottle
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Allowed is the verdict of what was let through.
 const Allowed = "allow"
@@ -34,3 +37,7 @@ type Event struct {
 	Objects     int64  `json:"objects,omitempty"` // that a push brought
 	Detail      string `json:"detail,omitempty"`
 }
+
+// Lacking is the Detail of an event of the kind "secrets": of n values that the
+// policy rests on there are none.
+func Lacking(n int) string { return fmt.Sprintf("%d values are lacking", n) }

@@ -76,7 +76,7 @@ func (s *Server) handed() {
 		s.record(bottle.Event{Kind: "secrets", Verdict: "error", Detail: err.Error()})
 		return
 	}
-	s.record(bottle.Event{Kind: "secrets", Detail: fmt.Sprintf("%d values are lacking", len(s.force.applied.Needs))})
+	s.record(bottle.Event{Kind: "secrets", Detail: bottle.Lacking(len(s.force.applied.Needs))})
 }
 
 // tell says what is in force. The caller holds the lock.
