@@ -20,14 +20,15 @@ func edit(ctx context.Context, c *cli.Call, p bottle.Proposal) (bottle.Proposal,
 		return p, err
 	}
 	edited := p
-	_, _, err = operator.Edit(ctx, c.Streams, p.ID+".txt", text, func(text []byte) error {
+	check := func(text []byte) error {
 		edited = p
 		if err := read(&edited, text); err != nil {
 			return err
 		}
 		edited, err = proposal.Remake(edited)
 		return err
-	})
+	}
+	_, err = operator.Edit(ctx, c.Streams, p.ID+".txt", text, check, func([]byte) error { return nil })
 	return edited, err
 }
 

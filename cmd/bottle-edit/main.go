@@ -33,6 +33,7 @@ func app() cli.App {
 		Name: "bottle-edit", Usage: "change a living bottle's policy", ArgsUsage: "SLUG [routes|pipelock]",
 		About: "Opens the policy in $EDITOR, shows what changes, asks, and puts it in force. A\n" +
 			"mistake opens the editor again, on a terminal. It prints the difference.\n" +
+			"What was edited and is not put in force is kept, in a file that is told.\n" +
 			"\"pipelock\" is the file of the bottle's pipelock, which checks it itself before it is used.\n" +
 			fmt.Sprintf("A policy has at most %d MiB.", decision.MaxPolicy>>20),
 		Flags:    []urfave.Flag{cli.YesFlag()},
@@ -80,28 +81,34 @@ func edit(c *cli.Call) error {
 
 // change returns the policy that is in force then.
 func change(ctx context.Context, c *cli.Call, d *decision.Decider, slug string, old []byte) (p policy.Policy, err error) {
-	_, changed, err := operator.Edit(ctx, c.Streams, "routes.yaml", old, func(text []byte) (err error) {
+	check := func(text []byte) (err error) {
 		if p, err = policy.Parse(text); err == nil && len(policy.Render(p)) > decision.MaxPolicy {
 			err = fmt.Errorf("the policy has more than %d bytes", decision.MaxPolicy)
 		}
 		return err
+	}
+	changed, err := operator.Edit(ctx, c.Streams, "routes.yaml", old, check, func([]byte) error {
+		// What is enforced is what was understood, not what was typed.
+		delta := string(diff.Diff("in force", old, "edited", policy.Render(p)))
+		if delta == "" {
+			tellUnchanged(c)
+			return nil
+		}
+		for _, host := range wildcards(p) {
+			fmt.Fprintf(c.Err, "note: %s matches no host: hosts are matched exactly\n", cli.Inert(host))
+		}
+		if err := confirm(ctx, c, delta); err != nil {
+			return err
+		}
+		return operator.ExplainDecision(slug, d.Edit(ctx, slug, old, p, delta))
 	})
-	if err != nil || !changed {
-		return p, err
+	if err == nil && !changed {
+		tellUnchanged(c)
 	}
-	// What is enforced is what was understood, not what was typed.
-	delta := string(diff.Diff("in force", old, "edited", policy.Render(p)))
-	if delta == "" {
-		return p, nil
-	}
-	for _, host := range wildcards(p) {
-		fmt.Fprintf(c.Err, "note: %s matches no host: hosts are matched exactly\n", cli.Inert(host))
-	}
-	if err := confirm(ctx, c, delta); err != nil {
-		return p, err
-	}
-	return p, operator.ExplainDecision(slug, d.Edit(ctx, slug, old, p, delta))
+	return p, err
 }
+
+func tellUnchanged(c *cli.Call) { fmt.Fprintln(c.Err, "nothing was changed") }
 
 // wildcards are hosts of a policy that look as if they matched more than one.
 func wildcards(p policy.Policy) (hosts []string) {
@@ -142,16 +149,18 @@ func editPipelock(ctx context.Context, c *cli.Call, m *lifecycle.Manager, d *dec
 	case old == nil:
 		return cli.Error{Code: cli.Failed, Msg: slug + " runs no pipelock", Hint: "name its image as pipelock: {image: …} in the bottle's manifest, and start another"}
 	}
-	text, changed, err := operator.Edit(ctx, c.Streams, pipelock.File, old, pipelock.Check)
-	if err != nil || !changed {
-		return err
+	changed, err := operator.Edit(ctx, c.Streams, pipelock.File, old, pipelock.Check, func(text []byte) error {
+		delta := string(diff.Diff("in force", old, "edited", text))
+		if err := confirm(ctx, c, delta); err != nil {
+			return err
+		}
+		set := func(ctx context.Context) error { return m.SetPipelock(ctx, slug, old, text) }
+		return operator.ExplainDecision(slug, d.EditPipelock(ctx, slug, text, set, delta))
+	})
+	if err == nil && !changed {
+		tellUnchanged(c)
 	}
-	delta := string(diff.Diff("in force", old, "edited", text))
-	if err := confirm(ctx, c, delta); err != nil {
-		return err
-	}
-	set := func(ctx context.Context) error { return m.SetPipelock(ctx, slug, old, text) }
-	return operator.ExplainDecision(slug, d.EditPipelock(ctx, slug, text, set, delta))
+	return err
 }
 
 // confirm shows a difference, and asks whether it is meant.

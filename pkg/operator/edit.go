@@ -16,39 +16,61 @@ import (
 // errorLead begins the lines in which an editor is told what was wrong.
 const errorLead = "#! "
 
-// Edit shows a text in the operator's editor ($VISUAL, $EDITOR, vi) and returns
-// what he made of it, and whether that is another one. What check does not take
-// opens the editor again, with the error on top; the same text twice is the end
-// of it, and so is a mistake where nobody sits before a terminal.
-func Edit(ctx context.Context, s cli.Streams, name string, text []byte, check func([]byte) error) (edited []byte, changed bool, err error) {
+// Edit shows a text in the operator's editor ($VISUAL, $EDITOR, vi), gives what
+// he made of it to use, where that is another one, and says whether it is. What
+// check does not take opens the editor again, with the error on top; the same text
+// twice is the end of it, and so is a mistake where nobody sits before a terminal.
+// Another text stays in its file where an error is returned, and s.Err is told so.
+func Edit(ctx context.Context, s cli.Streams, name string, text []byte, check, use func([]byte) error) (changed bool, err error) {
 	dir, err := os.MkdirTemp("", "bottle-edit-")
 	if err != nil {
-		return nil, false, fmt.Errorf("cannot edit: %w", err)
+		return false, fmt.Errorf("cannot edit: %w", err)
 	}
-	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, name)
+	defer func() {
+		if err == nil || !differs(file, text) {
+			os.RemoveAll(dir)
+			return
+		}
+		fmt.Fprintf(s.Err, "note: what was edited is kept in %s\n", file)
+	}()
+	edited, err := untilTaken(ctx, s, file, text, check)
+	if err != nil || bytes.Equal(edited, text) {
+		return false, err
+	}
+	return true, use(edited)
+}
+
+// differs says whether a file holds another text than it began with.
+func differs(file string, text []byte) bool {
+	saved, err := os.ReadFile(file)
+	return err == nil && !bytes.Equal(withoutErrors(saved), text)
+}
+
+// untilTaken has the file edited until check takes it.
+func untilTaken(ctx context.Context, s cli.Streams, file string, text []byte, check func([]byte) error) ([]byte, error) {
 	shown := text
 	for {
 		if err := os.WriteFile(file, shown, 0o600); err != nil {
-			return nil, false, fmt.Errorf("cannot edit: %w", err)
+			return nil, fmt.Errorf("cannot edit: %w", err)
 		}
 		if err := editor(ctx, s, file); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		saved, err := os.ReadFile(file)
 		if err != nil {
-			return nil, false, fmt.Errorf("cannot read what was edited: %w", err)
+			return nil, fmt.Errorf("cannot read what was edited: %w", err)
 		}
-		edited = withoutErrors(saved)
-		if bytes.Equal(edited, text) {
-			return edited, false, check(edited)
-		}
+		edited := withoutErrors(saved)
 		wrong := check(edited)
 		if wrong == nil {
-			return edited, true, nil
+			return edited, nil
+		}
+		if bytes.Equal(edited, text) {
+			return nil, wrong
 		}
 		if bytes.Equal(edited, withoutErrors(shown)) || !s.CanAsk() {
-			return nil, false, cli.Error{Code: cli.Failed, Msg: "what was edited cannot be taken: " + wrong.Error(), Hint: "nothing was changed"}
+			return nil, cli.Error{Code: cli.Failed, Msg: "what was edited cannot be taken: " + wrong.Error(), Hint: "nothing was changed"}
 		}
 		shown = append([]byte(errorLead+strings.ReplaceAll(cli.Inert(wrong.Error()), "\n", " ")+"\n"), edited...)
 	}

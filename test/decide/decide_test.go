@@ -167,11 +167,11 @@ func TestUsesRevocationAndEditAreInForceAtOnce(t *testing.T) {
 	}
 	want("edited", "/anything", "200")
 	r.Env[len(r.Env)-1] = "EDITOR=true"
-	if out, said, code := r.Run("bottle-edit", "--yes", slug); code != 0 || out != "" {
+	if out, said, code := r.Run("bottle-edit", "--yes", slug); code != 0 || out != "" || said != "nothing was changed\n" {
 		t.Errorf("an edit without a change ended with %d: %s%s", code, out, said)
 	}
 	r.Env[len(r.Env)-1] = "EDITOR=sed -i s/routes:/rutes:/"
-	if out, said, code := r.Run("bottle-edit", "--yes", slug); code != 1 || !strings.Contains(said, "rutes") {
+	if out, said, code := r.Run("bottle-edit", "--yes", slug); code != 1 || !strings.Contains(said, "rutes") || !strings.Contains(said, "is kept in ") {
 		t.Errorf("a mistake ended with %d: %s%s", code, out, said)
 	}
 	r.Docker("kill", "bottle-"+slug+"-egress-1")
