@@ -201,9 +201,14 @@ func (e *edge) foreground(r Run) {
 	if cmd.ProcessState != nil {
 		d.Code = cmd.ProcessState.ExitCode()
 	}
-	if err != nil && !left(d.Code) {
-		d.Err = oneLine(r.Argv[0], "", err)
-		e.pause(d.Err)
+	if err != nil {
+		said := oneLine(r.Argv[0], "", err)
+		if !left(d.Code) {
+			d.Err = said
+		}
+		if d.Err != "" || r.Job == Edit { // it says where it keeps what was typed
+			e.pause(said)
+		}
 	}
 	e.reopen()
 	e.update(stamped{time.Now(), d})

@@ -77,6 +77,20 @@ func TestAProgramInTheForegroundHasTheWholeTerminal(t *testing.T) {
 	s.sees("t", "the other pane")
 }
 
+// Who says no to bottle-edit is told where what he typed is kept.
+func TestWhatADeclinedEditSaysStaysToBeRead(t *testing.T) {
+	s, r := board(t, 100, 20)
+	script := "#!/bin/sh\necho 'note: it is kept'\nexit 4\n"
+	if err := os.WriteFile(filepath.Join(r.dir, "bottle-edit dev-aaaa routes"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.keys("t", "e")
+	s.sees("t", "note: it is kept")
+	s.sees("t", "bottle-edit ended with exit status 4: press Enter to go back")
+	s.keys("t", "Enter")
+	s.sees("t", "dev-aaaa  /home/ada") // the status line: nothing failed
+}
+
 func TestATerminatedDashboardGivesTheTerminalBack(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGQUIT} {
 		s, _ := board(t, 80, 24)
