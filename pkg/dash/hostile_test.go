@@ -55,8 +55,27 @@ func TestHostileTextIsInert(t *testing.T) {
 	}
 }
 
+// A push is read line by line; no line of it passes for another.
+func TestCommitsAndDiffstatOfAPushAreShownAsLines(t *testing.T) {
+	p, err := DecodeProposal([]byte(`{"id":"git-push-a","slug":"dev-aaaa","kind":"git-push","summary":"push to origin: refs/heads/work","proposed":{
+		"remote":"origin","updates":[{"ref":"refs/heads/work","old":"00","new":"11"}],
+		"commits":["1111111 ada: one\nwhat approval changes","2222222 ada: \u001b]52;c;x\u0007two"],
+		"diffstat":" a.go | 2 +-\n b\u001b[2J.go | 1 +\n","more":"<kept>"},"diff":"+refs/heads/work 00..11\n"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, "").after(0, anAgent(0, "dev-aaaa", ""), Known{[]Proposal{p}}, Resize{120, 50}).keys("tab", "enter")
+	for _, line := range []string{"commits", `  1111111 ada: one\x0awhat approval changes`, `  2222222 ada: \x1b]52;c;x\x07two`, "diffstat", "   a.go | 2 +-", `   b\x1b[2J.go | 1 +`,
+		"asked for", `    "more": "<kept>",`, `        "ref": "refs/heads/work"`} {
+		b.shows("│" + line)
+	}
+	b.hides(`\n`)
+	b.hides(`"diffstat"`)
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"id":"egress-block-a","slug":"dev-aaaa","proposed":{"host":"x"}}`), []byte(`{"slug":"dev-aaaa","services":["agent"]}`))
+	f.Add([]byte(`{"id":"git-push-a","slug":"dev-aaaa","proposed":{"commits":["a\nb"],"diffstat":"a\n\u001b"}}`), []byte(`{"slug":"dev-aaaa"}`))
 	f.Fuzz(func(t *testing.T, proposal, agent []byte) {
 		s := New("%0")
 		if a, err := DecodeAgent(agent); err == nil {

@@ -35,7 +35,8 @@ type Proposal struct {
 	// Pending says whether requests wait for the answer, and until when.
 	Pending bottle.Pending `json:"pending"`
 
-	payload string // Proposed, as lines
+	payload string // Proposed, as lines, without
+	texts   []text // what of it is read line by line
 	host    string // in it, where there is one
 	seconds int64  // how long it is asked for; 0: the bottle's life
 }
@@ -83,7 +84,8 @@ func DecodeProposal(line []byte) (Proposal, error) {
 	if json.Unmarshal(p.Proposed, &asked) == nil {
 		p.host, p.seconds = cli.Inert(asked.Host), asked.Seconds
 	}
-	p.payload, p.Proposed = payload(p.Proposed), nil
+	p.payload, p.texts = payload(p.Proposed)
+	p.Proposed = nil
 	p.Agent, p.Kind, p.Summary, p.Status = cli.Inert(p.Agent), cli.Inert(p.Kind), cli.Inert(p.Summary), cli.Inert(p.Status)
 	return p, nil
 }
@@ -132,20 +134,55 @@ func isID(s string) bool {
 	})
 }
 
-// payload is what is asked for as lines: text as it is, the rest as JSON.
-func payload(raw json.RawMessage) string {
-	var text string
+// text is a field that has lines of its own.
+type text struct{ name, lines string }
+
+// payload is what is asked for as lines: text as it is, the rest as JSON but for
+// the fields that are texts.
+func payload(raw json.RawMessage) (rest string, texts []text) {
 	if len(raw) == 0 || string(raw) == "null" {
-		return ""
+		return "", nil
 	}
-	if json.Unmarshal(raw, &text) == nil {
-		return text
+	if json.Unmarshal(raw, &rest) == nil {
+		return rest, nil
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(raw, &fields) == nil {
+		for _, name := range []string{"dockerfile", "commits", "diffstat"} {
+			if lines, ok := asLines(fields[name]); ok {
+				texts = append(texts, text{name, lines})
+				delete(fields, name)
+			}
+		}
 	}
 	var b bytes.Buffer
-	if json.Indent(&b, raw, "", "  ") != nil {
-		return ""
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	switch {
+	case len(texts) == 0:
+		enc.Encode(raw) // nothing, where it is no JSON
+	case len(fields) > 0:
+		enc.Encode(fields)
 	}
-	return b.String()
+	return b.String(), texts
+}
+
+// asLines are the lines of a string, or of an array of strings, of which each is
+// one.
+func asLines(raw json.RawMessage) (string, bool) {
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		return one, one != ""
+	}
+	var all []string
+	if json.Unmarshal(raw, &all) != nil {
+		return "", false
+	}
+	for i := range all {
+		all[i] = cli.Inert(all[i])
+	}
+	return strings.Join(all, "\n"), len(all) > 0
 }
 
 // DecodeChoices reads what bottle-ls agents printed.

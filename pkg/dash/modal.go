@@ -105,6 +105,9 @@ func (s *State) whole(p Proposal) modal {
 	}
 	section("justification", p.Justification)
 	section("asked for", p.payload)
+	for _, t := range p.texts {
+		section(t.name, t.lines)
+	}
 	section("what approval changes", p.Diff)
 	section("no diff", p.Note)
 	return &page{title: "proposal", lines: lines, subject: p.key(), decide: true}
