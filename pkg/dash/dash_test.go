@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -192,6 +193,31 @@ func TestScreens(t *testing.T) {
 			golden(t, fmt.Sprintf("%s-%dx%d", name, size.W, size.H), b.View())
 		}
 	}
+}
+
+// What an agent does, and that it waits for a decision, is not what a narrow
+// screen cuts.
+func TestANarrowScreenLeavesOutTheLeastOfAnAgent(t *testing.T) {
+	b := busy(t, "")
+	behind := anAgent(5, "review-eeee", "waiting")
+	behind.Services = []string{"agent", "egress", "git-gate", "pipelock", "supervise"}
+	hurt := anAgent(6, "hurt-ffff", "working")
+	hurt.Status, hurt.Services = bottle.Degraded, []string{"agent", "egress"}
+	b.after(0, behind, hurt, Known{[]Proposal{aProposal(t, 1, "review-eeee", "one.example.com"), aProposal(t, 2, "hurt-ffff", "two.example.com")}})
+	for w := 120; w >= 50; w-- {
+		b.after(0, Resize{w, 16})
+		shown := b.View().String()
+		for _, row := range []string{`review-eeee .*waiting .* 1 pending\n`, `hurt-ffff .*degraded .* 1 pending\n`, `api-cccc .*running`} {
+			if !regexp.MustCompile(row).MatchString(shown) {
+				t.Fatalf("%d columns: no %s in\n%s", w, row, shown)
+			}
+		}
+	}
+	for _, w := range []int{90, 80, 70, 50} {
+		golden(t, fmt.Sprintf("narrow-%dx16", w), b.after(0, Resize{w, 16}).View())
+	}
+	long := strings.Repeat("a-long-name-", 4) + "k3zq"
+	b.after(0, anAgent(7, long, "idle"), aProposal(t, 3, long, "three.example.com"), Resize{50, 16}).shows("…  idle      1 pending")
 }
 
 func TestWhatIsHeldStandsFirstWithTheSecondsThatAreLeft(t *testing.T) {

@@ -54,14 +54,17 @@ func (s *State) label(c Screen, y int, p pane, name string, style Style) {
 	c.put(0, y, c.W, "── "+name+" "+strings.Repeat("─", c.W), style)
 }
 
+// mark is what stands before a row that is not under the cursor.
+const mark = "  "
+
 // row draws one of a list's rows; the cursor shows in the focused pane only.
 func (s *State) row(c Screen, y int, p pane, selected bool, text string, style Style) {
-	mark := "  "
+	before := mark
 	if selected && s.focus == p {
-		mark = "> "
+		before = "> "
 		style |= Reverse
 	}
-	c.line(0, y, c.W, mark+text, style)
+	c.line(0, y, c.W, before+text, style)
 }
 
 // window is the first key of the part that is shown.
@@ -99,7 +102,8 @@ func (s *State) widths() (w widths) {
 	return w
 }
 
-// narrowRow is a width below which a row leaves out what can be looked up.
+// narrowRow is a width below which a proposal's row leaves out what can be looked
+// up.
 const narrowRow = 70
 
 func (s *State) proposalRow(p Proposal, w widths) string {
@@ -124,58 +128,95 @@ func (s *State) viewAgents(c Screen, y int) {
 		c.line(2, y, c.W-2, "[n starts one]", Dim)
 	}
 	top, w := window(s.lists[agents].row, len(keys), height), s.widths()
+	pending := s.pending()
+	drop := s.dropped(w, pending)
 	for i := top; i < min(len(keys), top+height); i++ {
 		a, _ := s.agent(keys[i])
 		var style Style
 		if a.Slug == s.shown {
 			style = Bold
 		}
-		s.row(c, y+i-top, agents, a.Slug == s.lists[agents].selected, s.agentRow(a, w), style)
+		s.row(c, y+i-top, agents, a.Slug == s.lists[agents].selected, s.agentRow(a, w, pending[a.Slug], drop), style)
 	}
 }
 
-func (s *State) agentRow(a Agent, w widths) string {
+// dropped is how many columns the agents' rows leave out, so that none of them is
+// cut: first when they started, then the agent's name, then the sidecars.
+func (s *State) dropped(w widths, pending map[string]int) int {
+	const all = 3
+	for drop := range all {
+		cut := func(a Agent) bool { return len(mark)+narrow.StringWidth(s.agentRow(a, w, pending[a.Slug], drop)) > s.W }
+		if !slices.ContainsFunc(s.agents, cut) {
+			return drop
+		}
+	}
+	return all
+}
+
+// afterSlug is what the rest of the shortest row takes, such as
+// "  (starting)  99 pending".
+const afterSlug = 28
+
+func (s *State) agentRow(a Agent, w widths, pending, drop int) string {
 	star := " "
 	if a.Slug == s.shown {
 		star = "*"
 	}
-	started := "--:--:--"
-	if !a.StartedAt.IsZero() {
-		started = a.StartedAt.Local().Format(time.TimeOnly)
+	slug := w.slug
+	if drop > 2 {
+		slug = min(slug, max(8, s.W-afterSlug))
 	}
-	activity := a.Activity
-	switch {
-	case s.stopping[a.Slug]:
-		activity = "stopping"
-	case activity == "" || a.Status != bottle.Running:
-		activity = string(a.Status)
+	row := fmt.Sprintf("%s %-*s", star, slug, fit(a.Slug, slug))
+	if drop < 2 {
+		row += fmt.Sprintf("  %-*s", w.agent, a.Agent)
 	}
-	sidecars := "[" + strings.Join(a.up(), " ") + "]"
+	if drop < 1 {
+		row += "  " + started(a)
+	}
+	activity, sidecars := s.activity(a), "["+strings.Join(a.up(), " ")+"]"
 	if len(a.Stale) > 0 {
 		sidecars += " stale credential"
 	}
 	if len(a.up()) == 0 && slices.Contains(a.Services, "agent") {
 		sidecars = "(starting)"
-		if s.W < narrowRow {
+		if drop > 2 {
 			activity = sidecars
 		}
 	}
-	pending := ""
-	if n := s.pendingOf(a.Slug); n > 0 {
-		pending = fmt.Sprintf("  %d pending", n)
+	row += fmt.Sprintf("  %-8s", activity)
+	if drop < 3 {
+		row += "  " + sidecars
 	}
-	if s.W < narrowRow {
-		return fmt.Sprintf("%s %-*s  %s%s", star, w.slug, a.Slug, activity, pending)
+	if pending > 0 {
+		row += fmt.Sprintf("  %d pending", pending)
 	}
-	return fmt.Sprintf("%s %-*s  %-*s  %s  %-8s  %s%s", star, w.slug, a.Slug, w.agent, a.Agent, started, activity, sidecars, pending)
+	return row
 }
 
-func (s *State) pendingOf(slug string) int {
-	n := 0
+func started(a Agent) string {
+	if a.StartedAt.IsZero() {
+		return "--:--:--"
+	}
+	return a.StartedAt.Local().Format(time.TimeOnly)
+}
+
+// activity is what an agent does, and what is up with its bottle where that is not
+// simply running.
+func (s *State) activity(a Agent) string {
+	switch {
+	case s.stopping[a.Slug]:
+		return "stopping"
+	case a.Activity == "" || a.Status != bottle.Running:
+		return string(a.Status)
+	}
+	return a.Activity
+}
+
+// pending is how many proposals wait, by slug.
+func (s *State) pending() map[string]int {
+	n := map[string]int{}
 	for i := range s.proposals {
-		if s.proposals[i].Slug == slug {
-			n++
-		}
+		n[s.proposals[i].Slug]++
 	}
 	return n
 }
