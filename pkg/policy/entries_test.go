@@ -235,7 +235,8 @@ func (Policy) Generate(r *rand.Rand, _ int) reflect.Value {
 		p.Grants = append(p.Grants, g)
 	}
 	for range r.Intn(2) {
-		p.Silenced = append(p.Silenced, Silence{Host: some(r, "a.com", "yes"), Port: some(r, 0, 8443), Path: some(r, "/", "/v1"), Pattern: some(r, "", "JWT Token")})
+		p.Silenced = append(p.Silenced, Silence{Host: some(r, "a.com", "yes"), Port: some(r, 0, 8443), Path: some(r, "/", "/v1"), Pattern: some(r, "", "JWT Token"),
+			Reason: Why(some(r, "", "use the\n\"mirror\": é # \\ {a}", "\x1b[2J\u202e\x00\ufeff\x7f", strings.Repeat("日 ", 300)))})
 	}
 	for range r.Intn(2) {
 		p.Given = append(p.Given, Given{Name: "KEY", Credential: some(r, "env:KEY", "file:00ff"), Hosts: several(r, "a.com", "no")})

@@ -184,6 +184,10 @@ func parseSilence(n *yaml.Node) (s Silence, err error) {
 			s.Path, err = word, CheckPrefix(word)
 		case "pattern":
 			s.Pattern, err = word, CheckPattern(word)
+		case "reason":
+			if s.Reason = Why(word); s.Reason != word {
+				err = fmt.Errorf("line %d: the reason is not one line of at most %d bytes with single blanks", v.Line, maxWhy)
+			}
 		default:
 			err = errUnknownKey
 		}

@@ -81,6 +81,8 @@ type Silence struct {
 	// Pattern makes it silence what pipelock refuses by this pattern instead.
 	// CheckPattern
 	Pattern string
+	// Reason is why, as Why returns it; who is refused is told. Empty: nobody said.
+	Reason string
 }
 
 // Given is a value that the agent itself holds: the name of its variable, the
@@ -225,9 +227,30 @@ func (p *Policy) Refreshes() map[string]time.Duration {
 // Silences says whether the operator does not want to be asked about a refused
 // request.
 func (p *Policy) Silences(host string, port int, path string) bool {
-	return slices.ContainsFunc(p.Silenced, func(s Silence) bool {
-		return s.Pattern == "" && s.Host == host && (s.Port == 0 || s.Port == port) && below(path, s.Path)
-	})
+	_, yes := p.SilencedBy(host, port, path)
+	return yes
+}
+
+// SilencedBy returns the last entry for which Silences is true.
+func (p *Policy) SilencedBy(host string, port int, path string) (Silence, bool) {
+	for _, s := range slices.Backward(p.Silenced) {
+		if s.Pattern == "" && s.Host == host && (s.Port == 0 || s.Port == port) && below(path, s.Path) {
+			return s, true
+		}
+	}
+	return Silence{}, false
+}
+
+// maxWhy bounds the reason of a Silence, in bytes: there may be many of them.
+const maxWhy = 400
+
+// Why returns a reason as one line of a Silence, cut short where it is long.
+func Why(reason string) string {
+	line := strings.Join(strings.Fields(strings.ToValidUTF8(reason, "")), " ")
+	if len(line) > maxWhy {
+		line = strings.ToValidUTF8(line[:maxWhy-3], "") + "..."
+	}
+	return line
 }
 
 // SilencesPattern says whether the operator does not want to be asked about what

@@ -148,6 +148,7 @@ func TestParseNamesTheLineOfAnError(t *testing.T) {
 		"routes: []\ngrants:\n- {id: x, host: a, uses: 1, rule: a, scanner: pipelock}\n": "pipelock counts no uses",
 		"routes: []\nsilenced:\n- {host: a, path: /, pattern: '*'}\n":                    "not the name of a pattern",
 		"routes: []\nsilenced:\n- {host: a}\n":                                           "needs a host and a path",
+		"routes: []\nsilenced:\n- {host: a, path: /, reason: ' x'}\n":                    "not one line",
 		"routes: []\nsilenced:\n- {host: a, path: /, port: 0}\n":                         "port",
 	} {
 		_, err := Parse([]byte(in))

@@ -58,7 +58,11 @@ func (s Silence) keys() string {
 	if s.Pattern != "" {
 		pattern = fmt.Sprintf(", pattern: %q", s.Pattern)
 	}
-	return fmt.Sprintf("host: %q, %spath: %q%s", s.Host, port, s.Path, pattern)
+	reason := ""
+	if s.Reason != "" {
+		reason = fmt.Sprintf(", reason: %q", s.Reason)
+	}
+	return fmt.Sprintf("host: %q, %spath: %q%s%s", s.Host, port, s.Path, pattern, reason)
 }
 
 // keys writes an exception as keys of a flow mapping.
