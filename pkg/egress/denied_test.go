@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -114,6 +115,24 @@ func TestWhatIsSilencedIsNotAskedFor(t *testing.T) {
 	w.request("GET", "https://new.example/v10", 403)
 	if got := slices.Collect(maps.Keys(w.asked())); len(got) != 1 || got[0] != "new.example  /v10  GET" {
 		t.Errorf("asked: %q", got)
+	}
+}
+
+// Who rejects what nobody waits for has the next one told why.
+func TestARefusalTellsWhyTheOperatorRejectedItsLike(t *testing.T) {
+	w := newRefusing(t)
+	for reason, want := range map[string]string{"": "the operator rejected it before", "use the mirror": "the operator rejected it before: use the mirror"} {
+		w.setPolicy(policy.Policy{Silenced: []policy.Silence{{Host: "new.example", Path: "/v1", Reason: reason}}})
+		for path, told := range map[string]bool{"/v1/a": true, "/v2": false} {
+			resp, err := w.agent().Get("https://new.example" + path)
+			must(t, err)
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			must(t, err)
+			if text := string(body); resp.StatusCode != 403 || strings.HasSuffix(text, "; "+want+"\n") != told || strings.Contains(resp.Status, want) != told {
+				t.Errorf("%s: %s: %q", path, resp.Status, text)
+			}
+		}
 	}
 }
 

@@ -60,9 +60,12 @@ type waiter struct {
 // looked up or read meanwhile.
 func (s *Server) hold(ev *bottle.Event, v policy.Verdict, refused *refusal, w waiter) (policy.Verdict, *refusal) {
 	timeout := s.policy.Load().AskTimeout
-	if timeout == 0 || s.denied == nil {
-		s.denied.note(ev)
+	if s.denied == nil {
 		return v, refused
+	}
+	if timeout == 0 {
+		s.denied.note(ev)
+		return v, refused.because(s.denied.rejected(ev))
 	}
 	h, why := s.denied.hold(ev, timeout)
 	if h == nil {
@@ -81,8 +84,8 @@ func (s *Server) hold(ev *bottle.Event, v policy.Verdict, refused *refusal, w wa
 		if v.Status != 403 || s.policy.Load().AskTimeout == 0 {
 			return v, refused
 		}
-		if s.denied.silenced(ev) { // its own decision, with a reason, is about to come, or was another's
-			outcome = rejectedBefore
+		if before := s.denied.rejected(ev); before != "" { // its own decision is about to come, or was another's
+			outcome = before
 			over.Reset(min(time.Until(h.until), decisionTime))
 		}
 		select {
@@ -101,9 +104,6 @@ func (s *Server) hold(ev *bottle.Event, v policy.Verdict, refused *refusal, w wa
 		}
 	}
 }
-
-// rejectedBefore is told of a place that the policy silences.
-const rejectedBefore = "the operator rejected it before"
 
 // decisionTime is how long after the policy a decision is looked for: it is
 // written last, and a lost file event is made up for within 2 seconds.
@@ -170,8 +170,8 @@ func (d *denied) hold(ev *bottle.Event, timeout time.Duration) (*holding, string
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.silenced(ev) {
-		return nil, rejectedBefore
+	if before := d.rejected(ev); before != "" {
+		return nil, before
 	}
 	until := q.Now.Add(timeout)
 	h := &holding{d: d}
@@ -198,10 +198,18 @@ func (d *denied) hold(ev *bottle.Event, timeout time.Duration) (*holding, string
 	return h, ""
 }
 
-// silenced says whether the operator wants to hear no more of a request's like.
-func (d *denied) silenced(ev *bottle.Event) bool {
+// rejected is what the agent is told of a request whose like the operator rejected
+// before; empty: he did not.
+func (d *denied) rejected(ev *bottle.Event) string {
 	q := d.request(ev)
-	return d.policy().Silences(q.Host, q.Port, q.Path)
+	silence, yes := d.policy().SilencedBy(q.Host, q.Port, q.Path)
+	switch {
+	case !yes:
+		return ""
+	case silence.Reason == "":
+		return "the operator rejected it before"
+	}
+	return "the operator rejected it before: " + silence.Reason
 }
 
 // likeHeld finds what a request waits with: what asks for its method too, since

@@ -179,12 +179,12 @@ func TestARejectionIsToldAndRemembered(t *testing.T) {
 	w := newAsking(t, time.Minute)
 	got := w.post("https://new.example/v1/a", w.agent(), strings.NewReader("body"))
 	id := w.held(1)
-	silenced := policy.Policy{AskTimeout: time.Minute, Silenced: []policy.Silence{{Host: "new.example", Path: "/v1"}}}
+	silenced := policy.Policy{AskTimeout: time.Minute, Silenced: []policy.Silence{{Host: "new.example", Path: "/v1", Reason: "use the mirror"}}}
 	w.decide(id, silenced, bottle.Rejected, "use the\nmirror")
 	if a := <-got; a.status != 403 || strings.Count(a.text, "new.example is not on this bottle's allowlist; the operator rejected it: use the mirror") != 2 {
 		t.Errorf("%q", a.text)
 	}
-	if a := <-w.post("https://new.example/v1/b", w.agent(), nil); a.status != 403 || !strings.Contains(a.text, "the operator rejected it before") {
+	if a := <-w.post("https://new.example/v1/b", w.agent(), nil); a.status != 403 || !strings.Contains(a.text, "the operator rejected it before: use the mirror") {
 		t.Errorf("%q", a.text)
 	}
 }
@@ -276,7 +276,7 @@ func TestAMethodThatWasNotShownIsAskedForByItself(t *testing.T) {
 	cancel()
 	// To reject one is to reject the place.
 	w.setPolicy(policy.Policy{AskTimeout: time.Minute, Silenced: []policy.Silence{{Host: "new.example", Path: "/v1"}}})
-	if a := <-got; a.status != 403 || !strings.Contains(a.text, rejectedBefore) {
+	if a := <-got; a.status != 403 || !strings.Contains(a.text, "the operator rejected it before") {
 		t.Errorf("%q", a.text)
 	}
 	got = w.post("https://other.example/", w.agent(), nil)
