@@ -342,7 +342,7 @@ func (w *work) judge(o Order) Result {
 		p.ID, p.Kind = r.ID, r.Filed.Kind // a grant has the name of what was asked
 	}
 	if o.Reject {
-		r.Change = proposal.Reject(p)
+		r.Change = proposal.Reject(p, o.Reason)
 	} else {
 		rules := w.rules
 		if w.rulerr != nil && p.Egress != nil && p.Egress.Credential != "" {

@@ -271,8 +271,9 @@ func TestWhatIsAllowedAlreadyIsSaidAndNotAdded(t *testing.T) {
 func TestARejectedRefusalIsNotAskedAgain(t *testing.T) {
 	b := newBench(t)
 	id := b.ask(bottle.Proposal{Kind: bottle.EgressDenied, Egress: &bottle.EgressAsk{Host: "t.example", Paths: []string{"/v1"}}})
-	must(t, b.decide(Order{ID: id, Reject: true})[0].Err)
-	if _, p, _ := b.Policy(slug); !p.Silences("t.example", 443, "/v1/x") {
+	must(t, b.decide(Order{ID: id, Reject: true, Reason: "use the mirror"})[0].Err)
+	_, p, _ := b.Policy(slug)
+	if s, yes := p.SilencedBy("t.example", 443, "/v1/x"); !yes || s.Reason != "use the mirror" {
 		t.Errorf("%+v", p)
 	}
 	b.grants()

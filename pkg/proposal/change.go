@@ -60,11 +60,15 @@ func Approve(p bottle.Proposal, in Context) (Change, error) {
 	return c, err
 }
 
-// Reject returns what rejection of p changes.
-func Reject(p bottle.Proposal) Change {
+// Reject returns what rejection of p changes. Where nobody may hear the reason
+// now, what is refused from then on is told it.
+func Reject(p bottle.Proposal, reason string) Change {
 	var c Change
 	if k, known := kinds[p.Kind]; known {
 		k.reject(&c, &p)
+	}
+	if c.Silence != nil && c.Silence.Pattern == "" { // pipelock's answers are its own
+		c.Silence.Reason = policy.Why(reason)
 	}
 	c.Diff = lines(policy.Policy{Silenced: optional(c.Silence)})
 	return c

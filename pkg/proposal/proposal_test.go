@@ -238,7 +238,7 @@ func TestNarrowingNeverWidens(t *testing.T) {
 
 func TestARejectedRefusalIsSilenced(t *testing.T) {
 	for _, p := range every(t) {
-		c := Reject(p)
+		c := Reject(p, "")
 		if (p.Source == Egress) != (c.Silence != nil) { // what nobody asked for
 			t.Errorf("%s: %+v", p.Kind, c.Silence)
 		}
@@ -257,9 +257,9 @@ func TestARejectedRefusalIsSilenced(t *testing.T) {
 }
 
 func TestARejectedPortSilencesThatPort(t *testing.T) {
-	c := Reject(made(t, bottle.Proposal{Kind: bottle.EgressDenied, Egress: &bottle.EgressAsk{Host: "a.example", Port: 8443}}))
+	c := Reject(made(t, bottle.Proposal{Kind: bottle.EgressDenied, Egress: &bottle.EgressAsk{Host: "a.example", Port: 8443}}), "use the\nmirror")
 	after := c.Apply(policy.Policy{})
-	if !after.Silences("a.example", 8443, "/") || after.Silences("a.example", 443, "/") || !strings.Contains(c.Diff, "8443") {
+	if !after.Silences("a.example", 8443, "/") || after.Silences("a.example", 443, "/") || !strings.Contains(c.Diff, "8443") || after.Silenced[0].Reason != "use the mirror" {
 		t.Errorf("%+v\n%s", after.Silenced, c.Diff)
 	}
 }

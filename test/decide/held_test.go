@@ -160,7 +160,7 @@ func TestAHeldRequestIsToldWhatBecameOfIt(t *testing.T) {
 	if got := <-said; !strings.HasSuffix(got, " 403") || !strings.Contains(got, "the operator rejected it: use the mirror") {
 		t.Errorf("rejected: %q", got)
 	}
-	if got := <-w.curl("https://docs.example/no/more"); !strings.HasSuffix(got, " 403") || !strings.Contains(got, "rejected it before") {
+	if got := <-w.curl("https://docs.example/no/more"); !strings.HasSuffix(got, " 403") || !strings.Contains(got, "rejected it before: use the mirror") {
 		t.Errorf("after that: %q", got)
 	}
 	w.notHeld("/no/more")
