@@ -113,24 +113,26 @@ func fromSources(t *testing.T) []request {
 	var list []request
 	for name, data := range sources(t) {
 		list = append(list, conversation(name, "Read "+name+" and say what it does.", "I will read it.", string(data)))
-		upload := request{name: "upload: " + name, policy: ordinary, target: "/repos/ada/engine/contents" + name, form: "application/json",
-			fields: headers("Authorization", "Bearer x", "Accept", "application/vnd.github+json", "User-Agent", "gh/2.60")}
-		switch len(data) % 4 {
-		case 0:
-			upload.body = []byte(jsonOf(map[string]any{"message": "Update " + name, "content": base64.StdEncoding.EncodeToString(data), "sha": "95d09f2b10159347eece71399a7e2e907ea3df4f"}))
-		case 1:
-			upload.form, upload.body = "text/plain", data
-		case 2:
-			var b bytes.Buffer
-			w := multipart.NewWriter(&b)
-			p, _ := w.CreateFormFile("file", filepath.Base(name))
-			p.Write(data)
-			w.Close()
-			upload.form, upload.body = w.FormDataContentType(), b.Bytes()
-		case 3:
-			upload.body, upload.encoding = packed(jsonOf(map[string]any{"file": name, "text": string(data)})), "gzip"
+		for form := range 4 {
+			upload := request{name: "upload: " + name, policy: ordinary, target: "/repos/ada/engine/contents" + name, form: "application/json",
+				fields: headers("Authorization", "Bearer x", "Accept", "application/vnd.github+json", "User-Agent", "gh/2.60")}
+			switch form {
+			case 0:
+				upload.body = []byte(jsonOf(map[string]any{"message": "Update " + name, "content": base64.StdEncoding.EncodeToString(data), "sha": "95d09f2b10159347eece71399a7e2e907ea3df4f"}))
+			case 1:
+				upload.form, upload.body = "text/plain", data
+			case 2:
+				var b bytes.Buffer
+				w := multipart.NewWriter(&b)
+				p, _ := w.CreateFormFile("file", filepath.Base(name))
+				p.Write(data)
+				w.Close()
+				upload.form, upload.body = w.FormDataContentType(), b.Bytes()
+			case 3:
+				upload.body, upload.encoding = packed(jsonOf(map[string]any{"file": name, "text": string(data)})), "gzip"
+			}
+			list = append(list, upload)
 		}
-		list = append(list, upload)
 	}
 	return list
 }

@@ -61,8 +61,9 @@ var classes = map[string]dlp.Class{
 }
 
 // names are no secrets, though they end in a number, or in the date of a version of
-// an API.
+// an API, or hold that of a key's length.
 var names = dlp.Allow{Regexes: []string{
+	`^[a-z]{2,}[A-Z]{1,4}[0-9]{1,4}(?:[A-Z][a-z]{2,})+$`,
 	`^[a-z]{2,}(?:-[a-z]{2,})*-20[0-9]{2}-[01][0-9]-[0-3][0-9]$`,
 	`^[A-Za-z]?[a-z]{2,}(?:[A-Z][a-z]{2,}|[_.-][A-Za-z][a-z]{2,})*[0-9]{0,5}$`,
 }}
@@ -72,8 +73,9 @@ var names = dlp.Allow{Regexes: []string{
 var methods = dlp.Allow{Regexes: []string{`^s\.\w*[A-Z][a-z]{7}`}}
 
 // keys that are a UUID are an entry's, unless they are said to be secret; a
-// module named api has a checksum in go.sum.
+// module named api has a checksum in go.sum; a WebSocket's key is a nonce.
 var keys = dlp.Allow{Target: "match", Regexes: []string{
+	`(?i)^sec-websocket-key['"]?[:=,]\s*['"]?[a-z0-9+/]{22}==`,
 	`v[0-9][\w.+-]*(?:/go\.mod)? h1:`,
 	`(?i)^(?:[\w.]*(?:cache|idempotency|object|row|item|group|partition|primary|sort)[_.-]?)?key[\s'"]{0,3}[=:>,|]+[\s'"=\x60]{0,5}` +
 		`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`,
