@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
-
 	"bottle/pkg/bottle"
 	"bottle/pkg/proposal"
 )
@@ -56,12 +54,7 @@ func TestWhatIsNotForAPush(t *testing.T) {
 // Who decides a push by a key sees what it brings: its commits and what they change.
 func TestAPushIsShownWithItsCommits(t *testing.T) {
 	heldPush(t)
-	master, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer master.Close()
-	defer tty.Close()
+	master, tty := terminal(t)
 	ended := make(chan int, 1)
 	go func() { ended <- run([]string{name}, tty, io.Discard, tty) }()
 	s := &screen{t: t, tty: master}

@@ -62,6 +62,20 @@ func atHome(t *testing.T) (dir string, write func(name, text string)) {
 	return dir, write
 }
 
+// terminal returns both ends of a terminal.
+func terminal(t *testing.T) (master, tty *os.File) {
+	t.Helper()
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		tty.Close()
+		master.Close()
+	})
+	return master, tty
+}
+
 // S15: no key that was typed before an item was seen decides it.
 func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
 	dir, write := atHome(t)
@@ -75,12 +89,7 @@ func TestKeysBeforeAnItemWasSeenCountForNothing(t *testing.T) {
 		write("supervise/out/proposals/"+p.ID+".json", string(proposal.Encode(p)))
 		ids = append(ids, p.ID)
 	}
-	master, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer master.Close()
-	defer tty.Close()
+	master, tty := terminal(t)
 	io.WriteString(master, "nnyyo") // meant for something else
 	ended := make(chan int, 1)
 	go func() { ended <- run([]string{name}, tty, io.Discard, tty) }()
@@ -124,12 +133,7 @@ func TestTheQueueShowsWhatItsFlagsGive(t *testing.T) {
 		"":                    {"for 2h", "asked for once", "expires: "},
 		"--uses 3 --for life": {"asked for once", "uses: 3"},
 	} {
-		master, tty, err := pty.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer master.Close()
-		defer tty.Close()
+		master, tty := terminal(t)
 		ended := make(chan int, 1)
 		go func() { ended <- run(append([]string{name}, strings.Fields(flags)...), tty, io.Discard, tty) }()
 		s := &screen{t: t, tty: master}
@@ -153,12 +157,7 @@ func TestWhatIsOnlyForNamedProposalsIsNoneOfTheQueue(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "home")
 	t.Setenv("BOTTLE_HOME", home)
 	t.Setenv("BOTTLE_LIBEXEC", home)
-	master, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer master.Close()
-	defer tty.Close()
+	_, tty := terminal(t)
 	for _, flags := range [][]string{{"--path", "/narrow"}, {"--methods", "GET"}, {"--reject"}, {"--reason", "x"}, {"--save"}, {"--edit"}} {
 		if code := run(append([]string{name}, flags...), tty, io.Discard, tty); code != 2 {
 			t.Errorf("%q ended with %d", flags, code)
@@ -190,12 +189,7 @@ func TestWhatIsHeldIsAskedFirst(t *testing.T) {
 		}
 	}
 	q.Close() // which tells what there is
-	master, tty, err := pty.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer master.Close()
-	defer tty.Close()
+	master, tty := terminal(t)
 	ended := make(chan int, 1)
 	go func() { ended <- run([]string{name}, tty, io.Discard, tty) }()
 	s := &screen{t: t, tty: master}
