@@ -88,6 +88,16 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
+// bottle is one that is up.
+func (l *lab) bottle(t *testing.T) bottle.Bottle {
+	t.Helper()
+	b, err := l.Up(t.Context(), l.spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // answer plays bottle-inside; failing names a row of the self-test that fails.
 func answer(x engine.Exec, failing string) (int, error) {
 	if x.Cmd[1] == "capture" {
@@ -112,10 +122,7 @@ func answer(x engine.Exec, failing string) (int, error) {
 
 func TestABottleComesUpAndLeavesOnlyItsHistory(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	if b.Status != bottle.Running || !strings.HasPrefix(b.Slug, "dev-") || !slices.Equal(b.Sidecars, []string{"egress"}) {
 		t.Errorf("came up as %+v", b)
 	}
@@ -304,10 +311,7 @@ func TestASidecarThatDiesIsNotWaitedFor(t *testing.T) {
 func TestAFailedCaptureKeepsTheBottle(t *testing.T) {
 	l := newLab(t)
 	l.spec.Workspace, l.spec.Folder = WorkspaceCopy, t.TempDir()
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	l.play = func(x engine.Exec) (int, error) {
 		io.WriteString(x.Stderr, "bottle-inside: cannot capture the work: no space\n")
 		return 1, nil

@@ -57,10 +57,7 @@ func TestStatusIsWhatLivesNotWhatWasRecorded(t *testing.T) {
 
 func TestABottleWithoutMetadataIsListedNotHidden(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	for _, damage := range []func() error{
 		func() error {
 			return os.WriteFile(filepath.Join(b.StateDir, state.MetadataFile), []byte("{half"), 0o600)
@@ -92,10 +89,7 @@ func TestAWatcherSeesABottleComeAndGo(t *testing.T) {
 	go func() {
 		ended <- l.Watch(ctx, func(b bottle.Bottle) error { seen <- b; return nil }, func(error) {})
 	}()
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	await := func(want bottle.Status) {
 		t.Helper()
 		for got := range seen {

@@ -25,10 +25,7 @@ func (loud) Logs(_ context.Context, _ string, w io.Writer) error {
 
 func TestALogIsInertWhateverTheAgentSays(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	log, err := openJournal(filepath.Join(b.StateDir, state.TeardownLog), nil)
 	if err != nil {
 		t.Fatal(err)

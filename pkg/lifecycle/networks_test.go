@@ -31,10 +31,7 @@ func TestWhoMeetsASecondUplinkGoesOn(t *testing.T) {
 		}
 		return nil
 	}
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	if err := os.RemoveAll(b.StateDir); err != nil {
 		t.Fatal(err)
 	}
@@ -88,10 +85,7 @@ func (d *doubled) Start(ctx context.Context, name string) error {
 // and not the one that the bottle is in.
 func TestAResumeThatMeetsASecondNetworkOfItsOwnGoesOn(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, plan.EgressService))
 	l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, plan.AgentService))
 	before, err := l.fake.Networks(t.Context())

@@ -118,10 +118,7 @@ func TestWhatCannotBeRemovedIsAnErrorNotALoop(t *testing.T) {
 
 func TestTheUplinkOfNoBottleIsAnOrphan(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	if list, err := l.Orphans(t.Context()); err != nil || len(list) > 0 {
 		t.Errorf("with a bottle up there are %v, %v", list, err)
 	}
@@ -163,10 +160,7 @@ func TestAnUplinkThatTheEngineHoldsForInUseIsToldWithTheRemedy(t *testing.T) {
 
 func TestABottleOfAnotherEngineIsNotJudgedNorStopped(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	away := &Manager{Home: l.Home, Engine: &otherEngine{enginetest.NewFake()}, Libexec: l.Libexec}
 	list, err := List(t.Context(), l.Home, away.Engine)
 	if err != nil || len(list) != 1 || list[0].Status != "?" || !strings.Contains(list[0].Reason, "another engine") {
@@ -194,10 +188,7 @@ func (o *otherEngine) Host(ctx context.Context) (engine.Host, error) {
 
 func TestAStopThatWasKilledLosesNoCapturedWork(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	bundle := filepath.Join(b.StateDir, state.WorkBundle)
 	if err := os.WriteFile(bundle, []byte("captured"), 0o600); err != nil {
 		t.Fatal(err)
@@ -220,10 +211,7 @@ func TestAStopThatWasKilledLosesNoCapturedWork(t *testing.T) {
 
 func TestAStateDirectoryRemovedByHandLosesNoWork(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	if err := os.RemoveAll(b.StateDir); err != nil {
 		t.Fatal(err)
 	}
@@ -277,10 +265,7 @@ func (b *between) Volumes(ctx context.Context, home string) ([]engine.Volume, er
 
 func TestWhatAStopRemovesMeanwhileIsNoOrphan(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	stops := &Manager{Home: l.Home, Engine: l.fake, Libexec: l.Libexec}
 	l.Engine = &between{l.fake, func() {
 		if _, err := stops.Down(t.Context(), b.Slug, DownOptions{}, nil); err != nil {
@@ -321,10 +306,7 @@ func TestWhatAKilledReaperLeftIsCapturedByAStop(t *testing.T) {
 
 func TestABottleWhoseImageIsGoneIsCapturedAllTheSame(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	p, err := l.loadPlan(b.Slug)
 	if err != nil {
 		t.Fatal(err)

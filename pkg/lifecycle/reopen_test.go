@@ -43,10 +43,7 @@ func TestLaterSessionsGoOnWithoutTheFirstTask(t *testing.T) {
 
 func TestASessionWhoseRecordIsLostIsStartedByItsProgramsName(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	file := filepath.Join(b.StateDir, state.SessionFile)
 	for _, content := range []string{"{", "{}", ""} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {

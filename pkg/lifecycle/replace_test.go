@@ -35,10 +35,7 @@ func (l *lab) agentImage(t *testing.T, slug string) string {
 func TestABottleGoesOverToItsNewImage(t *testing.T) {
 	l := newLab(t)
 	last := l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	first := l.agentImage(t, b.Slug)
 	var images []string
 	for _, text := range []string{"FROM bottle\nENV TOOL=/x\nRUN one\n", "FROM bottle\nRUN two\n"} {

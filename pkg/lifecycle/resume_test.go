@@ -169,10 +169,7 @@ func madeOrStarted(calls []string, home, slug string) (list []string) {
 func TestAResumedBottleMovesWhereItsSubnetWasTaken(t *testing.T) {
 	l := newLab(t)
 	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	old, err := l.loadPlan(b.Slug)
 	if err != nil {
 		t.Fatal(err)
@@ -201,10 +198,7 @@ func TestAResumedBottleMovesWhereItsSubnetWasTaken(t *testing.T) {
 func TestABottleWithoutItsVolumesIsNotResumed(t *testing.T) {
 	l := newLab(t)
 	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	for _, c := range []string{plan.AgentService, plan.EgressService} {
 		l.fake.Remove(t.Context(), plan.ContainerName(b.Slug, c))
 	}
@@ -272,10 +266,7 @@ func emptied(t *testing.T) (*lab, *plan.Plan) {
 	t.Helper()
 	l := newLab(t)
 	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	p, err := l.loadPlan(b.Slug)
 	if err != nil {
 		t.Fatal(err)
@@ -349,10 +340,7 @@ func TestAResumeRemovesTheNetworkThatAKilledOneMadeBehindIt(t *testing.T) {
 func TestABottleWhoseResumeFailedIsNotListedAsRunning(t *testing.T) {
 	l := newLab(t)
 	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	agent := plan.ContainerName(b.Slug, plan.AgentService)
 	l.fake.Stop(t.Context(), agent)
 	want := func(status bottle.Status) {
@@ -399,10 +387,7 @@ func (w waited) Wait(ctx context.Context, name string) (int, error) {
 func TestAResumeWaitsForASidecarThatItFindsStarting(t *testing.T) {
 	l := newLab(t)
 	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	ready := filepath.Join(b.StateDir, "egress/out", readyFile)
 	if err := os.Remove(ready); err != nil {
 		t.Fatal(err)

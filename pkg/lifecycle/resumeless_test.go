@@ -51,10 +51,7 @@ func (o obedient) Stop(ctx context.Context, name string) error {
 func TestAnInterruptedResumeStopsWhatItStarted(t *testing.T) {
 	l := newLab(t)
 	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	for _, service := range []string{plan.AgentService, plan.EgressService} {
 		l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, service))
 	}
@@ -88,10 +85,7 @@ func TestAnInterruptedResumeStopsWhatItStarted(t *testing.T) {
 func TestAResumedBottleIsKeptNoMore(t *testing.T) {
 	l := newLab(t)
 	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	if _, err := l.Down(t.Context(), b.Slug, DownOptions{Keep: true}, nil); err != nil || !l.Home.Preserved(b.Slug) {
 		t.Fatalf("%v, kept: %t", err, l.Home.Preserved(b.Slug))
 	}
@@ -104,10 +98,7 @@ func TestAResumedBottleIsKeptNoMore(t *testing.T) {
 func TestAResumeMakesTheImageThatIsGone(t *testing.T) {
 	l := newLab(t)
 	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	p, err := l.loadPlan(b.Slug)
 	if err != nil {
 		t.Fatal(err)

@@ -50,10 +50,7 @@ func TestANetworkThatIsNotAsPlannedIsRefused(t *testing.T) {
 func TestASidecarThatWasReadyDoesNotSpeakForTheNext(t *testing.T) {
 	l := newLab(t)
 	l.started(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	ready := filepath.Join(b.StateDir, plan.EgressService, "out", readyFile)
 	l.fake.Stop(t.Context(), plan.ContainerName(b.Slug, plan.EgressService))
 	starts := l.fake.OnStart

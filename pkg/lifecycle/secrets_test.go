@@ -89,10 +89,7 @@ func secretive(t *testing.T) (*lab, *handed) {
 
 func TestEgressIsHandedItsValuesBeforeTheBottleRuns(t *testing.T) {
 	l, h := secretive(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	want := map[string]string{"env:TOKEN": "value-of-the-token", reference(t, "file:/keys/mine").Name(): "value-of-mine"}
 	if len(h.docs) != 1 || !maps.Equal(h.docs[0].Values, want) || h.who[0] != "bottle-"+b.Slug+"-egress-1" {
 		t.Errorf("it was handed %d documents, to %q", len(h.docs), h.who)
@@ -133,10 +130,7 @@ func TestABottleWhoseEgressTakesNoSecretsDoesNotComeUp(t *testing.T) {
 
 func TestARestartedEgressIsShownAndResumed(t *testing.T) {
 	l, h := secretive(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	status := func() bottle.Bottle {
 		t.Helper()
 		list, err := List(t.Context(), l.Home, l.fake)

@@ -16,10 +16,7 @@ import (
 // the rest.
 func TestABottleThatCannotBeRemovedStaysKnown(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	l.fake.Fail = failFor("RemoveVolume", plan.WorkVolume)
 	if _, err := l.Down(t.Context(), b.Slug, DownOptions{}, nil); err == nil || !strings.Contains(err.Error(), "run bottle-stop "+b.Slug+" again") {
 		t.Error(err)
@@ -65,10 +62,7 @@ func TestABottleThatDoesNotStopIsKept(t *testing.T) {
 // What is known of a bottle and cannot be read is not written over by what keeps it.
 func TestKeepingABottleWritesOverNothing(t *testing.T) {
 	l := newLab(t)
-	b, err := l.Up(t.Context(), l.spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := l.bottle(t)
 	file := filepath.Join(b.StateDir, state.MetadataFile)
 	if err := os.WriteFile(file, []byte("{half"), 0o600); err != nil {
 		t.Fatal(err)
