@@ -96,7 +96,7 @@ func summary(spec lifecycle.Spec) (string, error) {
 	}
 	if m.Pipelock.Image != "" {
 		lines := []string{m.Pipelock.Image}
-		if hosts := m.Pipelock.Passthrough; len(hosts) > 0 {
+		if hosts := lifecycle.Passthrough(spec, allowed); len(hosts) > 0 {
 			lines = append(lines, "which does not look into "+strings.Join(hosts, " ")+"  [tls_passthrough]")
 		}
 		rows = append(rows, row{"pipelock", lines})

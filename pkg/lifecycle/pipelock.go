@@ -78,17 +78,25 @@ func (u *bringUp) pipelockFiles(ctx context.Context, t *tree, p policy.Policy, r
 	return certificate
 }
 
+// Passthrough are the hosts whose TLS the bottle's pipelock does not open: those that
+// the manifest names, or else the agent's model's.
+func Passthrough(s Spec, p policy.Policy) []string {
+	if s.Manifest.Pipelock.Set {
+		return s.Manifest.Pipelock.Passthrough
+	}
+	var hosts []string
+	for _, h := range s.Agent.Hosts() {
+		if slices.ContainsFunc(p.Routes, func(r policy.Route) bool { return r.Host == h.Name && r.Model != "" }) {
+			hosts = append(hosts, h.Name)
+		}
+	}
+	return hosts
+}
+
 func pipelockOptions(s Spec, p policy.Policy, private []netip.Addr) pipelock.Options {
-	o := pipelock.Options{Private: private, MaxBody: p.MaxBody, Passthrough: s.Manifest.Pipelock.Passthrough}
+	o := pipelock.Options{Private: private, MaxBody: p.MaxBody, Passthrough: Passthrough(s, p)}
 	if o.MaxBody == 0 {
 		o.MaxBody = policy.DefaultMaxBody
-	}
-	if !s.Manifest.Pipelock.Set {
-		for _, h := range s.Agent.Hosts() {
-			if slices.ContainsFunc(p.Routes, func(r policy.Route) bool { return r.Host == h.Name && r.Model != "" }) {
-				o.Passthrough = append(o.Passthrough, h.Name)
-			}
-		}
 	}
 	var askable []policy.Auth
 	for _, c := range s.Manifest.Credentials {
